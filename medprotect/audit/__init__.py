@@ -1,0 +1,1 @@
+"""Victims, trained to see what the protection holds."""

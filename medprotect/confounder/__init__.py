@@ -1,0 +1,1 @@
+"""ConfounderGAN: the key, the networks, their training, and the noise."""

@@ -1,0 +1,158 @@
+"""The one exception tree.
+
+::
+
+    MedprotectError
+    ├── ConfigError                 2   wrong arguments or configuration
+    │   └── KeyFileError            2   the owner's key is missing, damaged or readable by others
+    ├── InputError                  3   about one file of the export; in a run it rejects that file
+    │   ├── NotAnImageError         3   no supported format, or no pixels in it
+    │   ├── UnsupportedImageError   3   an image, but of a kind that is not protected
+    │   ├── CorruptImageError       3   an image that cannot be decoded in full
+    │   ├── ImageTooLargeError      3   over a limit of `medprotect.limits`
+    │   ├── UnsafePathError         3   a link, a device, or a path that leaves the export
+    │   ├── InputChangedError       3   the file changed while the run was under way
+    │   ├── NoPipelineError         3   no pipeline fits the image
+    │   └── BudgetBelowOneError     3   too few pixels can change by one stored unit
+    ├── OutputError                 5   OUT or its state folder cannot be used
+    │   ├── StateLockedError        5   another run works on the same OUT
+    │   └── StateMismatchError      5   OUT belongs to a run with other settings
+    ├── StorageError                6   disk full or an I/O error; stopped safely, resumable
+    ├── PipelineError               7   a pipeline is missing, damaged or of another modality
+    │   └── HashMismatchError       7   weights differ from the sha256 in their card
+    └── VerificationError           8   a bound, a header or a count does not hold
+
+The number is the exit code of a command that ends with the error. A message says what, where and
+what to do next; it never holds a name, a path or a header value of a patient's file.
+"""
+
+from typing import ClassVar
+
+
+class MedprotectError(Exception):
+    """Base of all errors that medprotect raises on purpose.
+
+    Attributes
+    ----------
+    exit_code : int
+        What a command that ends with this error returns to the shell.
+    slug : str
+        A stable word for it in JSON, receipts and journals.
+    """
+
+    exit_code: ClassVar[int] = 1
+    slug: ClassVar[str] = "error"
+
+
+class ConfigError(MedprotectError):
+    """Wrong arguments or configuration."""
+
+    exit_code = 2
+    slug = "config"
+
+
+class KeyFileError(ConfigError):
+    """The owner's key is missing, damaged or readable by others."""
+
+    slug = "key_file"
+
+
+class InputError(MedprotectError):
+    """One file of the export cannot be protected; in a run it rejects that file."""
+
+    exit_code = 3
+    slug = "input"
+
+
+class NotAnImageError(InputError):
+    """No supported format, or no pixels in it."""
+
+    slug = "not_an_image"
+
+
+class UnsupportedImageError(InputError):
+    """An image, but of a kind that is not protected."""
+
+    slug = "unsupported"
+
+
+class CorruptImageError(InputError):
+    """An image that cannot be decoded in full."""
+
+    slug = "corrupt"
+
+
+class ImageTooLargeError(InputError):
+    """Over a limit of `medprotect.limits`."""
+
+    slug = "too_large"
+
+
+class UnsafePathError(InputError):
+    """A link, a device, or a path that leaves the export."""
+
+    slug = "unsafe_path"
+
+
+class InputChangedError(InputError):
+    """The file changed while the run was under way."""
+
+    slug = "changed"
+
+
+class NoPipelineError(InputError):
+    """No pipeline fits the image."""
+
+    slug = "no_pipeline"
+
+
+class BudgetBelowOneError(InputError):
+    """Too few pixels can change by one stored unit."""
+
+    slug = "budget_below_one"
+
+
+class OutputError(MedprotectError):
+    """OUT or its state folder cannot be used."""
+
+    exit_code = 5
+    slug = "output"
+
+
+class StateLockedError(OutputError):
+    """Another run works on the same OUT."""
+
+    slug = "locked"
+
+
+class StateMismatchError(OutputError):
+    """OUT belongs to a run with other settings."""
+
+    slug = "other_run"
+
+
+class StorageError(MedprotectError):
+    """Disk full or an I/O error; stopped safely, resumable."""
+
+    exit_code = 6
+    slug = "storage"
+
+
+class PipelineError(MedprotectError):
+    """A pipeline is missing, damaged or of another modality."""
+
+    exit_code = 7
+    slug = "pipeline"
+
+
+class HashMismatchError(PipelineError):
+    """Weights differ from the sha256 in their card."""
+
+    slug = "hash_mismatch"
+
+
+class VerificationError(MedprotectError):
+    """A bound, a header or a count does not hold."""
+
+    exit_code = 8
+    slug = "verification"

@@ -1,0 +1,1 @@
+"""Reading images in stored values, and writing them back exactly; one module per format."""

@@ -1,0 +1,1 @@
+"""DICOM: codecs, stored values, and the header of a derived image."""

@@ -1,0 +1,277 @@
+"""What every format reads into and writes from: images in stored values.
+
+A *stored value* is the integer (or float voxel) in the file. The *modality value* is
+``stored * slope + intercept`` (HU for CT). The *presented value* is what a window shows, 0..1.
+Noise is decided in presented values and applied to stored values; no float round trip of the
+image itself decides what is written.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Stored = NDArray[Any]
+"""Stored values of one image: (H, W) or (H, W, 3), any integer or float dtype, native byte order."""
+
+
+class Role(StrEnum):
+    """What a file is to a run."""
+
+    IMAGE = "image"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A VOI window in modality values (PS3.3 C.11.2.1.2).
+
+    Attributes
+    ----------
+    center, width : float
+        In modality values; `width` > 0.
+    function : str
+        ``LINEAR``, ``LINEAR_EXACT`` or ``SIGMOID`` (VOI LUT Function).
+    """
+
+    center: float
+    width: float
+    function: str = "LINEAR"
+
+    @property
+    def lower(self) -> float:
+        """The modality value that is shown black."""
+        return self.center - self.width / 2
+
+    @property
+    def upper(self) -> float:
+        """The modality value that is shown white."""
+        return self.center + self.width / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a header says of a file's images: what selection and budget need, and nothing personal.
+
+    Attributes
+    ----------
+    format : str
+        ``dicom``, ``nifti``, ``png``, ``tiff`` or ``jpeg``.
+    modality : str
+        DICOM Modality (0008,0060), or "" where the format states none.
+    body_part : str
+        Body Part Examined (0018,0015), upper case, or "".
+    photometric : str
+        Photometric Interpretation in DICOM's words, for every format.
+    channels : int
+        Samples per pixel, 1 or 3.
+    bits_stored : int
+        Bits of a stored value that count.
+    signed, floating : bool
+        Representation of the stored values.
+    rows, columns, images : int
+        Matrix, and the number of frames or slices in the file.
+    compression : str
+        Name of the transfer syntax or of the compression; "none" where there is none.
+    lossy : bool
+        Whether the pixels lie lossily compressed in the file, so that it is promoted on writing.
+    quantitative : bool
+        Whether the values are measurements (PET, NM, parametric maps): refused unless asked for.
+    """
+
+    format: str
+    modality: str = ""
+    body_part: str = ""
+    photometric: str = "MONOCHROME2"
+    channels: int = 1
+    bits_stored: int = 8
+    signed: bool = False
+    floating: bool = False
+    rows: int = 0
+    columns: int = 0
+    images: int = 1
+    compression: str = "none"
+    lossy: bool = False
+    quantitative: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What the header of one file says, read without decoding pixels.
+
+    Attributes
+    ----------
+    role : Role
+        ``IMAGE``: to be protected. ``OTHER``: left out of OUT unless ``--others copy``.
+    kind : str
+        Words for listings, such as ``dicom CT`` or ``dicom RTSTRUCT``; nothing personal.
+    traits : Traits or None
+        None for ``OTHER``.
+    series : str
+        The same opaque text for all files of one series; "" where a file is its own series.
+    output_suffix : str
+        Appended to the file's name in OUT (``.png`` for a JPEG, which is promoted), else "".
+    warnings : tuple of str
+        Slugs: ``patient_identity_not_removed``, ``burned_in_annotation_not_excluded`` ...
+    """
+
+    role: Role
+    kind: str
+    traits: Traits | None = None
+    series: str = ""
+    output_suffix: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One frame or slice.
+
+    Attributes
+    ----------
+    stored : Stored
+        (H, W), or (H, W, 3) for colour; as the file holds it (YBR stays YBR, MONOCHROME1 stays
+        inverted). Unused high bits are already removed and signs extended.
+    lowest, highest : float
+        Range of stored values that the file can hold.
+    photometric : str
+        As in `Traits`, of the array in `stored`.
+    slope, intercept : float
+        Rescale to modality values.
+    windows : tuple of Window
+        The header's VOI windows, in modality values; may be empty.
+    modality, body_part : str
+        As in `Traits`.
+    locked : NDArray of bool, or None
+        (H, W); True where nothing may change whatever the window: padding, overlays burned in.
+    forbidden : tuple of (float, float), or None
+        Closed range of stored values (Pixel Padding) that no changed pixel may take.
+    """
+
+    stored: Stored
+    lowest: float
+    highest: float
+    photometric: str = "MONOCHROME2"
+    slope: float = 1.0
+    intercept: float = 0.0
+    windows: tuple[Window, ...] = ()
+    modality: str = ""
+    body_part: str = ""
+    locked: NDArray[np.bool_] | None = None
+    forbidden: tuple[float, float] | None = None
+
+
+def _keep(_kind: str, uid: str) -> str:
+    return uid
+
+
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """What a protected file says of how it came to be; no wall-clock time, so runs agree.
+
+    Attributes
+    ----------
+    pipeline, version : str
+        Name of the pipeline and version of medprotect.
+    strength : str
+        ``low``, ``standard`` or ``high``.
+    decoys : bool
+        Whether the noise shows a wrong class to models trained on clean images.
+    new_uid : callable
+        ``new_uid(kind, source_uid) -> uid``, kind being ``instance`` or ``series``: deterministic
+        under the owner's key. The default keeps UIDs.
+    keep_uids : bool
+        Whether UIDs are kept, so that Original Attributes Sequence applies instead.
+    source_reference : bool
+        Whether Source Image Sequence names the original instance; off by default, because it
+        undoes a pseudonymisation.
+    """
+
+    pipeline: str
+    version: str
+    strength: str
+    decoys: bool
+    new_uid: Callable[[str, str], str] = field(default=_keep)
+    keep_uids: bool = False
+    source_reference: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A protected file, ready to be written.
+
+    Attributes
+    ----------
+    data : bytes
+        The whole file.
+    notes : tuple of str
+        Slugs of what was done besides changing pixels: ``icon_image_removed``,
+        ``exif_thumbnail_removed``, ``promoted_to_lossless``, ``signature_removed`` ...
+    """
+
+    data: bytes
+    notes: tuple[str, ...] = ()
+
+
+class ImageFile(Protocol):
+    """An open image file: its images in stored values, and the way back."""
+
+    @property
+    def description(self) -> Description:
+        """What the header says."""
+        ...
+
+    def images(self) -> Iterator[Image]:
+        """Decode the images in order.
+
+        Raises
+        ------
+        CorruptImageError
+            Where fewer pixels are there than the header promises, or they cannot be decoded.
+        """
+        ...
+
+    def encode(self, changed: Sequence[Stored], derivation: Derivation) -> Encoded:
+        """Return the file with the pixels replaced and nothing else changed but what is listed.
+
+        Parameters
+        ----------
+        changed : sequence of Stored
+            One array per image, in the order of `images`, same shapes and dtypes.
+        derivation : Derivation
+            What the header says of the change.
+        """
+        ...
+
+
+class ImageFormat(Protocol):
+    """A module that handles one format; `medprotect.imaging.formats` lists them."""
+
+    DOCUMENTED_CHANGES: frozenset[str]
+    """Names of the header elements that a protected file may differ in, as in the documentation."""
+
+    def describe(self, stream: BinaryIO) -> Description:
+        """Read the header from a seekable stream, without decoding pixels.
+
+        Raises
+        ------
+        UnsupportedImageError, CorruptImageError, ImageTooLargeError
+            The file is rejected, with this reason.
+        """
+        ...
+
+    def open_file(self, data: bytes) -> ImageFile:
+        """Open a file whose description has role ``IMAGE``."""
+        ...
+
+    def changed_elements(self, original: bytes, protected: bytes) -> list[str]:
+        """Name every header element in which the two files differ, documented or not.
+
+        Works from the bytes of both files, independently of `ImageFile.encode`; "element" is a
+        DICOM keyword or tag path, a NIfTI header field, a PNG chunk, a TIFF tag, an EXIF tag.
+        Pixel data itself is not named.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Windows, presented values, and the budget of change per pixel."""

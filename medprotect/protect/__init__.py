@@ -1,0 +1,1 @@
+"""The run: read, add noise, write, verify, journal."""

@@ -1,0 +1,1 @@
+"""What is in the export: every file, found and told apart by content."""
