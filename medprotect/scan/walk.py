@@ -1,0 +1,337 @@
+"""The files of an export, each found once, in one order, and never through a link.
+
+A file that cannot be taken as it is (a link, a pipe, a folder that may not be read) is an entry
+with its reason, because a run accounts for everything that lies in the export.
+"""
+
+import os
+import re
+import stat
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import BinaryIO
+
+from medprotect.errors import (
+    ConfigError,
+    InputChangedError,
+    InputError,
+    OutputError,
+    UnsafePathError,
+)
+
+NAME_BYTES = 255
+"""Longest name of one file or folder (NAME_MAX of every file system in use)."""
+
+PARTIAL_NAME = re.compile(r"\.medprotect-[0-9a-f]{16}\.part")
+"""Names that a run may leave in OUT when it is killed; refused as names of the export."""
+
+
+class Unsafe(StrEnum):
+    """Why an entry of the export is not opened."""
+
+    SYMLINK = "symlink"
+    FIFO = "fifo"
+    SOCKET = "socket"
+    DEVICE = "device"
+    UNREADABLE_FOLDER = "unreadable_folder"
+    UNREADABLE_FILE = "unreadable_file"
+    NAME = "name_not_utf8"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One entry of the export that is not a folder, or a folder that cannot be read.
+
+    Attributes
+    ----------
+    path : str
+        Relative to the export, with ``/``. A name that is not UTF-8 is shown escaped, after
+        ``./``, with which no other path begins.
+    size : int
+        Bytes; 0 where unknown.
+    mtime_ns, inode, device : int
+        As ``stat`` gives them; 0 where unknown.
+    unsafe : Unsafe or None
+        Why it must not be opened; None for a plain file.
+    """
+
+    path: str
+    size: int = 0
+    mtime_ns: int = 0
+    inode: int = 0
+    device: int = 0
+    unsafe: Unsafe | None = None
+
+
+def walk(export: Path) -> Iterator[Found]:
+    """Yield every entry of the export, in the byte order of the relative paths.
+
+    Nothing is opened but folders, no link is followed, and one folder at a time is held in
+    memory. Empty folders are no entries.
+
+    Parameters
+    ----------
+    export : Path
+        The export.
+
+    Yields
+    ------
+    Found
+        A plain file, or an entry with the reason why it is unsafe.
+    """
+    root = os.fspath(export)
+    pending = [iter(_entries(root, ""))]  # a stack, so that depth is not bound by recursion
+    while pending:
+        item = next(pending[-1], None)
+        if item is None:
+            pending.pop()
+        elif isinstance(item, Found):
+            yield item
+        else:
+            pending.append(iter(_entries(f"{root}/{item}", f"{item}/")))
+
+
+def _entries(folder: str, prefix: str) -> Iterable[Found | str]:
+    """Entries of one folder, sorted; a str is the relative path of a folder to go into."""
+    try:
+        with os.scandir(folder) as scan:
+            # "a.txt" comes before "a/b" in byte order: a folder sorts with its slash.
+            named = sorted((_sort_key(entry), entry) for entry in scan)
+    except OSError:
+        return [_found(prefix.removesuffix("/") or ".", None, Unsafe.UNREADABLE_FOLDER)]
+    return (
+        prefix + entry.name if key.endswith(b"/") else _file(prefix + entry.name, entry)
+        for key, entry in named
+    )
+
+
+def _sort_key(entry: os.DirEntry[str]) -> bytes:
+    is_folder = entry.is_dir(follow_symlinks=False)
+    return os.fsencode(entry.name) + (b"/" if is_folder else b"")
+
+
+def _file(path: str, entry: os.DirEntry[str]) -> Found:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except OSError:  # gone since the folder was listed, or not allowed
+        return _found(path, None, Unsafe.UNREADABLE_FILE)
+    unsafe = _KINDS.get(stat.S_IFMT(status.st_mode), Unsafe.DEVICE)
+    if unsafe is None and not _allowed(entry.path, os.R_OK):
+        unsafe = Unsafe.UNREADABLE_FILE
+    return _found(path, status, unsafe)
+
+
+def _allowed(path: str | Path, mode: int) -> bool:
+    return os.access(path, mode, effective_ids=os.access in os.supports_effective_ids)
+
+
+_KINDS = {
+    stat.S_IFREG: None,
+    stat.S_IFLNK: Unsafe.SYMLINK,
+    stat.S_IFIFO: Unsafe.FIFO,
+    stat.S_IFSOCK: Unsafe.SOCKET,
+}
+
+
+def _found(path: str, status: os.stat_result | None, unsafe: Unsafe | None) -> Found:
+    raw = os.fsencode(path)
+    try:
+        path = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        path = "./" + raw.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+        unsafe = unsafe or Unsafe.NAME
+    if status is None:
+        return Found(path, unsafe=unsafe)
+    return Found(
+        path, status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev, unsafe=unsafe
+    )
+
+
+def open_found(export: Path, found: Found) -> BinaryIO:
+    """Open a file of the export for reading, if it still is the one that was found.
+
+    Never follows a link at the end of the path and never waits for a pipe, whatever was put in
+    the file's place since.
+
+    Raises
+    ------
+    UnsafePathError
+        `found` is unsafe, or its place is now taken by something unsafe.
+    InputChangedError
+        Gone, or another file, size or modification time than was found.
+    """
+    if found.unsafe is not None:
+        raise UnsafePathError(
+            f"not a plain file ({found.unsafe}); replace it by a copy of the file"
+        )
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        stream = os.fdopen(os.open(export / found.path, flags), "rb")
+    except FileNotFoundError:
+        raise InputChangedError(_CHANGED) from None
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise UnsafePathError(f"cannot be opened ({reason}); check its permissions") from None
+    status = os.fstat(stream.fileno())
+    now = (status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev)
+    if now != (found.size, found.mtime_ns, found.inode, found.device):
+        stream.close()
+        raise InputChangedError(_CHANGED)
+    return stream
+
+
+_CHANGED = "changed since the run began; let the export come to rest, then run again"
+
+
+def join_under(root: Path, relative: str) -> Path:
+    """Return ``root / relative``; the one function by which paths in OUT are made.
+
+    Parameters
+    ----------
+    root : Path
+        Folder that the path must not leave.
+    relative : str
+        Relative path with ``/``.
+
+    Raises
+    ------
+    UnsafePathError
+        Empty, absolute, with ``.``, ``..``, empty or overlong parts, with NUL, not UTF-8, of a
+        name kept for a run's own use, or through a link that lies under `root`.
+    """
+    path = root
+    parts = relative.split("/")
+    for depth, part in enumerate(parts, 1):
+        if not _is_plain_name(part):
+            raise UnsafePathError("its path cannot stand in OUT; rename the file in the export")
+        path = path / part
+        if depth < len(parts) and path.is_symlink():
+            raise UnsafePathError("a folder of OUT is a link; remove the link, then run again")
+    return path
+
+
+def _is_plain_name(name: str) -> bool:
+    try:
+        raw = name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return (
+        name not in ("", ".", "..")
+        and b"\0" not in raw
+        and len(raw) <= NAME_BYTES
+        and not PARTIAL_NAME.fullmatch(name)
+    )
+
+
+def collisions(relative_paths: Iterable[str]) -> list[tuple[str, ...]]:
+    """Group the paths that name one file on a file system that ignores case or composition.
+
+    A file ``a`` and a folder ``A/`` collide too. Folders that differ in case only do not: their
+    files meet in one folder and none is lost.
+
+    Parameters
+    ----------
+    relative_paths : iterable of str
+        Relative paths with ``/``; a path that comes twice collides with itself.
+
+    Returns
+    -------
+    list of tuple of str
+        The groups of two or more, sorted.
+    """
+    by_key: dict[str, list[str]] = {}
+    for path in relative_paths:
+        by_key.setdefault(_folded(path), []).append(path)
+    groups = {key: list(paths) for key, paths in by_key.items()}
+    for key, paths in by_key.items():
+        parent = key.rpartition("/")[0]
+        while parent:
+            if parent in groups:
+                groups[parent].extend(paths)
+            parent = parent.rpartition("/")[0]
+    return sorted(tuple(sorted(group)) for group in groups.values() if len(group) > 1)
+
+
+def _folded(path: str) -> str:
+    # Canonical caseless matching: Unicode Standard, definition D145.
+    folded = unicodedata.normalize("NFD", path).casefold()
+    return unicodedata.normalize("NFD", folded)
+
+
+def check_trees(export: Path, out: Path, state: Path) -> None:
+    """Refuse places where a run could write into what it reads, or leave secrets in OUT.
+
+    Parameters
+    ----------
+    export, out, state : Path
+        The export, OUT, and the folder of journal and receipts; the last two may not exist yet.
+
+    Raises
+    ------
+    ConfigError
+        A path is empty or cannot be a path.
+    InputError
+        The export is missing, no folder, or may not be read.
+    OutputError
+        Two of the three are the same or lie in one another, also by links or on a file system
+        that ignores case; or `out` or `state` is no folder, a broken link, or not writable.
+    """
+    if any(not os.fspath(path) or "\0" in os.fspath(path) for path in (export, out, state)):
+        raise ConfigError("a path is empty or not a path; name EXPORT and OUT")
+    if not export.is_dir():
+        raise InputError("EXPORT is not a folder; name the folder that holds the export")
+    if not _allowed(export, os.R_OK | os.X_OK):
+        raise InputError("EXPORT may not be read; ask for read permission on it")
+    places = {"EXPORT": export, "OUT": out, "the state folder": state}
+    for one, other in (
+        ("EXPORT", "OUT"),
+        ("EXPORT", "the state folder"),
+        ("OUT", "the state folder"),
+    ):
+        if _overlap(places[one], places[other]):
+            raise OutputError(
+                f"{one} and {other} are the same folder or lie in one another; "
+                f"choose {other} elsewhere"
+            )
+    _check_writable("OUT", out)
+    _check_writable("the state folder", state)
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    return _is_within(one, other) or _is_within(other, one)
+
+
+def _is_within(inner: Path, outer: Path) -> bool:
+    inner, outer = Path(os.path.realpath(inner)), Path(os.path.realpath(outer))
+    folded = tuple(_folded(part) for part in inner.parts)
+    folded_outer = tuple(_folded(part) for part in outer.parts)
+    if folded[: len(folded_outer)] == folded_outer:
+        return True
+    # By identity too: bind mounts and case-insensitive file systems give one folder two names.
+    target = _identity(outer)
+    return target is not None and any(
+        _identity(folder) == target for folder in (inner, *inner.parents)
+    )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _check_writable(name: str, folder: Path) -> None:
+    if folder.is_symlink() and not folder.exists():
+        raise OutputError(f"{name} is a broken link; name a folder")
+    existing = folder
+    while not os.path.lexists(existing):
+        existing = existing.parent
+    if not existing.is_dir():
+        raise OutputError(f"{name} is not a folder; name a new folder or an earlier OUT")
+    if not _allowed(existing, os.W_OK | os.X_OK):
+        raise OutputError(f"{name} may not be written; check its permissions and mount")
