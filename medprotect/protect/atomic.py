@@ -1,0 +1,266 @@
+"""Writing so that a file is there whole or not at all, whenever the power goes.
+
+A protected file is written under a temporary name in the state folder, flushed to the disk, and
+only then given its name in OUT. Only our own ``write`` calls touch the disk, so that a full disk
+is seen as one.
+"""
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from medprotect.errors import MedprotectError, OutputError, StorageError
+from medprotect.scan.walk import PARTIAL_NAME
+
+RESERVE_BYTES = 16 * 1024**2
+"""Free space that a run leaves on a file system, for the journal and everybody else."""
+
+_COPY_BYTES = 4 * 1024**2
+
+_REFUSED = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EEXIST,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.EXDEV,
+}
+_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
+
+
+@contextmanager
+def mapped_errors() -> Iterator[None]:
+    """Turn an `OSError` of the block into one of ours, without the path in its text.
+
+    Raises
+    ------
+    OutputError
+        Not allowed, read-only, in the way, or not a folder.
+    StorageError
+        Disk full, quota, I/O error, a network share that went away.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _mapped(error) from None
+
+
+def _mapped(error: OSError) -> MedprotectError:
+    reason = os.strerror(error.errno) if error.errno else type(error).__name__
+    if error.errno in _REFUSED:
+        return OutputError(f"OUT or its state folder cannot be written ({reason}); check it")
+    return StorageError(
+        f"writing stopped ({reason}), nothing is lost; make room or mend the disk, then run again"
+    )
+
+
+def write_file(tmp: Path, data: bytes | memoryview, mode: int = 0o644) -> None:
+    """Write a new file and flush it to the disk; on any error nothing is left of it.
+
+    Parameters
+    ----------
+    tmp : Path
+        Must not exist; its folder must.
+    data : bytes or memoryview
+        The whole file.
+    mode : int
+        Permissions, lessened by the process's umask.
+
+    Raises
+    ------
+    OutputError, StorageError
+        As `mapped_errors` says.
+    """
+    with mapped_errors(), _new_file(tmp, mode) as descriptor:
+        _write_all(descriptor, memoryview(data).cast("B"))
+
+
+@contextmanager
+def _new_file(path: Path, mode: int) -> Iterator[int]:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, mode)
+    try:
+        try:
+            yield descriptor
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)  # may be the call that tells of an error on a network share
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
+
+
+def _write_all(descriptor: int, data: memoryview) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def publish(tmp: Path, final: Path, *, replace: bool = False) -> None:
+    """Give a written file its name in OUT, in one step that survives a power cut.
+
+    Missing folders above `final` are made. Where `tmp` lies on another file system its bytes
+    first go under a partial name beside `final`, which a kill can leave behind:
+    `remove_partials` clears it away.
+
+    Parameters
+    ----------
+    tmp : Path
+        A file that `write_file` wrote; gone afterwards.
+    final : Path
+        Its name in OUT.
+    replace : bool
+        Take the place of a file that is there already; else that is an error.
+
+    Raises
+    ------
+    OutputError
+        `final` exists and `replace` is false, or as `mapped_errors` says.
+    StorageError
+        As `mapped_errors` says.
+    """
+    make_folders(final.parent)
+    with mapped_errors():
+        try:
+            _move(tmp, final, replace)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            partial = _copy(tmp, final)
+            try:
+                _move(partial, final, replace)
+            finally:
+                partial.unlink(missing_ok=True)
+            tmp.unlink()
+        _fsync_folder(final.parent)
+
+
+def _move(tmp: Path, final: Path, replace: bool) -> None:
+    if replace:
+        tmp.replace(final)
+        return
+    try:
+        os.link(
+            tmp, final, follow_symlinks=False
+        )  # fails where the name is taken; rename would not
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if os.path.lexists(final):  # file systems without links; one run at a time holds OUT
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+        tmp.rename(final)
+    else:
+        tmp.unlink()
+
+
+def _copy(tmp: Path, final: Path) -> Path:
+    digest = hashlib.sha256(os.fsencode(final.name)).hexdigest()[:16]
+    partial = final.with_name(f".medprotect-{digest}.part")
+    partial.unlink(missing_ok=True)
+    with tmp.open("rb") as source:
+        mode = os.fstat(source.fileno()).st_mode & 0o777
+        with _new_file(partial, mode) as descriptor:
+            while block := source.read(_COPY_BYTES):
+                _write_all(descriptor, memoryview(block))
+    return partial
+
+
+def make_folders(folder: Path, mode: int = 0o755) -> None:
+    """Make a folder and those above it, each flushed to the disk in the one that holds it.
+
+    Raises
+    ------
+    OutputError, StorageError
+        As `mapped_errors` says.
+    """
+    with mapped_errors():
+        missing = []
+        existing = folder
+        while not existing.is_dir():
+            missing.append(existing)
+            existing = existing.parent
+        for new in reversed(missing):
+            try:
+                new.mkdir(mode)
+            except FileExistsError:
+                if not new.is_dir():  # else another worker was faster
+                    raise
+            _fsync_folder(new.parent)
+
+
+def fsync_dir(folder: Path) -> None:
+    """Flush a folder's list of names to the disk.
+
+    Raises
+    ------
+    OutputError, StorageError
+        As `mapped_errors` says.
+    """
+    with mapped_errors():
+        _fsync_folder(folder)
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # shares that cannot
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def check_space(folder: Path, needed_bytes: int, reserve_bytes: int = RESERVE_BYTES) -> None:
+    """Refuse to begin a write that would leave less than the reserve.
+
+    Parameters
+    ----------
+    folder : Path
+        An existing folder on the file system that is written to.
+    needed_bytes, reserve_bytes : int
+        What will be written, and what must stay free.
+
+    Raises
+    ------
+    StorageError
+        Too little space.
+    """
+    with mapped_errors():
+        usage = shutil.disk_usage(folder)
+    if usage.total and usage.free < needed_bytes + reserve_bytes:  # some shares tell 0 of 0
+        raise StorageError("too little free space for the next file; make room, then run again")
+
+
+def same_filesystem(one: Path, other: Path) -> bool:
+    """Whether a file of one existing folder can be renamed into the other."""
+    with mapped_errors():
+        return one.stat().st_dev == other.stat().st_dev
+
+
+def remove_partials(out: Path) -> int:
+    """Remove what a killed run left in OUT under partial names; return how many.
+
+    Only needed where the state folder lies on another file system than OUT. The caller holds
+    the lock on OUT.
+
+    Raises
+    ------
+    OutputError, StorageError
+        As `mapped_errors` says.
+    """
+    removed = 0
+    with mapped_errors():
+        for folder, _, names in os.walk(out, followlinks=False):
+            for name in filter(PARTIAL_NAME.fullmatch, names):
+                Path(folder, name).unlink()
+                removed += 1
+    return removed
