@@ -275,3 +275,11 @@ class ImageFormat(Protocol):
         Pixel data itself is not named.
         """
         ...
+
+    def undocumented_changes(self, original: bytes, protected: bytes) -> list[str]:
+        """Name the elements of `changed_elements` that the format's documentation does not list.
+
+        Empty where the protected file differs from its original only as documented, conditions
+        included (an element that may go only because it holds a picture, for example).
+        """
+        ...
