@@ -17,3 +17,9 @@ HEADER_BYTES = 64 * 1024**2
 
 SAFETENSORS_HEADER_BYTES = 1024**2
 """Largest header of a weights file."""
+
+HEADER_ELEMENTS = 1_000_000
+"""Most elements of one DICOM header, nested ones included."""
+
+HEADER_DEPTH = 64
+"""Deepest nesting of sequences in a DICOM header."""
