@@ -34,6 +34,11 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.rglob("*"))
 
 
+def unmeasured() -> dict[str, str]:
+    """The environment without coverage, which a process that is killed would leave half written."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("COV")}
+
+
 class TestWriteFile:
     def test_all_bytes_are_written(self, tmp_path: Path) -> None:
         data = os.urandom(300_001)
@@ -170,6 +175,18 @@ class TestPublish:
                 publish(tmp_path / "tmp", final)
         assert (tmp_path / "a").read_bytes() == b"old"
 
+    def test_what_cannot_be_linked_is_renamed_but_never_over_a_taken_name(
+        self, tmp_path: Path
+    ) -> None:
+        (tmp_path / "tmp").mkdir()  # no file system links folders, as some link no files
+        (tmp_path / "tmp" / "a").write_bytes(b"1")
+        (tmp_path / "taken").write_bytes(b"old")
+        with pytest.raises(OutputError, match=os.strerror(errno.EEXIST)):
+            publish(tmp_path / "tmp", tmp_path / "taken")
+        publish(tmp_path / "tmp", tmp_path / "final")
+        assert names(tmp_path) == ["a", "final", "taken"]
+        assert (tmp_path / "taken").read_bytes() == b"old"
+
     def test_a_missing_file_is_an_output_error(self, tmp_path: Path) -> None:
         with pytest.raises(OutputError):
             publish(tmp_path / "gone", tmp_path / "final")
@@ -220,7 +237,8 @@ atomic.publish(Path(sys.argv[1]), Path(sys.argv[2]))
 """
         final = tmp_path / "out" / "final"
         write_file(small_disk / "tmp", b"new")
-        killed = subprocess.run([sys.executable, "-c", code, small_disk / "tmp", final])
+        command = [sys.executable, "-c", code, small_disk / "tmp", final]
+        killed = subprocess.run(command, env=unmeasured())
         assert killed.returncode == 9
         (partial,) = names(tmp_path / "out")
         assert PARTIAL_NAME.fullmatch(partial)
@@ -257,7 +275,8 @@ atomic.publish(folder / "tmp", folder / "out" / "sub" / "final")
         for steps in range(60):
             folder = tmp_path / str(steps)
             folder.mkdir()
-            done = subprocess.run([sys.executable, "-c", self.CODE, folder, str(steps)])
+            command = [sys.executable, "-c", self.CODE, folder, str(steps)]
+            done = subprocess.run(command, env=unmeasured())
             final = folder / "out" / "sub" / "final"
             if final.exists():
                 assert final.read_bytes() == b"whole"

@@ -1,8 +1,9 @@
 import errno
 import os
 import socket
+import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,30 @@ from medprotect.scan.walk import (
 )
 
 Export = Callable[..., Path]
+Deep = Callable[[str, int], Path]
 
 
 def paths(root: Path) -> list[str]:
     return [found.path for found in walk(root)]
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Iterator[Deep]:
+    """`deep(name, depth)` is a folder with a file below `depth` folders of one name."""
+
+    def make(name: str, depth: int) -> Path:
+        descriptor = os.open(tmp_path, os.O_RDONLY)
+        for _ in range(depth):
+            os.mkdir(name, dir_fd=descriptor)
+            inner = os.open(name, os.O_RDONLY, dir_fd=descriptor)
+            os.close(descriptor)
+            descriptor = inner
+        os.close(os.open("f", os.O_CREAT | os.O_WRONLY, dir_fd=descriptor))
+        os.close(descriptor)
+        return tmp_path
+
+    yield make
+    subprocess.run(["rm", "-rf", os.fspath(tmp_path)], check=True)  # too deep for Python's rmtree
 
 
 class TestWalk:
@@ -140,29 +161,13 @@ class TestWalk:
             assert entry.path.startswith("./")
             entry.path.encode("utf-8")
 
-    def test_trees_deeper_than_the_recursion_limit_are_walked(self, tmp_path: Path) -> None:
-        depth = 1200
-        descriptor = os.open(tmp_path, os.O_RDONLY)
-        for _ in range(depth):
-            os.mkdir("d", dir_fd=descriptor)
-            inner = os.open("d", os.O_RDONLY, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor = inner
-        os.close(os.open("f", os.O_CREAT | os.O_WRONLY, dir_fd=descriptor))
-        os.close(descriptor)
-        assert paths(tmp_path) == ["d/" * depth + "f"]
+    def test_trees_deeper_than_the_recursion_limit_are_walked(self, deep: Deep) -> None:
+        root = deep("d", 1200)
+        assert paths(root) == ["d/" * 1200 + "f"]
 
-    def test_trees_longer_than_a_path_may_be_end_in_an_entry(self, tmp_path: Path) -> None:
-        name = "d" * 200
-        descriptor = os.open(tmp_path, os.O_RDONLY)
-        for _ in range(30):
-            os.mkdir(name, dir_fd=descriptor)
-            inner = os.open(name, os.O_RDONLY, dir_fd=descriptor)
-            os.close(descriptor)
-            descriptor = inner
-        os.close(descriptor)
-        found = list(walk(tmp_path))
-        assert [f.unsafe for f in found] == [Unsafe.UNREADABLE_FOLDER]
+    def test_trees_longer_than_a_path_may_be_end_in_an_entry(self, deep: Deep) -> None:
+        root = deep("d" * 200, 30)
+        assert [found.unsafe for found in walk(root)] == [Unsafe.UNREADABLE_FOLDER]
 
     def test_it_streams(self, export: Export) -> None:
         root = export({f"{i:02}/x": b"" for i in range(20)})
