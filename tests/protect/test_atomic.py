@@ -115,6 +115,7 @@ except StorageError as error:
             capture_output=True,
             text=True,
             check=True,
+            env=unmeasured(),
         )
         assert os.strerror(errno.EFBIG) in done.stdout
         assert names(tmp_path) == []
