@@ -1,0 +1,192 @@
+"""The owner's secret: seeds codes and decoys, derives new UIDs.
+
+One secret of 32 random bytes; each purpose has its own subkey (HKDF-SHA256, RFC 5869), so that
+what one purpose lets out says nothing about another.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+import stat
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from medprotect.errors import KeyFileError
+
+HEADER = "medprotect-key 1"
+SECRET_BYTES = 32
+UID_FORMAT = 1
+_LARGEST_FILE = 4096
+
+
+def default_key_path() -> Path:
+    """Return where `medprotect run` keeps the key: in the user's configuration folder."""
+    # The XDG specification: a relative path in the variable is to be ignored.
+    configured = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+    root = configured if configured.is_absolute() else Path.home() / ".config"
+    return root / "medprotect" / "owner.key"
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The owner's key; its text form never shows the secret.
+
+    Parameters
+    ----------
+    secret : bytes
+        32 random bytes.
+
+    Raises
+    ------
+    KeyFileError
+        `secret` has another length.
+    """
+
+    secret: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.secret) != SECRET_BYTES:
+            raise KeyFileError(f"The key does not hold {SECRET_BYTES} bytes; make one anew.")
+
+    @classmethod
+    def new(cls) -> Self:
+        """Return a key of fresh random bytes."""
+        return cls(secrets.token_bytes(SECRET_BYTES))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read a key file.
+
+        Raises
+        ------
+        KeyFileError
+            The file is missing, no key, or open to anyone but its owner.
+        """
+        return cls(_parse(_read_private(path)))
+
+    def save(self, path: Path) -> None:
+        """Write a new key file, readable by its owner alone; never over an existing one.
+
+        Raises
+        ------
+        KeyFileError
+            The file exists or cannot be written.
+        """
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            raise KeyFileError(
+                f"{path} exists. A key is never overwritten: name another file."
+            ) from None
+        except OSError as error:
+            raise KeyFileError(f"{path} cannot be written: {error.strerror}.") from error
+        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
+            stream.write(f"{HEADER}\n{self.secret.hex()}\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    @classmethod
+    def backup(cls, path: Path, to: Path) -> Self:
+        """Copy the key file `path` to `to`, read the copy again, and return the key.
+
+        Raises
+        ------
+        KeyFileError
+            `path` is no key, `to` exists, or the copy does not read the same.
+        """
+        key = cls.load(path)
+        key.save(to)
+        if cls.load(to) != key:
+            raise KeyFileError(f"The copy {to} does not read the same; try another disk.")
+        return key
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that tell keys apart and reveal nothing of them."""
+        return self.subkey("fingerprint")[:8].hex()
+
+    def subkey(self, purpose: str) -> bytes:
+        """Return the 32-byte subkey for one purpose.
+
+        Parameters
+        ----------
+        purpose : str
+            ``uids``, ``codes``, ``decoys``, ``fingerprint`` ...
+        """
+        info = f"medprotect {purpose}".encode()
+        return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(self.secret)
+
+    def new_uid(
+        self, kind: str, source_uid: str, *, pipeline_sha256: str, strength: str, decoys: bool
+    ) -> str:
+        """Derive the UID of a protected object from that of its source.
+
+        The same inputs give the same UID, so a resumed run agrees with itself; any other pixel
+        stream (pipeline, strength, decoys) has another UID. In the form of PS3.5 B.2, without the
+        version bits of a UUID: ``2.25.`` and 128 bits.
+
+        Parameters
+        ----------
+        kind : str
+            ``instance`` or ``series``.
+        source_uid : str
+            UID in the export.
+        pipeline_sha256, strength : str
+            From the plan.
+        decoys : bool
+            Whether the pipeline's decoys are on.
+        """
+        fields = [
+            str(UID_FORMAT),
+            kind,
+            source_uid,
+            pipeline_sha256,
+            strength,
+            "decoys" if decoys else "no decoys",
+        ]
+        digest = hmac.new(self.subkey("uids"), _encode(fields), hashlib.sha256).digest()
+        return f"2.25.{int.from_bytes(digest[:16], 'big')}"
+
+
+def _encode(fields: list[str]) -> bytes:
+    """Join texts so that no two lists give the same bytes: each with its length before it."""
+    parts = [text.encode() for text in fields]
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def _read_private(path: Path) -> str:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        raise KeyFileError(f"There is no key at {path}. `medprotect key new` makes one.") from None
+    except OSError as error:
+        raise KeyFileError(f"{path} cannot be read: {error.strerror}.") from error
+    with os.fdopen(descriptor, "rb") as stream:
+        mode = os.fstat(stream.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            raise KeyFileError(f"{path} is not a file, so it is no key.")
+        if os.name == "posix" and mode & 0o077:
+            raise KeyFileError(
+                f"{path} can be read by others. Make it yours alone (chmod 600), "
+                "and a new key if anyone may have copied it."
+            )
+        return stream.read(_LARGEST_FILE).decode("ascii", errors="replace")
+
+
+def _parse(text: str) -> bytes:
+    header, _, rest = text.partition("\n")
+    if header != HEADER:
+        raise KeyFileError("The file is no medprotect key, or of a newer version.")
+    digits = rest.removesuffix("\n")
+    try:
+        if len(digits) != 2 * SECRET_BYTES:
+            raise ValueError
+        return bytes.fromhex(digits)
+    except ValueError:
+        raise KeyFileError("The key file is damaged; restore it from its backup.") from None
