@@ -1,1 +1,35 @@
-"""DICOM: codecs, stored values, and the header of a derived image."""
+"""DICOM images: read in stored values, written with new pixels and hardly anything else.
+
+The module keeps the contract `medprotect.imaging.image.ImageFormat`. What it changes in a header
+is `DOCUMENTED_CHANGES`, explained in ``docs/reference/dicom.md``.
+"""
+
+from medprotect.imaging.dicom.changes import (
+    DOCUMENTED_CHANGES,
+    changed_elements,
+    undocumented_changes,
+)
+from medprotect.imaging.dicom.describe import describe
+from medprotect.imaging.dicom.document import is_dicom
+from medprotect.imaging.dicom.file import DicomFile
+from medprotect.imaging.image import ImageFile
+
+__all__ = [
+    "DOCUMENTED_CHANGES",
+    "changed_elements",
+    "describe",
+    "is_dicom",
+    "open_file",
+    "undocumented_changes",
+]
+
+
+def open_file(data: bytes) -> ImageFile:
+    """Open a DICOM file whose description has role ``IMAGE``.
+
+    Raises
+    ------
+    NotAnImageError, UnsupportedImageError, CorruptImageError, ImageTooLargeError
+        The file is rejected, with this reason.
+    """
+    return DicomFile(data)

@@ -1,0 +1,185 @@
+"""Which header elements differ between two files: read by pydicom, apart from how we write.
+
+The writer in `medprotect.imaging.dicom.derive` copies bytes; this check parses both files anew with
+another parser, so that a mistake of the one is seen by the other.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from medprotect.errors import CorruptImageError
+from medprotect.imaging.dicom.elements import PIXEL_DATA, name_of
+from medprotect.imaging.dicom.file import read_bounded
+from medprotect.imaging.dicom.header import read_layout
+from medprotect.imaging.dicom.pictures import find_pictures
+
+_DERIVED = {
+    "ImageType",
+    "SOPInstanceUID",
+    "MediaStorageSOPInstanceUID",
+    "SeriesInstanceUID",
+    "DerivationDescription",
+}
+_APPENDED = {"DerivationCodeSequence", "SourceImageSequence", "ContributingEquipmentSequence"}
+_RANGES = {
+    "SmallestImagePixelValue",
+    "LargestImagePixelValue",
+    "SmallestPixelValueInSeries",
+    "LargestPixelValueInSeries",
+    "SmallestImagePixelValueInPlane",
+    "LargestImagePixelValueInPlane",
+}
+_COMPRESSION = {
+    "TransferSyntaxUID",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "LossyImageCompression",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
+}
+_SIGNATURES = {"DigitalSignaturesSequence", "MACParametersSequence"}
+_LENGTHS = {"FileMetaInformationGroupLength", "GroupLength"}
+_FRAMES = {"FrameType", "DerivationImageSequence"}
+_PICTURES = {"IconImageSequence", "PrivatePicture"}
+
+DOCUMENTED_CHANGES: frozenset[str] = frozenset(
+    _DERIVED | _APPENDED | _RANGES | _COMPRESSION | _SIGNATURES | _LENGTHS | _FRAMES | _PICTURES
+) | {"Preamble"}
+"""Names of what a protected file may differ in, as in ``docs/reference/dicom.md``.
+
+``GroupLength`` stands for any ``(gggg,0000)``, ``PrivatePicture`` for any element that holds a
+picture besides the pixels.
+"""
+
+_INDEX = re.compile(r"\[\d+\]")
+_FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One element, or one item of a sequence, in which two files differ.
+
+    Attributes
+    ----------
+    path : str
+        Such as ``SharedFunctionalGroupsSequence[0].MRImageFrameTypeSequence[0].FrameType``.
+    kind : str
+        ``added``, ``removed`` or ``changed``.
+    """
+
+    path: str
+    kind: str
+
+
+def changed_elements(original: bytes, protected: bytes) -> list[str]:
+    """Name every header element in which the two files differ, documented or not.
+
+    Parameters
+    ----------
+    original, protected : bytes
+        Two whole files.
+
+    Returns
+    -------
+    list of str
+        Paths of keywords, or of ``(gggg,eeee)`` where there is none; an item that only one file
+        has is named by its sequence and index. Pixel Data is not named.
+
+    Raises
+    ------
+    NotAnImageError, CorruptImageError, ImageTooLargeError
+        One of the files cannot be read.
+    """
+    return [difference.path for difference in _differences(original, protected)]
+
+
+def undocumented_changes(original: bytes, protected: bytes) -> list[str]:
+    """Name the elements of `changed_elements` that the documentation does not list.
+
+    Parameters
+    ----------
+    original, protected : bytes
+        Two whole files.
+    """
+    document = read_bounded(original)
+    pictures = {picture.path for picture in find_pictures(document.data_set, read_layout(document))}
+    return [
+        difference.path
+        for difference in _differences(original, protected)
+        if not _is_documented(difference, pictures)
+    ]
+
+
+def _is_documented(difference: Difference, pictures: set[str]) -> bool:
+    path, kind = difference.path, difference.kind
+    first, last = path.partition("[")[0], _INDEX.sub("", path).rpartition(".")[2]
+    if kind == "removed":
+        return path in pictures or last in _SIGNATURES or path in _RANGES | _COMPRESSION
+    if first in _FUNCTIONAL_GROUPS:
+        return (last == "FrameType" and kind == "changed") or (
+            last == "DerivationImageSequence" and kind == "added"
+        )
+    if last.endswith(",0000)") or path in ("FileMetaInformationGroupLength", "Preamble"):
+        return kind == "changed"
+    if first in _APPENDED:
+        return kind == "added" and "." not in path
+    return path in _DERIVED | _RANGES | _COMPRESSION
+
+
+def _differences(original: bytes, protected: bytes) -> list[Difference]:
+    before, after = _read(original), _read(protected)
+    found = list(_compare(before.file_meta, after.file_meta, ""))
+    if before.preamble != after.preamble:
+        found.append(Difference("Preamble", "changed"))
+    try:
+        return found + list(_compare(before, after, ""))
+    except Exception as error:  # pydicom parses sequences only now, and raises what it likes
+        raise CorruptImageError("the DICOM header cannot be read") from error
+
+
+def _read(data: bytes) -> Any:
+    read_bounded(data)
+    try:
+        return dcmread(BytesIO(data), force=True)
+    except Exception as error:  # as above
+        raise CorruptImageError("the DICOM header cannot be read") from error
+
+
+def _compare(before: Dataset, after: Dataset, path: str) -> Iterator[Difference]:
+    for tag in sorted(set(before.keys()) | set(after.keys())):
+        if not path and tag == PIXEL_DATA:
+            continue
+        name = path + name_of(int(tag))
+        if tag not in after:
+            yield Difference(name, "removed")
+        elif tag not in before:
+            yield Difference(name, "added")
+        else:
+            yield from _compare_element(before, after, tag, name)
+
+
+def _compare_element(before: Dataset, after: Dataset, tag: Any, name: str) -> Iterator[Difference]:
+    one, other = before.get_item(tag), after.get_item(tag)
+    if one.VR == other.VR and one.value == other.value and type(one) is type(other):
+        return
+    one, other = before[tag], after[tag]
+    if one.VR != "SQ" or other.VR != "SQ":
+        yield Difference(name, "changed")
+        return
+    if one.is_undefined_length != other.is_undefined_length:
+        yield Difference(name, "changed")
+    shared = min(len(one.value), len(other.value))
+    for index in range(shared):
+        yield from _compare(one.value[index], other.value[index], f"{name}[{index}].")
+    for index in range(shared, len(one.value)):
+        yield Difference(f"{name}[{index}]", "removed")
+    for index in range(shared, len(other.value)):
+        yield Difference(f"{name}[{index}]", "added")

@@ -1,0 +1,68 @@
+"""What a DICOM file is to a run, from its header alone."""
+
+import struct
+from typing import BinaryIO
+
+from medprotect.errors import (
+    CorruptImageError,
+    NotAnImageError,
+    UnsupportedImageError,
+)
+from medprotect.imaging.dicom.codecs import CODECS
+from medprotect.imaging.dicom.document import Document, read_header
+from medprotect.imaging.dicom.elements import PIXEL_DATA, PIXEL_TAGS
+from medprotect.imaging.dicom.header import describe_image, read_layout
+from medprotect.imaging.dicom.sop_classes import is_image_storage, kind_of_other
+from medprotect.imaging.dicom.values import text
+from medprotect.imaging.image import Description, Role
+
+
+def describe(stream: BinaryIO) -> Description:
+    """Read the header from a seekable stream, without decoding pixels.
+
+    Raises
+    ------
+    NotAnImageError, UnsupportedImageError, CorruptImageError, ImageTooLargeError
+        The file is rejected, with this reason.
+    """
+    document = read_header(stream)
+    data_set = document.data_set
+    sop_class = text(data_set, data_set.get("SOPClassUID"))
+    if not sop_class:
+        sop_class = text(document.meta, document.meta.get("MediaStorageSOPClassUID"))
+    other = kind_of_other(sop_class)
+    if other:
+        return Description(Role.OTHER, f"dicom {other}")
+    tag = _next_tag(document)
+    if tag == PIXEL_DATA:
+        description = describe_image(document)
+        _check_length(document, stream)
+        return description
+    if tag in PIXEL_TAGS:
+        raise UnsupportedImageError(
+            "floating point pixels in DICOM are not protected; export them as NIfTI instead"
+        )
+    if is_image_storage(sop_class) or data_set.get("Rows") is not None:
+        raise CorruptImageError("the image file holds no pixels")
+    if not sop_class:
+        raise NotAnImageError("a DICOM data set without SOP class and without pixels")
+    return Description(Role.OTHER, "dicom without pixels")
+
+
+def _next_tag(document: Document) -> int:
+    """Return the tag at which reading the header stopped; 0 at the end of the file."""
+    data_set = document.data_set
+    if len(data_set.data) < data_set.end + 4:
+        return 0
+    order = data_set.encoding.order
+    group, number = struct.unpack_from(order + "HH", data_set.data, data_set.end)
+    return int(group) << 16 | int(number)
+
+
+def _check_length(document: Document, stream: BinaryIO) -> None:
+    """Check that the file is long enough for the native pixels its header declares."""
+    if document.transfer_syntax in CODECS or document.is_deflated:
+        return
+    needed = document.data_set.end + read_layout(document).pixel_bytes
+    if stream.seek(0, 2) < needed:
+        raise CorruptImageError("the file holds fewer pixels than its header says")

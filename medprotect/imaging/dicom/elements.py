@@ -1,0 +1,418 @@
+"""The elements of a data set with their bytes, so that what is not changed stays as it is.
+
+pydicom reads a data set into values and writes it again; group lengths, undefined lengths and odd
+encodings get lost on that way, and some files cannot be written at all. Here every element keeps
+its place in the source, and writing copies those bytes (PS3.5 section 7).
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
+
+from medprotect import limits
+from medprotect.errors import CorruptImageError, ImageTooLargeError
+
+PIXEL_DATA = 0x7FE00010
+PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, PIXEL_DATA})
+"""Float Pixel Data, Double Float Pixel Data, Pixel Data."""
+
+_META_LENGTH = 0x00020000
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_UNDEFINED = 0xFFFFFFFF
+_LONG_VRS = frozenset(re.findall("..", "OBODOFOLOVOWSQSVUCUNURUTUV"))
+_SHORT_VRS = frozenset(re.findall("..", "AEASATCSDADSDTFDFLISLOLTPNSHSLSSSTTMUIULUS"))
+
+
+class TruncatedError(CorruptImageError):
+    """The bytes end inside an element."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How the elements of a data set are written (PS3.5 section 7.1)."""
+
+    implicit: bool
+    big_endian: bool = False
+
+    @property
+    def order(self) -> str:
+        """The byte order in the letters of `struct`."""
+        return ">" if self.big_endian else "<"
+
+
+EXPLICIT_LITTLE = Encoding(implicit=False)
+IMPLICIT_LITTLE = Encoding(implicit=True)
+EXPLICIT_BIG = Encoding(implicit=False, big_endian=True)
+
+
+@dataclass(slots=True)
+class Element:
+    """One data element, as a place in the source.
+
+    Attributes
+    ----------
+    tag : int
+        Group and element number, ``0xGGGGEEEE``.
+    vr : str
+        Value representation; from the dictionary where the encoding is implicit.
+    start, value, value_end, end : int
+        Offsets of the element, of its value, and of the ends of both; `end` lies behind
+        `value_end` where a delimiter closes an undefined length.
+    encoding : Encoding
+        That of the element itself.
+    undefined : bool
+        Whether its length is undefined.
+    items : list of Item, or None
+        The items where the value is a sequence that was read.
+    encoded : bytes or None
+        What to write instead; ``b""`` removes the element, None copies it.
+    """
+
+    tag: int
+    vr: str
+    start: int
+    value: int
+    value_end: int
+    end: int
+    encoding: Encoding
+    undefined: bool = False
+    items: "list[Item] | None" = None
+    encoded: bytes | None = None
+
+
+@dataclass(slots=True)
+class Item:
+    """One item of a sequence; offsets as in `Element`."""
+
+    start: int
+    value: int
+    value_end: int
+    end: int
+    encoding: Encoding
+    undefined: bool = False
+    elements: list[Element] = field(default_factory=list)
+    encoded: bytes | None = None
+
+
+@dataclass(slots=True)
+class DataSet:
+    """Elements with the bytes they lie in.
+
+    Attributes
+    ----------
+    data : bytes
+        The source of all offsets.
+    elements : list of Element
+        In the order of the source.
+    encoding : Encoding
+        That of the elements.
+    end : int
+        Where reading stopped: at the pixels, or at the end of the source.
+    """
+
+    data: bytes
+    elements: list[Element]
+    encoding: Encoding
+    end: int
+
+    def get(self, keyword: str) -> Element | None:
+        """Return the element with this keyword, or None."""
+        return find(self.elements, tag_of(keyword))
+
+    def value(self, element: Element) -> bytes:
+        """Return the bytes of the value of an element of this source."""
+        return self.data[element.value : element.value_end]
+
+
+def tag_of(keyword: str) -> int:
+    """Return the tag of a keyword of the data dictionary (PS3.6)."""
+    tag = tag_for_keyword(keyword)
+    if tag is None:
+        raise KeyError(keyword)
+    return int(tag)
+
+
+def name_of(tag: int) -> str:
+    """Return the keyword of a tag, or ``(gggg,eeee)`` where it has none."""
+    return str(keyword_for_tag(tag)) or f"({tag >> 16:04x},{tag & 0xFFFF:04x})"
+
+
+def find(elements: list[Element], tag: int) -> Element | None:
+    """Return the element with this tag, or None where there is none or it is to be removed."""
+    for element in elements:
+        if element.tag == tag and element.encoded != b"":
+            return element
+    return None
+
+
+def walk(elements: list[Element]) -> Iterator[Element]:
+    """Yield all elements, those of nested items after the sequence they are in."""
+    for element in elements:
+        yield element
+        for item in element.items or ():
+            yield from walk(item.elements)
+
+
+@lru_cache(maxsize=4096)
+def vr_of(tag: int) -> str:
+    """Return the VR that the dictionary gives a tag; ``UN`` where it knows none."""
+    if tag & 0xFFFF == 0:
+        return "UL"
+    group_is_private = tag >> 16 & 1
+    if group_is_private:
+        return "LO" if 0x10 <= tag & 0xFFFF <= 0xFF else "UN"
+    try:
+        return str(dictionary_VR(tag)).split(" or ")[0]
+    except KeyError:
+        return "UN"
+
+
+def read_elements(
+    data: bytes, start: int, encoding: Encoding, *, stop_at_pixels: bool = False
+) -> DataSet:
+    """Read a data set from `start` to the end of `data`.
+
+    Parameters
+    ----------
+    data : bytes
+        The source.
+    start : int
+        Offset of the first element.
+    encoding : Encoding
+        That of the data set.
+    stop_at_pixels : bool
+        Stop before the first element that holds pixels.
+
+    Raises
+    ------
+    CorruptImageError
+        The bytes are no data set, or nest too deep; `TruncatedError` where they merely end early.
+    ImageTooLargeError
+        It has more elements than `medprotect.limits` allows.
+    """
+    reader = _Reader(data, stop_at_pixels)
+    elements, end = reader.read(start, len(data), encoding, depth=0, delimited=False)
+    return DataSet(data, elements, encoding, end)
+
+
+class _Reader:
+    def __init__(self, data: bytes, stop_at_pixels: bool) -> None:
+        self.data = data
+        self.stop_at_pixels = stop_at_pixels
+        self.count = 0
+
+    def read(
+        self, pos: int, end: int, encoding: Encoding, *, depth: int, delimited: bool
+    ) -> tuple[list[Element], int]:
+        """Read elements up to `end`, or to an item delimiter where `delimited`."""
+        elements: list[Element] = []
+        seen: set[int] = set()
+        while pos < end:
+            if self._is_padding(pos, end, depth):
+                return elements, pos
+            tag = self._tag(pos, end, encoding)
+            if delimited and tag == _ITEM_END:
+                return elements, pos
+            if depth == 0 and self.stop_at_pixels and tag in PIXEL_TAGS:
+                return elements, pos
+            if tag in seen or tag >> 16 == 0xFFFE:
+                raise CorruptImageError("the DICOM header repeats an element or has a stray item")
+            seen.add(tag)
+            element = self._element(pos, end, tag, encoding, depth)
+            elements.append(element)
+            pos = element.end
+        if delimited:
+            raise TruncatedError("a DICOM item is not closed")
+        return elements, pos
+
+    def _is_padding(self, pos: int, end: int, depth: int) -> bool:
+        """Whether nothing but zeros follows, which some writers leave behind the data set."""
+        return (
+            depth == 0
+            and self.data[pos : pos + 4] == b"\0\0\0\0"[: end - pos]
+            and (not self.data[pos:end].strip(b"\0"))
+        )
+
+    def _tag(self, pos: int, end: int, encoding: Encoding) -> int:
+        if pos + 8 > end:
+            raise TruncatedError("the file ends inside a DICOM element")
+        group, number = struct.unpack_from(encoding.order + "HH", self.data, pos)
+        return int(group) << 16 | int(number)
+
+    def _element(self, pos: int, end: int, tag: int, encoding: Encoding, depth: int) -> Element:
+        self.count += 1
+        if self.count > limits.HEADER_ELEMENTS:
+            raise ImageTooLargeError("the DICOM header has too many elements; split the file")
+        vr, value, length = self._vr_and_length(pos, end, tag, encoding)
+        undefined = length == _UNDEFINED
+        value_end = end if undefined else value + length
+        if value_end > end:
+            raise TruncatedError("the file ends inside a DICOM element")
+        element = Element(tag, vr, pos, value, value_end, value_end, encoding, undefined)
+        if undefined and (vr in ("OB", "OW") or tag == PIXEL_DATA):
+            self._skip_fragments(element, end)
+        elif undefined or vr == "SQ" or (vr == "UN" and length and vr_of(tag) == "SQ"):
+            self._read_sequence(element, end, depth)
+        return element
+
+    def _vr_and_length(
+        self, pos: int, end: int, tag: int, encoding: Encoding
+    ) -> tuple[str, int, int]:
+        order = encoding.order
+        if encoding.implicit:
+            (length,) = struct.unpack_from(order + "I", self.data, pos + 4)
+            return vr_of(tag), pos + 8, length
+        vr = self.data[pos + 4 : pos + 6].decode("latin-1")
+        if vr in _SHORT_VRS:
+            (length,) = struct.unpack_from(order + "H", self.data, pos + 6)
+            return vr, pos + 8, length
+        if vr not in _LONG_VRS:
+            raise CorruptImageError("the DICOM header has an element without a known VR")
+        if pos + 12 > end:
+            raise TruncatedError("the file ends inside a DICOM element")
+        (length,) = struct.unpack_from(order + "I", self.data, pos + 8)
+        return vr, pos + 12, length
+
+    def _item_header(self, pos: int, end: int, encoding: Encoding) -> tuple[int, int]:
+        tag = self._tag(pos, end, encoding)
+        (length,) = struct.unpack_from(encoding.order + "I", self.data, pos + 4)
+        return tag, int(length)
+
+    def _skip_fragments(self, element: Element, end: int) -> None:
+        """Find the end of encapsulated pixel data (PS3.5 section A.4)."""
+        pos = element.value
+        while True:
+            tag, length = self._item_header(pos, end, element.encoding)
+            if tag == _SEQUENCE_END:
+                element.value_end, element.end = pos, pos + 8
+                return
+            if tag != _ITEM or length == _UNDEFINED:
+                raise CorruptImageError("the encapsulated pixel data is no sequence of fragments")
+            pos += 8 + length
+
+    def _read_sequence(self, element: Element, end: int, depth: int) -> None:
+        if depth >= limits.HEADER_DEPTH:
+            raise CorruptImageError("the DICOM header nests sequences too deep")
+        encoding = element.encoding
+        if element.vr == "UN" and not encoding.implicit:
+            encoding = self._encoding_in_unknown(element)
+        end = end if element.undefined else element.value_end
+        element.items = []
+        pos = element.value
+        while pos < end:
+            tag, length = self._item_header(pos, end, encoding)
+            if tag == _SEQUENCE_END and element.undefined:
+                element.value_end, element.end = pos, pos + 8
+                return
+            if tag != _ITEM:
+                raise CorruptImageError("a DICOM sequence holds something other than items")
+            item = self._item(pos, end, length, encoding, depth)
+            element.items.append(item)
+            pos = item.end
+        if element.undefined:
+            raise TruncatedError("a DICOM sequence is not closed")
+
+    def _encoding_in_unknown(self, element: Element) -> Encoding:
+        """Return how a sequence of VR UN is written: implicit (PS3.5 section 6.2.2), mostly."""
+        vr = self.data[element.value + 12 : element.value + 14].decode("latin-1")
+        is_explicit = vr in _LONG_VRS or vr in _SHORT_VRS
+        return EXPLICIT_LITTLE if is_explicit else IMPLICIT_LITTLE
+
+    def _item(self, pos: int, end: int, length: int, encoding: Encoding, depth: int) -> Item:
+        undefined = length == _UNDEFINED
+        value_end = end if undefined else pos + 8 + length
+        if value_end > end:
+            raise TruncatedError("the file ends inside a DICOM item")
+        elements, stop = self.read(
+            pos + 8, value_end, encoding, depth=depth + 1, delimited=undefined
+        )
+        item = Item(pos, pos + 8, value_end, value_end, encoding, undefined, elements)
+        if undefined:
+            item.value_end, item.end = stop, stop + 8
+        return item
+
+
+def write_elements(data: bytes, elements: list[Element]) -> bytes:
+    """Return the elements as bytes, each copied unless it or something in it was replaced."""
+    written = [_write_element(data, element) for element in elements]
+    lengths: dict[int, tuple[int, int]] = {}
+    for element, encoded in zip(elements, written, strict=True):
+        if element.tag & 0xFFFF:
+            old, new = lengths.get(element.tag >> 16, (0, 0))
+            group = (old + element.end - element.start, new + len(encoded))
+            lengths[element.tag >> 16] = group
+    for index, element in enumerate(elements):
+        old, new = lengths.get(element.tag >> 16, (0, 0))
+        if element.tag & 0xFFFF == 0 and old != new and element.value_end - element.value == 4:
+            number = struct.unpack_from(element.encoding.order + "I", data, element.value)[0]
+            # A wrong group length stays wrong: it is not ours to mend. That of the file meta
+            # information has to be right, because readers go by it.
+            if number == old or element.tag == _META_LENGTH:
+                written[index] = written[index][:-4] + struct.pack(
+                    element.encoding.order + "I", new
+                )
+    return b"".join(written)
+
+
+def _write_element(data: bytes, element: Element) -> bytes:
+    if element.encoded is not None:
+        return element.encoded
+    if not any(_is_changed(item) for item in element.items or ()):
+        return data[element.start : element.end]
+    value = b"".join(_write_item(data, item) for item in element.items or ())
+    return _wrap(data, element, value)
+
+
+def _write_item(data: bytes, item: Item) -> bytes:
+    if item.encoded is not None:
+        return item.encoded
+    if not _is_changed(item):
+        return data[item.start : item.end]
+    return _wrap(data, item, write_elements(data, item.elements))
+
+
+def _wrap(data: bytes, part: Element | Item, value: bytes) -> bytes:
+    header = data[part.start : part.value]
+    if not part.undefined:
+        header = header[:-4] + struct.pack(part.encoding.order + "I", len(value))
+    return header + value + data[part.value_end : part.end]
+
+
+def _is_changed(item: Item) -> bool:
+    return item.encoded is not None or any(
+        element.encoded is not None or any(_is_changed(inner) for inner in element.items or ())
+        for element in item.elements
+    )
+
+
+def encode_element(tag: int, vr: str, value: bytes, encoding: Encoding) -> bytes:
+    """Return an element with its header (PS3.5 section 7.1), padded to even length."""
+    if len(value) % 2:
+        value += b"\0" if vr in ("UI", "OB", "UN") else b" "
+    header = struct.pack(encoding.order + "HH", tag >> 16, tag & 0xFFFF)
+    if encoding.implicit:
+        return header + struct.pack(encoding.order + "I", len(value)) + value
+    if vr in _LONG_VRS:
+        return (
+            header + vr.encode() + b"\0\0" + struct.pack(encoding.order + "I", len(value)) + value
+        )
+    return header + vr.encode() + struct.pack(encoding.order + "H", len(value)) + value
+
+
+def encode_item(value: bytes, encoding: Encoding) -> bytes:
+    """Return an item of a sequence with its header."""
+    return struct.pack(encoding.order + "HHI", _ITEM >> 16, _ITEM & 0xFFFF, len(value)) + value
+
+
+def put(elements: list[Element], tag: int, encoded: bytes, encoding: Encoding) -> None:
+    """Replace the element with this tag, or insert it where tags in order want it."""
+    for element in elements:
+        if element.tag == tag:
+            element.encoded = encoded
+            return
+    index = next((i for i, element in enumerate(elements) if element.tag > tag), len(elements))
+    elements.insert(index, Element(tag, "", 0, 0, 0, 0, encoding, encoded=encoded))

@@ -1,0 +1,294 @@
+"""What the header of an image says: layout of the pixels, description, windows, padding."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from medprotect import limits
+from medprotect.errors import CorruptImageError, ImageTooLargeError, UnsupportedImageError
+from medprotect.imaging.dicom import codecs
+from medprotect.imaging.dicom.document import Document
+from medprotect.imaging.dicom.elements import DataSet, Element, find, tag_of
+from medprotect.imaging.dicom.layout import PixelLayout
+from medprotect.imaging.dicom.sop_classes import QUANTITATIVE
+from medprotect.imaging.dicom.values import integer, numbers, text, texts
+from medprotect.imaging.image import Description, Role, Traits, Window
+
+_GREY = ("MONOCHROME1", "MONOCHROME2")
+_COLOUR = ("RGB", "YBR_FULL")
+_VOI_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+_MAPS = frozenset({"ADC", "FA", "TRACE", "CBF", "CBV", "MTT", "TTP", "SUV", "R2", "R2_STAR"})
+_CODE = re.compile(r"[A-Z0-9 _]{0,16}")
+
+
+def read_layout(document: Document) -> PixelLayout:
+    """Read and check the Image Pixel module (PS3.3 section C.7.6.3).
+
+    Raises
+    ------
+    CorruptImageError
+        An attribute is missing, or contradicts another.
+    UnsupportedImageError
+        The pixels are of a kind that cannot be written again without loss.
+    ImageTooLargeError
+        The matrix or all frames together are over `medprotect.limits`.
+    """
+    data_set = document.data_set
+    layout = PixelLayout(
+        rows=_required(data_set, "Rows"),
+        columns=_required(data_set, "Columns"),
+        frames=_frames(data_set),
+        samples=_required(data_set, "SamplesPerPixel", 1),
+        bits_allocated=_required(data_set, "BitsAllocated"),
+        bits_stored=_required(data_set, "BitsStored", _required(data_set, "BitsAllocated")),
+        high_bit=_required(data_set, "HighBit", _required(data_set, "BitsStored", 0) - 1),
+        signed=_required(data_set, "PixelRepresentation", 0) == 1,
+        planar=integer(data_set, data_set.get("PlanarConfiguration")) == 1,
+        photometric=_photometric(data_set),
+    )
+    _check_size(layout)
+    _check_bits(layout)
+    _check_photometric(layout, document.transfer_syntax)
+    if data_set.get("ModalityLUTSequence") is not None:
+        raise UnsupportedImageError(
+            "the image has a modality LUT, so one stored unit has no fixed meaning; export it with"
+            " rescaled values instead"
+        )
+    return layout
+
+
+def _required(data_set: DataSet, keyword: str, default: int | None = None) -> int:
+    element = data_set.get(keyword)
+    value = integer(data_set, element)
+    if value is None and default is not None and (element is None or not data_set.value(element)):
+        return default
+    if value is None or value < 0:
+        raise CorruptImageError(f"the image header has no valid {keyword}")
+    return value
+
+
+def _frames(data_set: DataSet) -> int:
+    element = data_set.get("NumberOfFrames")
+    if not text(data_set, element):
+        return 1
+    frames = integer(data_set, element)
+    if frames is None or frames < 0:
+        raise CorruptImageError("the image header has no valid NumberOfFrames")
+    return max(frames, 1)
+
+
+def _photometric(data_set: DataSet) -> str:
+    photometric = text(data_set, data_set.get("PhotometricInterpretation")).upper()
+    if not photometric:
+        raise CorruptImageError("the image header has no PhotometricInterpretation")
+    return photometric
+
+
+def _check_size(layout: PixelLayout) -> None:
+    if layout.rows == 0 or layout.columns == 0:
+        raise CorruptImageError("the image header says a matrix without pixels")
+    too_large = (
+        layout.rows * layout.columns > limits.IMAGE_PIXELS
+        or layout.frames > limits.IMAGES_PER_FILE
+        or layout.pixel_bytes > limits.DECODED_BYTES
+    )
+    if too_large:
+        raise ImageTooLargeError(
+            "the image is larger when decoded than medprotect takes on; split it"
+        )
+
+
+def _check_bits(layout: PixelLayout) -> None:
+    if layout.bits_allocated not in (8, 16):
+        raise UnsupportedImageError(
+            f"pixels of {layout.bits_allocated} bits are not protected, only of 8 or 16"
+        )
+    if layout.bits_stored == 1:
+        raise UnsupportedImageError("pixels of one bit cannot carry imperceptible noise")
+    if not 2 <= layout.bits_stored <= layout.high_bit + 1 <= layout.bits_allocated:
+        raise CorruptImageError("the image header contradicts itself on BitsStored and HighBit")
+    if layout.samples not in (1, 3):
+        raise UnsupportedImageError(f"images of {layout.samples} samples a pixel are not protected")
+
+
+def _check_photometric(layout: PixelLayout, syntax: str) -> None:
+    codecs.compression_of(syntax)
+    in_memory = codecs.photometric_in_memory(syntax, layout.photometric)
+    if layout.photometric == "PALETTE COLOR":
+        raise UnsupportedImageError(
+            "palette images are not protected: neighbouring values are unrelated colours; convert"
+            " them to RGB first"
+        )
+    if in_memory not in _GREY + _COLOUR:
+        raise UnsupportedImageError(
+            "the photometric interpretation is not protected in this transfer syntax; convert the"
+            " image to RGB first"
+        )
+    if (layout.samples == 3) != (in_memory in _COLOUR):
+        raise CorruptImageError("SamplesPerPixel and PhotometricInterpretation contradict")
+    if layout.samples == 3 and layout.signed:
+        raise UnsupportedImageError("signed colour images are not protected")
+
+
+def describe_image(document: Document) -> Description:
+    """Describe a document that holds pixels."""
+    layout = read_layout(document)
+    data_set, syntax = document.data_set, document.transfer_syntax
+    read_presentation(data_set, 0)
+    modality = _code(data_set, "Modality")
+    traits = Traits(
+        format="dicom",
+        modality=modality,
+        body_part=_code(data_set, "BodyPartExamined"),
+        photometric=codecs.photometric_in_memory(syntax, layout.photometric),
+        channels=layout.samples,
+        bits_stored=layout.bits_stored,
+        signed=layout.signed,
+        rows=layout.rows,
+        columns=layout.columns,
+        images=layout.frames,
+        compression=codecs.compression_of(syntax),
+        lossy=syntax in codecs.CODECS and codecs.CODECS[syntax].lossy,
+        quantitative=_is_quantitative(data_set, modality),
+    )
+    return Description(
+        role=Role.IMAGE,
+        kind=f"dicom {modality or 'image'}",
+        traits=traits,
+        series=_series(data_set),
+        warnings=_warnings(data_set),
+    )
+
+
+def _code(data_set: DataSet, keyword: str) -> str:
+    """Return a code string, or "" where it is none: free text there may be personal."""
+    value = text(data_set, data_set.get(keyword)).upper()
+    return value if _CODE.fullmatch(value) else ""
+
+
+def _is_quantitative(data_set: DataSet, modality: str) -> bool:
+    if modality in ("PT", "NM"):
+        return True
+    if text(data_set, data_set.get("SOPClassUID")) in QUANTITATIVE:
+        return True
+    image_type = [part.upper() for part in texts(data_set, data_set.get("ImageType"))]
+    return any(part in _MAPS or part.endswith((" MAP", "_MAP")) for part in image_type[2:])
+
+
+def _series(data_set: DataSet) -> str:
+    uid = text(data_set, data_set.get("SeriesInstanceUID"))
+    return hashlib.sha256(uid.encode()).hexdigest() if uid else ""
+
+
+def _warnings(data_set: DataSet) -> tuple[str, ...]:
+    found = []
+    if _code(data_set, "PatientIdentityRemoved") != "YES":
+        found.append("patient_identity_not_removed")
+    if _code(data_set, "BurnedInAnnotation") != "NO":
+        found.append("burned_in_annotation_not_excluded")
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Presentation:
+    """How stored values become modality values, and in which windows those are looked at.
+
+    Attributes
+    ----------
+    slope, intercept : float
+        Rescale (PS3.3 section C.11.1).
+    windows : tuple of Window
+        VOI windows in modality values (PS3.3 section C.11.2).
+    """
+
+    slope: float
+    intercept: float
+    windows: tuple[Window, ...]
+
+
+def read_presentation(data_set: DataSet, frame: int) -> Presentation:
+    """Read rescale and windows of a frame: its own, else the shared ones, else the image's.
+
+    Parameters
+    ----------
+    data_set : DataSet
+        The header.
+    frame : int
+        From 0.
+    """
+    rescale = functional_group(data_set, frame, "PixelValueTransformationSequence")
+    voi = functional_group(data_set, frame, "FrameVOILUTSequence")
+    slope = _number(data_set, rescale, "RescaleSlope", 1.0)
+    intercept = _number(data_set, rescale, "RescaleIntercept", 0.0)
+    if slope == 0:
+        raise CorruptImageError("the image header has a RescaleSlope of 0")
+    windows = _windows(data_set, voi) or _lut_windows(data_set, voi)
+    return Presentation(slope, intercept, windows)
+
+
+def functional_group(data_set: DataSet, frame: int, keyword: str) -> list[Element]:
+    """Return the elements of a functional group macro of a frame, else those of the data set."""
+    for sequence, index in (
+        ("PerFrameFunctionalGroupsSequence", frame),
+        ("SharedFunctionalGroupsSequence", 0),
+    ):
+        groups = data_set.get(sequence)
+        if groups is None or not groups.items or index >= len(groups.items):
+            continue
+        macro = find(groups.items[index].elements, tag_of(keyword))
+        if macro is not None and macro.items:
+            return macro.items[0].elements
+    return data_set.elements
+
+
+def _number(data_set: DataSet, elements: list[Element], keyword: str, default: float) -> float:
+    found = numbers(data_set, find(elements, tag_of(keyword)))
+    return found[0] if found else default
+
+
+def _windows(data_set: DataSet, elements: list[Element]) -> tuple[Window, ...]:
+    centers = numbers(data_set, find(elements, tag_of("WindowCenter")))
+    widths = numbers(data_set, find(elements, tag_of("WindowWidth")))
+    function = text(data_set, find(elements, tag_of("VOILUTFunction"))).upper()
+    if function not in _VOI_FUNCTIONS:
+        function = "LINEAR"
+    return tuple(
+        Window(center, width, function)
+        for center, width in zip(centers, widths, strict=False)
+        if width > 0
+    )
+
+
+def _lut_windows(data_set: DataSet, elements: list[Element]) -> tuple[Window, ...]:
+    """Return a window over the input range of each VOI LUT (PS3.3 section C.11.2.1.1)."""
+    sequence = find(elements, tag_of("VOILUTSequence"))
+    found = []
+    for item in (sequence.items if sequence else None) or ():
+        descriptor = numbers(data_set, find(item.elements, tag_of("LUTDescriptor")), "US")
+        if len(descriptor) == 3:
+            entries = descriptor[0] or 65536.0
+            first = _as_signed(data_set, descriptor[1])
+            found.append(Window(first + entries / 2, entries, "LINEAR"))
+    return tuple(found)
+
+
+def _as_signed(data_set: DataSet, value: float) -> float:
+    """Return a value of VR ``US or SS`` as Pixel Representation says it is meant."""
+    signed = integer(data_set, data_set.get("PixelRepresentation")) == 1
+    return value - 65536 if signed and value >= 32768 else value
+
+
+def read_padding(data_set: DataSet, layout: PixelLayout) -> tuple[int, int] | None:
+    """Return the closed range of stored values that mean "no image here", or None.
+
+    PS3.3 section C.7.5.1.1.2; a range that the stored values cannot take means nothing.
+    """
+    if layout.samples != 1:
+        return None
+    value = numbers(data_set, data_set.get("PixelPaddingValue"), "US")
+    limit = numbers(data_set, data_set.get("PixelPaddingRangeLimit"), "US") or value
+    if len(value) != 1 or len(limit) != 1:
+        return None
+    bounds = sorted(int(_as_signed(data_set, number)) for number in (value[0], limit[0]))
+    lower, upper = max(bounds[0], layout.lowest), min(bounds[1], layout.highest)
+    return (lower, upper) if lower <= upper else None
