@@ -148,9 +148,8 @@ def _move(tmp: Path, final: Path, replace: bool) -> None:
         tmp.replace(final)
         return
     try:
-        os.link(
-            tmp, final, follow_symlinks=False
-        )  # fails where the name is taken; rename would not
+        # Fails where the name is taken, which a rename would not.
+        os.link(tmp, final, follow_symlinks=False)
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
