@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Stored = NDArray[Any]
-"""Stored values of one image: (H, W) or (H, W, 3), any integer or float dtype, native byte order."""
+"""Stored values of one image: (H, W) or (H, W, 3), any int or float dtype, native byte order."""
 
 
 class Role(StrEnum):
