@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -245,6 +246,57 @@ atomic.publish(Path(sys.argv[1]), Path(sys.argv[2]))
         assert PARTIAL_NAME.fullmatch(partial)
         publish(small_disk / "tmp", final)
         assert names(tmp_path / "out") == ["final"]
+
+
+class TestOrder:
+    """What must reach the disk before what; the calls are real, and written down as they happen."""
+
+    @pytest.fixture
+    def calls(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        seen: list[str] = []
+
+        def watch(name: str) -> None:
+            call = getattr(os, name)
+
+            def watched(*args: Any, **kwargs: Any) -> Any:
+                is_open = isinstance(args[0], int)
+                path = Path(f"/proc/self/fd/{args[0]}").readlink() if is_open else Path(args[0])
+                seen.append(f"{name} {path.name}")
+                return call(*args, **kwargs)
+
+            monkeypatch.setattr(os, name, watched)
+
+        for name in ("write", "fsync", "link", "mkdir", "unlink"):
+            watch(name)
+        return seen
+
+    def test_bytes_are_flushed_before_the_name_and_the_name_before_the_return(
+        self, tmp_path: Path, calls: list[str]
+    ) -> None:
+        write_file(tmp_path / "tmp", b"1")
+        assert calls == ["write tmp", "fsync tmp"]
+        calls.clear()
+        (tmp_path / "out").mkdir()
+        calls.clear()
+        publish(tmp_path / "tmp", tmp_path / "out" / "final")
+        assert calls == ["link tmp", "unlink tmp", "fsync out"]
+
+    def test_new_folders_are_flushed_in_the_one_that_holds_them(
+        self, tmp_path: Path, calls: list[str]
+    ) -> None:
+        make_folders(tmp_path / "a" / "b")
+        assert calls == ["mkdir a", f"fsync {tmp_path.name}", "mkdir b", "fsync a"]
+
+    def test_a_copy_to_another_file_system_is_flushed_before_its_name(
+        self, tmp_path: Path, small_disk: Path, calls: list[str]
+    ) -> None:
+        write_file(small_disk / "tmp", b"1")
+        calls.clear()
+        publish(small_disk / "tmp", tmp_path / "final")
+        names_of_calls = [call.split()[0] for call in calls]
+        assert names_of_calls[:2] == ["link", "unlink"]  # refused; a stale partial is cleared
+        assert names_of_calls[2:5] == ["write", "fsync", "link"]
+        assert calls[-1] == f"fsync {tmp_path.name}"
 
 
 class TestKills:
