@@ -1,0 +1,51 @@
+"""The three terms that train the generator, and the discriminator's own.
+
+Codes and decoys are distributions over K: a one-hot label, or the assigner's posterior.
+"""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+from torch.nn import functional
+
+
+def confounder_loss(logits: Tensor, code: Tensor) -> Tensor:
+    """Low where the confounder classifier reads the code from the noise on *another* image.
+
+    N -> Y of ConfounderGAN (Tian et al., NeurIPS 2022).
+
+    Parameters
+    ----------
+    logits : Tensor
+        (B, K), of the confounder classifier.
+    code : Tensor
+        (B, K), what the noise is to say.
+    """
+    return functional.cross_entropy(logits, code)
+
+
+def decoy_loss(logits: Sequence[Tensor], decoy: Tensor) -> Tensor:
+    """Low where classifiers trained on clean images see the decoy in the protected image.
+
+    Parameters
+    ----------
+    logits : sequence of Tensor
+        (B, K) of each frozen classifier.
+    decoy : Tensor
+        (B, K), a wrong class drawn per image.
+    """
+    losses = [functional.cross_entropy(each, decoy) for each in logits]
+    return sum(losses[1:], losses[0]) / len(losses)
+
+
+def fidelity_loss(scores: Tensor) -> Tensor:
+    """Low where the discriminator takes protected patches for untouched ones.
+
+    The non-saturating loss of Goodfellow et al., NeurIPS 2014.
+    """
+    return functional.softplus(-scores).mean()
+
+
+def discriminator_loss(untouched: Tensor, protected: Tensor) -> Tensor:
+    """Low where the discriminator tells untouched patches from protected ones."""
+    return functional.softplus(-untouched).mean() + functional.softplus(protected).mean()

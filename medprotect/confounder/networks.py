@@ -1,0 +1,174 @@
+"""The networks of ConfounderGAN; small, fully convolutional, any height and width.
+
+Shapes in comments: B images, C channels, K codes, w the width, h x w' the grid.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+STRIDE = 4
+"""The generator's grid must be a multiple of this; see `pad_to_stride`."""
+
+
+class Generator(nn.Module):
+    """Noise in -1..1 from an image, a code and a decoy: a U-Net of three levels.
+
+    Code and decoy enter as a scale and a shift of the features (FiLM, Perez et al., AAAI 2018).
+    The noise is one channel, laid alike on all channels of the image: in luminance, where
+    neither greyscale nor chroma subsampling removes it.
+
+    Parameters
+    ----------
+    channels : int
+        C of the images.
+    codes : int
+        K, length of a code; a decoy is as long.
+    width : int
+        Features of the first level.
+    """
+
+    def __init__(self, channels: int, codes: int, width: int) -> None:
+        super().__init__()
+        self.message = nn.Sequential(nn.Linear(2 * codes, 4 * width), nn.SiLU())
+        self.enter = nn.Conv2d(channels, width, 3, padding=1)
+        self.down1 = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
+        self.down2 = nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1)
+        self.middle = FilmBlock(4 * width, 4 * width, 4 * width)
+        self.up1 = FilmBlock(4 * width + 2 * width, 2 * width, 4 * width)
+        self.up0 = FilmBlock(2 * width + width, width, 4 * width)
+        self.leave = nn.Conv2d(width, 1, 3, padding=1)
+
+    def forward(self, presented: Tensor, code: Tensor, decoy: Tensor) -> Tensor:
+        """Return noise (B, 1, h, w') for images (B, C, h, w') in 0..1 and (B, K), (B, K)."""
+        message = self.message(torch.cat([code, decoy], 1))  # (B, 4w)
+        level0 = functional.silu(self.enter(presented - 0.5))  # (B, w, h, w')
+        level1 = functional.silu(self.down1(level0))  # (B, 2w, h/2, w'/2)
+        level2 = functional.silu(self.down2(level1))  # (B, 4w, h/4, w'/4)
+        level2 = self.middle(level2, message)
+        level1 = self.up1(torch.cat([_double(level2), level1], 1), message)
+        level0 = self.up0(torch.cat([_double(level1), level0], 1), message)
+        noise: Tensor = torch.tanh(self.leave(level0))  # (B, 1, h, w')
+        return noise
+
+
+class FilmBlock(nn.Module):
+    """Convolution, normalisation, scale and shift by the message, convolution."""
+
+    def __init__(self, entering: int, leaving: int, message: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(entering, leaving, 3, padding=1)
+        self.norm = nn.GroupNorm(_groups(leaving), leaving, affine=False)
+        self.film = nn.Linear(message, 2 * leaving)
+        self.second = nn.Conv2d(leaving, leaving, 3, padding=1)
+
+    def forward(self, features: Tensor, message: Tensor) -> Tensor:
+        """Return (B, leaving, h, w') from (B, entering, h, w') and (B, message)."""
+        scale, shift = self.film(message)[:, :, None, None].chunk(2, 1)
+        features = self.norm(self.first(features)) * (1 + scale) + shift
+        result: Tensor = functional.silu(self.second(functional.silu(features)))
+        return result
+
+
+class Assigner(nn.Module):
+    """Logits (B, K) of the code that a clean image gets: a residual network of three levels."""
+
+    def __init__(self, channels: int, codes: int, width: int) -> None:
+        super().__init__()
+        self.enter = _convolution(channels, width, 1)
+        self.levels = nn.Sequential(
+            ResidualBlock(width, width, 1),  # (B, w, h, w')
+            ResidualBlock(width, 2 * width, 2),  # (B, 2w, h/2, w'/2)
+            ResidualBlock(2 * width, 2 * width, 1),
+            ResidualBlock(2 * width, 4 * width, 2),  # (B, 4w, h/4, w'/4)
+            ResidualBlock(4 * width, 4 * width, 1),
+        )
+        self.leave = nn.Linear(4 * width, codes)
+
+    def forward(self, presented: Tensor) -> Tensor:
+        """Return logits (B, K) for images (B, C, h, w') in 0..1."""
+        features = self.levels(self.enter(presented - 0.5))
+        logits: Tensor = self.leave(features.mean((2, 3)))
+        return logits
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions beside a shortcut (He et al., CVPR 2016)."""
+
+    def __init__(self, entering: int, leaving: int, stride: int) -> None:
+        super().__init__()
+        self.first = _convolution(entering, leaving, stride)
+        self.second = nn.Conv2d(leaving, leaving, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(leaving)
+        same = entering == leaving and stride == 1
+        self.shortcut = nn.Identity() if same else nn.Conv2d(entering, leaving, 1, stride=stride)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (B, leaving, h / stride, w' / stride)."""
+        change = self.norm(self.second(self.first(features)))
+        return functional.relu(self.shortcut(features) + change)
+
+
+class ConfounderClassifier(nn.Module):
+    """Logits (B, K) of the code that the noise carries: a plain convolutional network.
+
+    Trained on clean images instead, the same network is the second of the two that decoys mislead.
+    """
+
+    def __init__(self, channels: int, codes: int, width: int) -> None:
+        super().__init__()
+        self.levels = nn.Sequential(
+            _convolution(channels, width, 1),  # (B, w, h, w')
+            _convolution(width, 2 * width, 2),  # (B, 2w, h/2, w'/2)
+            _convolution(2 * width, 2 * width, 1),
+            _convolution(2 * width, 4 * width, 2),  # (B, 4w, h/4, w'/4)
+            _convolution(4 * width, 4 * width, 1),
+        )
+        self.leave = nn.Linear(4 * width, codes)
+
+    def forward(self, presented: Tensor) -> Tensor:
+        """Return logits (B, K) for images (B, C, h, w') in 0..1."""
+        logits: Tensor = self.leave(self.levels(presented - 0.5).mean((2, 3)))
+        return logits
+
+
+class Discriminator(nn.Module):
+    """Scores (B, 1, h/4, w'/4) of patches: high where they look untouched (Isola et al., 2017)."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.levels = nn.Sequential(
+            nn.Conv2d(channels, width, 4, stride=2, padding=1),  # (B, w, h/2, w'/2)
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),  # (B, 2w, h/4, w'/4)
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * width, 1, 3, padding=1),
+        )
+
+    def forward(self, presented: Tensor) -> Tensor:
+        """Return scores for images (B, C, h, w') in 0..1."""
+        scores: Tensor = self.levels(presented - 0.5)
+        return scores
+
+
+def pad_to_stride(presented: Tensor) -> Tensor:
+    """Pad (B, C, h, w') at its lower right by repeating the edge, to multiples of `STRIDE`."""
+    height, width = presented.shape[-2:]
+    padding = (0, -width % STRIDE, 0, -height % STRIDE)
+    return functional.pad(presented, padding, mode="replicate")
+
+
+def _convolution(entering: int, leaving: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(entering, leaving, 3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(leaving),
+        nn.ReLU(),
+    )
+
+
+def _groups(features: int) -> int:
+    return next(groups for groups in (8, 4, 2, 1) if features % groups == 0)
+
+
+def _double(features: Tensor) -> Tensor:
+    return functional.interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=False)
