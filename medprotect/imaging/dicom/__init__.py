@@ -4,6 +4,8 @@ The module keeps the contract `medprotect.imaging.image.ImageFormat`. What it ch
 is `DOCUMENTED_CHANGES`, explained in ``docs/reference/dicom.md``.
 """
 
+import logging
+
 from medprotect.imaging.dicom.changes import (
     DOCUMENTED_CHANGES,
     changed_elements,
@@ -13,6 +15,9 @@ from medprotect.imaging.dicom.describe import describe
 from medprotect.imaging.dicom.document import is_dicom
 from medprotect.imaging.dicom.file import DicomFile
 from medprotect.imaging.image import ImageFile
+
+# What pydicom logs may quote values of patients; without any handler it would go to stderr.
+logging.getLogger("pydicom").addHandler(logging.NullHandler())
 
 __all__ = [
     "DOCUMENTED_CHANGES",

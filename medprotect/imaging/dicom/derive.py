@@ -27,6 +27,7 @@ from medprotect.imaging.dicom.values import text
 from medprotect.imaging.image import Derivation
 
 _FRAME_TYPE = tag_of("FrameType")
+_DERIVATION_IMAGE = tag_of("DerivationImageSequence")
 _SIGNATURES = frozenset({tag_of("DigitalSignaturesSequence"), tag_of("MACParametersSequence")})
 _STALE_RANGES = (
     "SmallestPixelValueInSeries",
@@ -94,7 +95,7 @@ def derive_header(document: Document, derivation: Derivation) -> None:
     if derivation.source_reference and source_uid:
         reference = _source_image(sop_class, source_uid)
         _append_item(data_set.elements, data_set, "SourceImageSequence", reference)
-    _derive_frames(data_set, derivation)
+    _derive_frames(data_set)
     if not derivation.keep_uids:
         _set_uids(document, derivation, source_uid)
 
@@ -140,15 +141,6 @@ def _source_image(sop_class: str, uid: str) -> Content:
         ("ReferencedSOPClassUID", "UI", sop_class),
         ("ReferencedSOPInstanceUID", "UI", uid),
         ("PurposeOfReferenceCodeSequence", "SQ", _code(*_PROCESSED_SOURCE)),
-    )
-
-
-def _derivation_image(derivation: Derivation) -> Content:
-    """Return an item of the Derivation Image macro (PS3.3 section C.7.6.16.2.6)."""
-    return _elements(
-        ("DerivationDescription", "ST", describe_derivation(derivation)),
-        ("SourceImageSequence", "SQ", ""),
-        ("DerivationCodeSequence", "SQ", _code(*_PIXEL_ADDITION)),
     )
 
 
@@ -203,17 +195,18 @@ def _functional_groups(data_set: DataSet, keyword: str) -> list[Item]:
     return (sequence.items if sequence is not None else None) or []
 
 
-def _derive_frames(data_set: DataSet, derivation: Derivation) -> None:
+def _derive_frames(data_set: DataSet) -> None:
     """Mark the frames of an enhanced image as derived (PS3.3 section C.8.16.1.1)."""
     shared = _functional_groups(data_set, "SharedFunctionalGroupsSequence")
     frames = _functional_groups(data_set, "PerFrameFunctionalGroupsSequence")
     for element in _frame_types(shared + frames):
         value = _derived(data_set.value(element))
         element.encoded = encode_element(_FRAME_TYPE, "CS", value, element.encoding)
-    own = [item for item in frames if find(item.elements, tag_of("DerivationImageSequence"))]
-    for item in own or shared[:1]:
-        content = _derivation_image(derivation)
-        _append_item(item.elements, data_set, "DerivationImageSequence", content)
+    if shared and not any(find(item.elements, _DERIVATION_IMAGE) for item in shared + frames):
+        # Type 2, without items: an item would have to name the source image (C.7.6.16.2.6).
+        encoding = shared[0].encoding
+        encoded = encode_element(_DERIVATION_IMAGE, "SQ", b"", encoding)
+        put(shared[0].elements, _DERIVATION_IMAGE, encoded, encoding)
 
 
 def _frame_types(groups: list[Item]) -> Iterator[Element]:

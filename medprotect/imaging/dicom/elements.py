@@ -255,9 +255,18 @@ class _Reader:
         element = Element(tag, vr, pos, value, value_end, value_end, encoding, undefined)
         if undefined and (vr in ("OB", "OW") or tag == PIXEL_DATA):
             self._skip_fragments(element, end)
-        elif undefined or vr == "SQ" or (vr == "UN" and length and vr_of(tag) == "SQ"):
+        elif undefined or self._is_sequence(element):
             self._read_sequence(element, end, depth)
         return element
+
+    def _is_sequence(self, element: Element) -> bool:
+        """Whether the value is items: by VR, or where that is not written, by both signs of it."""
+        if element.vr == "SQ" and not element.encoding.implicit:
+            return True
+        if vr_of(element.tag) != "SQ" or element.vr not in ("SQ", "UN"):
+            return False
+        item = self.data[element.value : min(element.value + 4, element.value_end)]
+        return item in (b"", b"\xfe\xff\x00\xe0")
 
     def _vr_and_length(
         self, pos: int, end: int, tag: int, encoding: Encoding

@@ -44,7 +44,7 @@ def read_layout(document: Document) -> PixelLayout:
         high_bit=_required(data_set, "HighBit", _required(data_set, "BitsStored", 0) - 1),
         signed=_required(data_set, "PixelRepresentation", 0) == 1,
         planar=integer(data_set, data_set.get("PlanarConfiguration")) == 1,
-        photometric=_photometric(data_set),
+        photometric=text(data_set, data_set.get("PhotometricInterpretation")).upper(),
     )
     _check_size(layout)
     _check_bits(layout)
@@ -77,13 +77,6 @@ def _frames(data_set: DataSet) -> int:
     return max(frames, 1)
 
 
-def _photometric(data_set: DataSet) -> str:
-    photometric = text(data_set, data_set.get("PhotometricInterpretation")).upper()
-    if not photometric:
-        raise CorruptImageError("the image header has no PhotometricInterpretation")
-    return photometric
-
-
 def _check_size(layout: PixelLayout) -> None:
     if layout.rows == 0 or layout.columns == 0:
         raise CorruptImageError("the image header says a matrix without pixels")
@@ -112,6 +105,8 @@ def _check_bits(layout: PixelLayout) -> None:
 
 
 def _check_photometric(layout: PixelLayout, syntax: str) -> None:
+    if not layout.photometric:
+        raise CorruptImageError("the image header has no PhotometricInterpretation")
     codecs.compression_of(syntax)
     in_memory = codecs.photometric_in_memory(syntax, layout.photometric)
     if layout.photometric == "PALETTE COLOR":

@@ -76,9 +76,9 @@ def _find_in(
 
 
 def _is_pixel_element(tag: int) -> bool:
-    """Whether an element is Pixel Data of another kind, or Variable Pixel Data (retired)."""
-    group = tag >> 16
-    return tag in PIXEL_TAGS or (0x7F01 <= group <= 0x7FDF and tag & 0xFFFF == 0x0010)
+    """Whether an element is Pixel Data of another kind, or Variable Pixel Data (7Fxx,0010)."""
+    is_variable = tag & 0xFF01FFFF == 0x7F000010
+    return tag in PIXEL_TAGS or is_variable
 
 
 def _picture_sizes(layout: PixelLayout) -> frozenset[int]:
