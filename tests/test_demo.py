@@ -125,3 +125,12 @@ def test_an_existing_folder_ends_the_command_with_its_code(
 ) -> None:
     assert main([os.fspath(tmp_path)]) == 2
     assert "exists" in capsys.readouterr().err
+
+
+def test_a_package_without_its_files_is_named_and_nothing_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SHIPPED, "a.dcm", "pydicom/data/test_files/gone.dcm")
+    with pytest.raises(ConfigError, match="pydicom does not hold"):
+        build(tmp_path / "export")
+    assert list(tmp_path.iterdir()) == []
