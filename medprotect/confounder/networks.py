@@ -3,9 +3,13 @@
 Shapes in comments: B images, C channels, K codes, w the width, h x w' the grid.
 """
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+Network = TypeVar("Network", bound=nn.Module)
 
 STRIDE = 4
 """The generator's grid must be a multiple of this; see `pad_to_stride`."""
@@ -149,6 +153,12 @@ class Discriminator(nn.Module):
         """Return scores for images (B, C, h, w') in 0..1."""
         scores: Tensor = self.levels(presented - 0.5)
         return scores
+
+
+def channels_last(network: Network) -> Network:
+    """Lay the weights out so that convolutions on a CPU run about twice as fast."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
 
 
 def pad_to_stride(presented: Tensor) -> Tensor:

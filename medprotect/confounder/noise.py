@@ -1,12 +1,20 @@
 """The noise of one image: assigner, code, decoy, generator."""
 
-from typing import Any
-
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
 
 from medprotect.confounder.card import Card
+from medprotect.confounder.checkpoint import load_tensors
+from medprotect.confounder.codes import key_order, key_turn
 from medprotect.confounder.key import Key
+from medprotect.confounder.networks import Assigner, Generator, pad_to_stride
+from medprotect.errors import PipelineError
+
+GENERATOR = "generator."
+ASSIGNER = "assigner."
 
 
 class Confounder:
@@ -30,12 +38,25 @@ class Confounder:
     """
 
     def __init__(self, card: Card, key: Key, device: str = "cpu") -> None:
-        self._card, self._key, self._device = card, key, device
+        self.card = card
+        self._key, self._device = key, torch.device(device)
+        codes = len(card.codes.classes)
+        self._order = torch.from_numpy(key_order(key, codes))
+        shape = (card.images.channels, codes)
+        self._generator = Generator(*shape, card.widths.generator)
+        self._assigner = Assigner(*shape, card.widths.assigner)
+        tensors = load_tensors(card.weights_path, card.weights.sha256)
+        for prefix, network in {GENERATOR: self._generator, ASSIGNER: self._assigner}.items():
+            _fill(network, prefix, tensors)
+            network.to(self._device).eval()
 
+    @torch.inference_mode()
     def noise(
         self, presented: NDArray[np.float32], content_sha256: bytes, label: int | None = None
     ) -> NDArray[np.float32]:
-        """Return the noise of one image, (H, W, C) in -1..1.
+        """Return the noise of one image, in -1..1: its share of the budget, and the sign.
+
+        Depends on nothing but the arguments, the card, the key and what `backend` tells.
 
         Parameters
         ----------
@@ -45,9 +66,95 @@ class Confounder:
             SHA-256 of the image's stored values: draws its decoy.
         label : int, optional
             The class, where it is known; else the assigner's posterior is the code.
-        """
-        raise NotImplementedError
 
-    def backend(self) -> dict[str, Any]:
-        """Return what the noise depends on besides the plan, to be recorded by a run."""
-        raise NotImplementedError
+        Returns
+        -------
+        NDArray of float32
+            (H, W, C).
+
+        Raises
+        ------
+        PipelineError
+            The image has other channels, or the label is none of the card's.
+        """
+        image = self._to_tensor(presented)
+        height, width = image.shape[-2:]
+        posterior = self._posterior(image) if label is None else self._one_hot(label)
+        code = torch.zeros_like(posterior)
+        code[:, self._order] = posterior
+        decoy = torch.zeros_like(posterior)
+        if self.card.codes.decoys:
+            turn = key_turn(self._key, content_sha256, posterior.shape[1])
+            decoy = posterior.roll(turn, 1)
+        canonical = shrink(image, self.card.images.canonical_size)
+        rows, columns = canonical.shape[-2:]
+        noise = self._generator(pad_to_stride(canonical), code, decoy)[..., :rows, :columns]
+        if (rows, columns) != (height, width):
+            size = (height, width)
+            noise = functional.interpolate(noise, size, mode="bilinear", align_corners=False)
+        pattern: NDArray[np.float32] = noise.clamp(-1, 1)[0, 0].cpu().numpy()
+        return np.repeat(pattern[:, :, None], presented.shape[2], axis=2)
+
+    @torch.inference_mode()
+    def posterior(self, presented: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the assigner's calibrated probabilities (K,) of an image (H, W, C)."""
+        result: NDArray[np.float32] = self._posterior(self._to_tensor(presented))[0].cpu().numpy()
+        return result
+
+    def backend(self) -> dict[str, str | int]:
+        """Return what the noise depends on besides the plan; same backend, same bytes."""
+        images = self.card.images
+        return {
+            "torch": torch.__version__,
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+            "device": str(self._device),
+            "threads": torch.get_num_threads(),
+            "batch": f"1x{images.channels}, long side up to {images.canonical_size}",
+        }
+
+    def _to_tensor(self, presented: NDArray[np.float32]) -> Tensor:
+        channels = self.card.images.channels
+        if presented.ndim != 3 or presented.shape[2] not in (1, channels):
+            raise PipelineError(f"The pipeline takes images of {channels} channels, and not this.")
+        image = torch.from_numpy(np.ascontiguousarray(presented, dtype=np.float32))
+        image = image.permute(2, 0, 1)[None].to(self._device)
+        return image.expand(-1, channels, -1, -1).contiguous()
+
+    def _posterior(self, image: Tensor) -> Tensor:
+        logits = self._assigner(shrink(image, self.card.images.assigner_size))
+        return functional.softmax(logits / self.card.codes.temperature, 1)
+
+    def _one_hot(self, label: int) -> Tensor:
+        codes = len(self.card.codes.classes)
+        if not 0 <= label < codes:
+            raise PipelineError(f"There is no class {label}: the card has {codes}, from 0.")
+        return functional.one_hot(torch.tensor([label], device=self._device), codes).float()
+
+
+def shrink(image: Tensor, long_side: int) -> Tensor:
+    """Bring (B, C, h, w') to at most `long_side`, antialiased; smaller ones stay as they are."""
+    height, width = image.shape[-2:]
+    longest = max(height, width)
+    if longest <= long_side:
+        return image
+    size = (
+        max(1, round(height * long_side / longest)),
+        max(1, round(width * long_side / longest)),
+    )
+    return functional.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def _fill(network: nn.Module, prefix: str, tensors: dict[str, Tensor]) -> None:
+    own = {
+        name.removeprefix(prefix): tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
+    try:
+        network.load_state_dict(own)
+    except RuntimeError:
+        raise PipelineError(
+            "The weights do not fit the networks of their card; fetch or train the pipeline anew."
+        ) from None
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in own.values()):
+        raise PipelineError("The weights hold values that are not numbers; train anew.")

@@ -1,0 +1,147 @@
+"""Checkpoints of a training: tensors as safetensors, numbers as JSON, never a pickle.
+
+They are secrets like the key: what made the noise can undo it.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from medprotect.errors import HashMismatchError, PipelineError
+from medprotect.limits import SAFETENSORS_HEADER_BYTES
+
+_LARGEST_FILE = 1024**3
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replace a file as a whole, readable by its owner alone."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(path)
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor]) -> bytes:
+    """Write tensors as safetensors and return the bytes."""
+    data = save({name: tensor.detach().contiguous() for name, tensor in tensors.items()})
+    write_private(path, data)
+    return data
+
+
+def load_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
+    """Read tensors of a safetensors file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    sha256 : str, optional
+        In hex; bytes with another hash are not parsed.
+
+    Raises
+    ------
+    PipelineError
+        The file is missing or not safetensors.
+    HashMismatchError
+        The bytes have another hash.
+    """
+    import hashlib
+
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(_LARGEST_FILE + 1)
+    except OSError:
+        raise PipelineError(f"{path} is missing; fetch or train the pipeline anew.") from None
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise HashMismatchError(
+            f"{path} is not the file of its card (another SHA-256). Do not use it: fetch or train "
+            "the pipeline anew."
+        )
+    header = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or len(data) > _LARGEST_FILE or header > SAFETENSORS_HEADER_BYTES:
+        raise PipelineError(f"{path} is no safetensors file, or too large a one.")
+    try:
+        return load(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise PipelineError(f"{path} is no safetensors file, or a damaged one.") from error
+
+
+class Checkpoint:
+    """Modules, their optimiser and a step number, saved together and found again.
+
+    Parameters
+    ----------
+    folder : Path or None
+        Where it lies; None keeps nothing.
+    name : str
+        Of the stage of training.
+    settings : dict
+        What the stage depends on; a checkpoint made with others is not taken up.
+    """
+
+    def __init__(self, folder: Path | None, name: str, settings: dict[str, Any]) -> None:
+        self._folder, self._name = folder, name
+        self._settings: dict[str, Any] = json.loads(json.dumps(settings))
+
+    def save(self, step: int, modules: nn.ModuleDict, optimizers: list[torch.optim.Adam]) -> None:
+        """Write the state after `step` steps."""
+        if self._folder is None:
+            return
+        tensors = {f"module.{name}": tensor for name, tensor in modules.state_dict().items()}
+        for place, optimizer in enumerate(optimizers):
+            for index, state in optimizer.state_dict()["state"].items():
+                tensors |= {f"adam.{place}.{index}.{key}": value for key, value in state.items()}
+        file = f"{self._name}-{step:07d}.safetensors"
+        save_tensors(self._folder / file, tensors)
+        state = {"step": step, "file": file, "settings": self._settings}
+        write_private(self._folder / f"{self._name}.json", json.dumps(state).encode())
+        for old in self._folder.glob(f"{self._name}-*.safetensors"):
+            if old.name != file:
+                old.unlink()
+
+    def load(self, modules: nn.ModuleDict, optimizers: list[torch.optim.Adam]) -> int:
+        """Take up the saved state and return its step; 0 where there is none that fits."""
+        state = self._state()
+        if state is None or self._folder is None:
+            return 0
+        tensors = load_tensors(self._folder / state["file"])
+        modules.load_state_dict(
+            {
+                name.removeprefix("module."): tensor
+                for name, tensor in tensors.items()
+                if name.startswith("module.")
+            }
+        )
+        for place, optimizer in enumerate(optimizers):
+            _restore(optimizer, f"adam.{place}.", tensors)
+        return int(state["step"])
+
+    def _state(self) -> dict[str, Any] | None:
+        if self._folder is None:
+            return None
+        try:
+            state = json.loads((self._folder / f"{self._name}.json").read_text())
+        except (OSError, ValueError):
+            return None
+        fits = isinstance(state, dict) and state.get("settings") == self._settings
+        return state if fits else None
+
+
+def _restore(optimizer: torch.optim.Adam, prefix: str, tensors: dict[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith(prefix):
+            index, key = name.removeprefix(prefix).split(".")
+            state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

@@ -1,0 +1,102 @@
+"""Images to train on, in memory: presented values, budget, labels."""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from medprotect.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """A training set on one grid.
+
+    Attributes
+    ----------
+    presented : Tensor
+        float32 (N, C, h, w), 0..1.
+    budget : Tensor
+        float32 (N, 1, h, w) or (N, 1, 1, 1), bound on the noise at strength ``standard``, in
+        presented values.
+    labels : Tensor
+        int64 (N,), 0 .. number of classes - 1.
+    classes : tuple of str
+        Their names.
+    """
+
+    presented: Tensor
+    budget: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        count = len(self.labels)
+        if count == 0 or len(self.presented) != count or len(self.budget) != count:
+            raise ConfigError("There must be as many images and budgets as labels, and some.")
+        seen = set(self.labels.unique().tolist())
+        if len(self.classes) < 2 or not seen <= set(range(len(self.classes))):
+            raise ConfigError("Labels must be of two or more classes; check the labels file.")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return int(self.presented.shape[1])
+
+    @property
+    def size(self) -> int:
+        """Pixels of the long side."""
+        return int(max(self.presented.shape[-2:]))
+
+    @property
+    def sha256(self) -> str:
+        """Hash in hex of all values: tells training sets apart."""
+        digest = hashlib.sha256()
+        for tensor in (self.presented, self.budget, self.labels):
+            digest.update(str(tuple(tensor.shape)).encode())
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def take(self, indices: Tensor) -> "Samples":
+        """Return the samples at the indices."""
+        return Samples(
+            self.presented[indices], self.budget[indices], self.labels[indices], self.classes
+        )
+
+
+def step_rng(seed: int, stage: str, step: int) -> torch.Generator:
+    """Return the randomness of one step, so that a resumed training repeats an unbroken one."""
+    digest = hashlib.sha256(f"{seed} {stage} {step}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def draw_batch(samples: Samples, batch: int, rng: torch.Generator) -> tuple[Tensor, ...]:
+    """Draw (presented, budget, labels) of a batch, every fourth one magnified."""
+    indices = torch.randint(len(samples), (batch,), generator=rng)
+    presented = samples.presented[indices].contiguous(memory_format=torch.channels_last)
+    budget = samples.budget[indices]
+    if float(torch.rand((), generator=rng)) < 0.25:
+        presented, budget = _magnify(presented, budget, rng)
+    return presented, budget, samples.labels[indices]
+
+
+def _magnify(presented: Tensor, budget: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Enlarge a part: the canonical grid is finer than the training grid."""
+    height, width = presented.shape[-2:]
+    share = 0.5 + 0.5 * float(torch.rand((), generator=rng))
+    rows, columns = max(4, round(height * share)), max(4, round(width * share))
+    top = int(torch.randint(height - rows + 1, (1,), generator=rng))
+    left = int(torch.randint(width - columns + 1, (1,), generator=rng))
+
+    def enlarge(plane: Tensor) -> Tensor:
+        if plane.shape[-1] == 1:
+            return plane
+        part = plane[..., top : top + rows, left : left + columns]
+        return functional.interpolate(part, (height, width), mode="bilinear", align_corners=False)
+
+    return enlarge(presented), enlarge(budget)
