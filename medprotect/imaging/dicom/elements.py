@@ -212,7 +212,7 @@ class _Reader:
         elements: list[Element] = []
         seen: set[int] = set()
         while pos < end:
-            if self._is_padding(pos, end, depth):
+            if self._is_padding(pos, end, encoding, depth):
                 return elements, pos
             tag = self._tag(pos, end, encoding)
             if delimited and tag == _ITEM_END:
@@ -229,13 +229,13 @@ class _Reader:
             raise TruncatedError("a DICOM item is not closed")
         return elements, pos
 
-    def _is_padding(self, pos: int, end: int, depth: int) -> bool:
+    def _is_padding(self, pos: int, end: int, encoding: Encoding, depth: int) -> bool:
         """Whether nothing but zeros follows, which some writers leave behind the data set."""
-        return (
-            depth == 0
-            and self.data[pos : pos + 4] == b"\0\0\0\0"[: end - pos]
-            and (not self.data[pos:end].strip(b"\0"))
-        )
+        if depth > 0 or self.data[pos : min(pos + 4, end)].strip(b"\0"):
+            return False
+        # One zero may be the beginning of a tag of which the rest was cut off.
+        is_cut_tag = encoding.big_endian and end - pos < 8
+        return not is_cut_tag and not self.data[pos:end].strip(b"\0")
 
     def _tag(self, pos: int, end: int, encoding: Encoding) -> int:
         if pos + 8 > end:
