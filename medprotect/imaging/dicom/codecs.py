@@ -223,7 +223,7 @@ def _encode_jpeg_ls(cells: Container, layout: PixelLayout, precision: int) -> by
     return bytes(encoded)
 
 
-# JPEG 2000 and HTJ2K: pylibjpeg-openjpeg; HTJ2K is written by imagecodecs, with OpenJPH -------
+# JPEG 2000 and HTJ2K: read by pylibjpeg-openjpeg, written by imagecodecs, with OpenJPEG and OpenJPH
 
 
 def _decode_j2k(codestream: bytes, layout: PixelLayout) -> Decoded:
@@ -247,15 +247,19 @@ def _is_irreversible(codestream: bytes) -> bool:
 
 
 def _encode_j2k(cells: Container, layout: PixelLayout, precision: int) -> bytes:
-    from openjpeg.utils import encode_array
+    import imagecodecs
 
-    values = _signed(cells, layout, precision)
-    encoded = encode_array(
-        values,
-        bits_stored=precision,
-        # 1 is sRGB: with it and `use_mct`, colour goes through the reversible transform.
-        photometric_interpretation=1 if layout.photometric == "YBR_RCT" else 0,
-        use_mct=layout.photometric == "YBR_RCT",
+    # Five times halved, as everybody does, or as often as the smaller side can be.
+    halvings = min(5, min(layout.rows, layout.columns).bit_length() - 1)
+    encoded = imagecodecs.jpeg2k_encode(
+        _signed(cells, layout, precision),
+        level=0,
+        codecformat="j2k",
+        reversible=True,
+        bitspersample=precision,
+        resolutions=halvings + 1,
+        mct=layout.photometric == "YBR_RCT",
+        numthreads=1,
     )
     return bytes(encoded)
 
@@ -401,6 +405,42 @@ def decode_frame(syntax: str, codestream: bytes, layout: PixelLayout) -> Decoded
         raise
     except Exception as error:  # the decoders raise what they like on damaged frames
         raise CorruptImageError("a compressed frame cannot be decoded") from error
+
+
+def encode_frame(syntax: str, cells: Container, layout: PixelLayout, precision: int) -> bytes:
+    """Encode one frame in an encapsulated, lossless syntax.
+
+    Raises
+    ------
+    UnsupportedImageError
+        The encoder does not take it: some need more than a handful of pixels.
+    """
+    try:
+        return CODECS[syntax].encode(cells, layout, precision)
+    except MemoryError:
+        raise
+    except Exception as error:  # the encoders raise what they like
+        raise UnsupportedImageError(
+            "a frame cannot be compressed again; convert the file to Explicit VR Little Endian"
+        ) from error
+
+
+def check_writable(syntax: str, layout: PixelLayout) -> None:
+    """Check that pixels of this layout can be written in the lossless form of a syntax.
+
+    Raises
+    ------
+    UnsupportedImageError
+        There is no encoder.
+    """
+    compression_of(syntax)
+    codec = CODECS.get(syntax)
+    is_jpeg = codec is not None and codec.encode is _encode_jpeg_lossless
+    is_ybr = photometric_written(syntax, layout.photometric).startswith("YBR")
+    if is_jpeg and is_ybr and layout.bits_stored > 8:
+        raise UnsupportedImageError(
+            "JPEG Lossless in YBR_FULL of more than 8 bits is not protected; convert it to RGB"
+        )
 
 
 def compression_of(syntax: str) -> str:

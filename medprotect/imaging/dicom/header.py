@@ -10,7 +10,7 @@ from medprotect.imaging.dicom import codecs
 from medprotect.imaging.dicom.document import Document
 from medprotect.imaging.dicom.elements import DataSet, Element, find, tag_of
 from medprotect.imaging.dicom.layout import PixelLayout
-from medprotect.imaging.dicom.sop_classes import QUANTITATIVE
+from medprotect.imaging.dicom.sop_classes import MODALITIES, QUANTITATIVE
 from medprotect.imaging.dicom.values import integer, numbers, text, texts
 from medprotect.imaging.image import Description, Role, Traits, Window
 
@@ -107,7 +107,7 @@ def _check_bits(layout: PixelLayout) -> None:
 def _check_photometric(layout: PixelLayout, syntax: str) -> None:
     if not layout.photometric:
         raise CorruptImageError("the image header has no PhotometricInterpretation")
-    codecs.compression_of(syntax)
+    codecs.check_writable(syntax, layout)
     in_memory = codecs.photometric_in_memory(syntax, layout.photometric)
     if layout.photometric == "PALETTE COLOR":
         raise UnsupportedImageError(
@@ -131,6 +131,7 @@ def describe_image(document: Document) -> Description:
     data_set, syntax = document.data_set, document.transfer_syntax
     read_presentation(data_set, 0)
     modality = _code(data_set, "Modality")
+    modality = modality if modality in MODALITIES else ""
     traits = Traits(
         format="dicom",
         modality=modality,

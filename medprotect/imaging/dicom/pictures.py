@@ -97,12 +97,16 @@ def _is_private_picture(data_set: DataSet, element: Element, sizes: frozenset[in
     value = data_set.value(element)
     if len(value) in sizes or element.undefined:
         return True
-    if len(value) < _LEAST_PIXELS:
-        return False
+    if value.startswith(_ITEM_TAG) and _PIXEL_DATA_TAG in value:
+        return True
+    return len(value) >= _LEAST_PIXELS and _holds_file(value)
+
+
+def _holds_file(value: bytes) -> bool:
+    """Whether a value is a picture file, or holds one."""
     is_bitmap = value[:2] == b"BM" and int.from_bytes(value[2:6], "little") <= len(value)
     return (
         value.startswith(_MAGIC_AT_START)
         or (is_bitmap and value[6:10] == b"\0\0\0\0")
         or _MAGIC_ANYWHERE.search(value) is not None
-        or (value.startswith(_ITEM_TAG) and _PIXEL_DATA_TAG in value)
     )

@@ -8,7 +8,12 @@ import numpy as np
 from pydicom.encaps import encapsulate, encapsulate_extended, generate_frames
 
 from medprotect.errors import CorruptImageError
-from medprotect.imaging.dicom.codecs import CODECS, decode_frame, photometric_written
+from medprotect.imaging.dicom.codecs import (
+    CODECS,
+    decode_frame,
+    encode_frame,
+    photometric_written,
+)
 from medprotect.imaging.dicom.elements import DataSet, Element
 from medprotect.imaging.dicom.layout import (
     Container,
@@ -183,12 +188,11 @@ class EncapsulatedPixels:
     def write(self, changed: Iterator[Stored]) -> WrittenPixels:
         """Return Pixel Data with other stored values, compressed without loss."""
         codec = CODECS[self._syntax]
-        encode = CODECS[codec.target].encode
         layout = replace(
             self._layout, photometric=photometric_written(self._syntax, self._layout.photometric)
         )
         written = [
-            encode(cells, layout, precision)
+            encode_frame(codec.target, cells, layout, precision)
             for cells, precision in map(self._fill, range(layout.frames), changed)
         ]
         return self._encapsulate(written)

@@ -1,5 +1,7 @@
 """What the SOP classes are to a run (PS3.4 section B.5, PS3.6 annex A)."""
 
+import re
+
 OTHER = {
     "1.2.840.10008.1.3.10": "DICOMDIR",
     "1.2.840.10008.5.1.4.1.1.4.2": "spectroscopy",
@@ -44,6 +46,20 @@ OTHER = {
     "1.2.840.10008.5.1.4.45": "implant template",
 }
 """Words for storage that is not images to be protected, by UID or by the beginning of one."""
+
+MODALITIES = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        ANN AR ASMT AU BDUS BI BMD CD CF CFM CP CR CS CT CTPROTOCOL DD DF DG DM DMS DOC DS DX EC ECG
+        EEG EMG EOG EPS ES FA FID FS GM HC HD IO IOL IVOCT IVUS KER KO LEN LP LS M3D MA MG MR MS NM
+        OAM OCT OP OPM OPR OPT OPTBSV OPTENF OPV OSS OT PA PLAN POS PR PT PX REG RESP RF RG RTDOSE
+        RTIMAGE RTINTENT RTPLAN RTRAD RTRECORD RTSEGANN RTSTRUCT RWV SC SEG SM SMR SR SRF ST STAIN
+        TEXTUREMAP TG TP US VA VF VL XA XAPROTOCOL XC
+        """,
+    )
+)
+"""Defined terms of Modality (PS3.3 section C.7.3.1.1.1), retired ones included."""
 
 RT_IMAGE = "1.2.840.10008.5.1.4.1.1.481.1"
 

@@ -32,7 +32,9 @@ def without_meta(data: bytes) -> bytes:
     return data[document.meta.end :]
 
 
-@pytest.mark.parametrize("name", ["MR_small.dcm", "MR_small_implicit.dcm", "MR_small_bigendian.dcm"])
+@pytest.mark.parametrize(
+    "name", ["MR_small.dcm", "MR_small_implicit.dcm", "MR_small_bigendian.dcm"]
+)
 def test_a_bare_data_set_is_read_and_stays_bare(shipped: Shipped, name: str) -> None:
     data = without_meta(shipped(name))
     assert dicom.is_dicom(data[:132])

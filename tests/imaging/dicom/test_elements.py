@@ -132,9 +132,7 @@ def test_a_group_length_follows_where_it_was_right(off_by: int, expected: int) -
     data = group(len(element) + off_by, element)
     data_set = read_elements(data, 0, EXPLICIT_LITTLE)
     assert write_elements(data, data_set.elements) == data
-    data_set.elements[1].encoded = encode_element(
-        0x00080008, "CS", b"ORIGINAL\\A", EXPLICIT_LITTLE
-    )
+    data_set.elements[1].encoded = encode_element(0x00080008, "CS", b"ORIGINAL\\A", EXPLICIT_LITTLE)
     written = write_elements(data, data_set.elements)
     (length,) = struct.unpack_from("<I", written, 8)
     assert length == len(element) + off_by + expected
@@ -239,4 +237,3 @@ def test_names_are_keywords_or_tags() -> None:
     assert tag_of("PixelData") == 0x7FE00010
     with pytest.raises(KeyError):
         tag_of("NoSuchKeyword")
-

@@ -1,0 +1,397 @@
+"""Layout, windows, padding and description, as the header has them."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from pydicom import Dataset
+from pydicom.dataelem import DataElement
+
+from medprotect import limits
+from medprotect.errors import (
+    CorruptImageError,
+    ImageTooLargeError,
+    MedprotectError,
+    UnsupportedImageError,
+)
+from medprotect.imaging import dicom
+from medprotect.imaging.dicom.sop_classes import is_image_storage, kind_of_other
+from medprotect.imaging.image import Description, Image, Role
+
+from .conftest import DERIVATION, add_noise, protect, read, stored, write
+
+Shipped = Callable[[str], bytes]
+Altered = Callable[..., bytes]
+Made = Callable[..., bytes]
+
+
+def describe(data: bytes) -> Description:
+    return dicom.describe(io.BytesIO(data))
+
+
+def first(data: bytes) -> Image:
+    return next(iter(dicom.open_file(data).images()))
+
+
+def test_a_description_has_what_selection_needs(shipped: Shipped) -> None:
+    description = describe(shipped("CT_small.dcm"))
+    traits = description.traits
+    assert traits is not None
+    assert description.kind == "dicom CT"
+    assert (traits.format, traits.modality, traits.photometric) == ("dicom", "CT", "MONOCHROME2")
+    assert (traits.rows, traits.columns, traits.images, traits.channels) == (128, 128, 1, 1)
+    assert (traits.bits_stored, traits.signed, traits.floating) == (16, True, False)
+    assert not traits.quantitative
+
+
+def test_a_description_says_nothing_personal(altered: Altered) -> None:
+    data = altered(
+        "CT_small.dcm", PatientName="CANARY^A", PatientID="CANARY", SeriesDescription="CANARY"
+    )
+    dataset = read(data)
+    dataset.add(DataElement(0x00080060, "LO", "canary was here"))
+    dataset.add(DataElement(0x00180015, "LO", "Canary's knee"))
+    description = describe(write(dataset))
+    assert "canary" not in repr(description).lower()
+    assert description.kind == "dicom image"
+
+
+def test_images_of_one_series_share_an_opaque_text(altered: Altered) -> None:
+    one = describe(altered("CT_small.dcm", SeriesInstanceUID="1.2.3"))
+    other = describe(altered("CT_small.dcm", SeriesInstanceUID="1.2.3", InstanceNumber=9))
+    third = describe(altered("CT_small.dcm", SeriesInstanceUID="1.2.4"))
+    assert one.series == other.series != third.series
+    assert len(one.series) == 64
+    assert "1.2.3" not in one.series
+    assert describe(altered("CT_small.dcm", SeriesInstanceUID=None)).series == ""
+
+
+@pytest.mark.parametrize(
+    ("elements", "warnings"),
+    [
+        ({}, {"patient_identity_not_removed", "burned_in_annotation_not_excluded"}),
+        ({"PatientIdentityRemoved": "YES"}, {"burned_in_annotation_not_excluded"}),
+        ({"BurnedInAnnotation": "NO"}, {"patient_identity_not_removed"}),
+        ({"PatientIdentityRemoved": "YES", "BurnedInAnnotation": "NO"}, set()),
+        (
+            {"PatientIdentityRemoved": "NO", "BurnedInAnnotation": "YES"},
+            {"patient_identity_not_removed", "burned_in_annotation_not_excluded"},
+        ),
+    ],
+)
+def test_it_warns_where_nobody_says_that_identity_was_removed(
+    altered: Altered, elements: dict[str, str], warnings: set[str]
+) -> None:
+    assert set(describe(altered("CT_small.dcm", **elements)).warnings) == warnings
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"Modality": "PT"},
+        {"Modality": "NM"},
+        {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.128"},
+        {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.30"},
+        {"ImageType": ["DERIVED", "PRIMARY", "ADC"]},
+        {"ImageType": ["DERIVED", "PRIMARY", "T1 MAP"]},
+    ],
+)
+def test_measurements_are_marked(altered: Altered, elements: dict[str, Any]) -> None:
+    traits = describe(altered("CT_small.dcm", **elements)).traits
+    assert traits is not None
+    assert traits.quantitative
+
+
+@pytest.mark.parametrize(
+    ("uid", "kind"),
+    [
+        ("1.2.840.10008.5.1.4.1.1.2", ""),
+        ("1.2.840.10008.5.1.4.1.1.481.1", ""),
+        ("1.2.840.10008.5.1.4.1.1.481.2", "RTDOSE"),
+        ("1.2.840.10008.5.1.4.1.1.481.3", "RTSTRUCT"),
+        ("1.2.840.10008.5.1.4.1.1.481.5", "RTPLAN"),
+        ("1.2.840.10008.5.1.4.1.1.66.4", "SEG"),
+        ("1.2.840.10008.5.1.4.1.1.66.7", "SEG"),
+        ("1.2.840.10008.5.1.4.1.1.88.33", "SR"),
+        ("1.2.840.10008.5.1.4.1.1.88.59", "KO"),
+        ("1.2.840.10008.5.1.4.1.1.11.1", "presentation state"),
+        ("1.2.840.10008.5.1.4.1.1.9.1.1", "waveform"),
+        ("1.2.840.10008.5.1.4.1.1.104.1", "encapsulated document"),
+        ("1.2.840.10008.1.3.10", "DICOMDIR"),
+        ("1.2.840.10008.5.1.4.1.1.4", ""),
+        ("1.2.840.10008.5.1.4.1.1.4.2", "spectroscopy"),
+        ("1.2.840.10008.5.1.4.1.1.1.1", ""),
+        ("", ""),
+    ],
+)
+def test_sop_classes_say_what_an_object_is(uid: str, kind: str) -> None:
+    assert kind_of_other(uid) == kind
+    assert is_image_storage(uid) == (kind == "" and uid != "")
+
+
+def test_an_object_without_pixels_is_corrupt_or_none(altered: Altered) -> None:
+    with pytest.raises(CorruptImageError, match="no pixels"):
+        describe(altered("CT_small.dcm", PixelData=None))
+    private = {"SOPClassUID": "1.2.3.4", "PixelData": None}
+    with pytest.raises(CorruptImageError, match="no pixels"):
+        describe(altered("CT_small.dcm", **private))
+    description = describe(altered("CT_small.dcm", Rows=None, **private))
+    assert description.role is Role.OTHER
+
+
+def test_private_classes_with_pixels_are_images(altered: Altered) -> None:
+    assert describe(altered("CT_small.dcm", SOPClassUID="1.2.3.4")).role is Role.IMAGE
+
+
+UNSUPPORTED: dict[str, dict[str, Any]] = {
+    "palette": {"PhotometricInterpretation": "PALETTE COLOR"},
+    "retired colour space": {"PhotometricInterpretation": "HSV", "SamplesPerPixel": 3},
+    "one bit": {"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0},
+    "one bit stored": {"BitsStored": 1, "HighBit": 0},
+    "12 bits": {"BitsAllocated": 12, "BitsStored": 12, "HighBit": 11},
+    "32 bits": {"BitsAllocated": 32, "BitsStored": 32, "HighBit": 31},
+    "4 samples": {"SamplesPerPixel": 4},
+    "signed colour": {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"},
+}
+
+
+@pytest.mark.parametrize("kind", UNSUPPORTED)
+def test_kinds_that_cannot_be_written_without_loss_are_refused(altered: Altered, kind: str) -> None:
+    with pytest.raises(UnsupportedImageError):
+        describe(altered("CT_small.dcm", **UNSUPPORTED[kind]))
+
+
+def test_a_modality_lut_is_refused(shipped: Shipped) -> None:
+    dataset = read(shipped("CT_small.dcm"))
+    dataset.ModalityLUTSequence = [Dataset()]
+    with pytest.raises(UnsupportedImageError, match="modality LUT"):
+        describe(write(dataset))
+
+
+def test_floating_point_pixels_are_refused(shipped: Shipped) -> None:
+    dataset = read(shipped("CT_small.dcm"))
+    del dataset.PixelData
+    dataset.FloatPixelData = b"\0" * (128 * 128 * 4)
+    with pytest.raises(UnsupportedImageError, match="NIfTI"):
+        describe(write(dataset))
+
+
+CORRUPT: dict[str, dict[str, Any]] = {
+    "no rows": {"Rows": None},
+    "zero rows": {"Rows": 0},
+    "no columns": {"Columns": None},
+    "no bits": {"BitsAllocated": None},
+    "more stored than allocated": {"BitsStored": 17},
+    "high bit below": {"BitsStored": 12, "HighBit": 5},
+    "no photometric": {"PhotometricInterpretation": None},
+    "grey in three samples": {"SamplesPerPixel": 3, "PixelRepresentation": 0},
+    "colour in one sample": {"PhotometricInterpretation": "RGB"},
+    "slope of zero": {"RescaleSlope": "0"},
+    "more frames than pixels": {"NumberOfFrames": "2"},
+    "more rows than pixels": {"Rows": 129},
+}
+
+
+@pytest.mark.parametrize("kind", CORRUPT)
+def test_headers_that_contradict_are_corrupt(altered: Altered, kind: str) -> None:
+    with pytest.raises(CorruptImageError):
+        describe(altered("CT_small.dcm", **CORRUPT[kind]))
+
+
+@pytest.mark.parametrize(
+    ("elements", "frames"), [({}, 1), ({"NumberOfFrames": "1"}, 1), ({"NumberOfFrames": "0"}, 1)]
+)
+def test_no_number_of_frames_is_one(
+    altered: Altered, elements: dict[str, str], frames: int
+) -> None:
+    traits = describe(altered("CT_small.dcm", **elements)).traits
+    assert traits is not None
+    assert traits.images == frames
+
+
+@pytest.mark.parametrize("frames", [b"1A", b"-1", b"1.5", b"nan ", b"9" * 12])
+def test_a_number_of_frames_that_is_none_is_refused(altered: Altered, frames: bytes) -> None:
+    data = altered("CT_small.dcm", NumberOfFrames="777777777777")
+    with pytest.raises(MedprotectError):
+        describe(data.replace(b"777777777777", frames.ljust(12, b" ")))
+
+
+def test_sizes_are_refused_before_memory_is_taken(altered: Altered) -> None:
+    for elements in (
+        {"Rows": 65535, "Columns": 65535},
+        {"NumberOfFrames": str(limits.IMAGES_PER_FILE + 1)},
+        {"Rows": 16384, "Columns": 16384, "NumberOfFrames": "9"},
+    ):
+        with pytest.raises(ImageTooLargeError):
+            describe(altered("CT_small.dcm", **elements))
+
+
+def test_windows_come_in_modality_values(altered: Altered) -> None:
+    image = first(
+        altered(
+            "CT_small.dcm",
+            WindowCenter=["40", "-600"],
+            WindowWidth=["400", "1500"],
+            VOILUTFunction="SIGMOID",
+        )
+    )
+    assert [(w.center, w.width) for w in image.windows] == [(40, 400), (-600, 1500)]
+    assert {w.function for w in image.windows} == {"SIGMOID"}
+    assert (image.slope, image.intercept) == (1, -1024)
+
+
+@pytest.mark.parametrize(
+    ("center", "width", "count"),
+    [("40", "0", 0), ("40", "-5", 0), (["1", "2"], "400", 1), (None, "400", 0), ("", "", 0)],
+)
+def test_windows_that_make_no_sense_are_left_out(
+    altered: Altered, center: Any, width: Any, count: int
+) -> None:
+    data = altered("MR_small.dcm", WindowCenter="1", WindowWidth="1")
+    dataset = read(data)
+    dataset.WindowWidth = width
+    if center is None:
+        del dataset.WindowCenter
+    else:
+        dataset.WindowCenter = center
+    assert len(first(write(dataset)).windows) == count
+
+
+def test_an_unknown_voi_function_is_linear(altered: Altered) -> None:
+    image = first(altered("CT_small.dcm", WindowCenter="1", WindowWidth="2", VOILUTFunction="ODD"))
+    assert image.windows[0].function == "LINEAR"
+
+
+@pytest.mark.parametrize(("start", "first_value"), [(0, 0), (65036, -500)])
+def test_a_voi_lut_without_window_spans_its_input(
+    shipped: Shipped, start: int, first_value: int
+) -> None:
+    dataset = read(shipped("CT_small.dcm"))
+    for keyword in ("WindowCenter", "WindowWidth"):
+        if keyword in dataset:
+            del dataset[keyword]
+    lut = Dataset()
+    lut.add(DataElement(0x00283002, "US", [1000, start, 8]))
+    lut.add(DataElement(0x00283006, "OW", b"\0" * 1000))
+    dataset.VOILUTSequence = [lut]
+    (window,) = first(write(dataset)).windows
+    assert (window.lower, window.upper) == (first_value, first_value + 1000)
+
+
+@pytest.mark.parametrize("vr", ["US", "SS"])
+def test_padding_is_locked_and_its_range_forbidden(shipped: Shipped, vr: str) -> None:
+    dataset = read(shipped("CT_small.dcm"))
+    cells = np.frombuffer(dataset.PixelData, "<i2").copy()
+    cells[:100] = -2000
+    cells[100:200] = -1990
+    dataset.PixelData = cells.tobytes()
+    wrap = 65536 if vr == "US" else 0
+    dataset.add(DataElement(0x00280120, vr, -2000 + wrap))
+    dataset.add(DataElement(0x00280121, vr, -1990 + wrap))
+    data = write(dataset)
+    image = first(data)
+    assert image.forbidden == (-2000, -1990)
+    assert image.locked is not None
+    assert image.locked.sum() == 200
+    changed, encoded = protect(data)
+    back = first(encoded.data)
+    np.testing.assert_array_equal(back.locked, image.locked)
+    np.testing.assert_array_equal(back.stored, changed[0])
+
+
+def test_no_padding_no_lock(altered: Altered) -> None:
+    image = first(altered("MR_small.dcm"))
+    assert (image.locked is None) == (image.forbidden is None)
+    unpadded = first(altered("CT_small.dcm", PixelPaddingValue=None))
+    assert unpadded.locked is None
+    assert unpadded.forbidden is None
+
+
+def test_padding_outside_the_range_of_the_bits_means_nothing(made: Made) -> None:
+    dataset = read(made(np.zeros((8, 8), "<u2"), BitsStored=12, HighBit=11))
+    dataset.add(DataElement(0x00280120, "US", 63536))
+    assert first(write(dataset)).forbidden is None
+
+
+@pytest.mark.parametrize(
+    ("signed", "bits", "lowest", "highest"),
+    [
+        (False, 8, 0, 255),
+        (False, 12, 0, 4095),
+        (True, 12, -2048, 2047),
+        (True, 16, -32768, 32767),
+        (False, 16, 0, 65535),
+    ],
+)
+def test_the_range_of_stored_values_follows_the_bits(
+    made: Made, signed: bool, bits: int, lowest: int, highest: int
+) -> None:
+    dtype = f"<{'i' if signed else 'u'}{1 if bits == 8 else 2}"
+    image = first(made(np.zeros((8, 8), dtype), BitsStored=bits, HighBit=bits - 1))
+    assert (image.lowest, image.highest) == (lowest, highest)
+    assert image.stored.dtype == np.dtype(dtype)
+
+
+@pytest.mark.parametrize("high_bit", [11, 15])
+@pytest.mark.parametrize("signed", [False, True])
+def test_bits_beside_the_stored_ones_are_kept(made: Made, high_bit: int, signed: bool) -> None:
+    cells = np.random.default_rng(0).integers(0, 65536, (32, 32)).astype("<u2")
+    data = made(cells, BitsStored=12, HighBit=high_bit, PixelRepresentation=int(signed))
+    shift = high_bit - 11
+    expected = (cells >> shift) & 0xFFF
+    image = first(data)
+    np.testing.assert_array_equal(image.stored.view("u2") & 0xFFF, expected)
+    assert image.stored.min() >= image.lowest
+    assert image.stored.max() <= image.highest
+    changed, encoded = protect(data)
+    after = np.frombuffer(read(encoded.data).PixelData, "<u2").reshape(32, 32)
+    mask = np.uint16(0xFFF << shift)
+    np.testing.assert_array_equal(after & ~mask, cells & ~mask)
+    np.testing.assert_array_equal(stored(encoded.data)[0], changed[0])
+
+
+def test_signs_stay_extended_where_they_were(made: Made) -> None:
+    cells = np.random.default_rng(9).integers(-2, 3, (32, 32)).astype("<i2")
+    data = made(cells, BitsStored=12, HighBit=11)
+    changed, encoded = protect(data)
+    after = np.frombuffer(read(encoded.data).PixelData, "<i2").reshape(32, 32)
+    np.testing.assert_array_equal(after, changed[0])
+    assert ((cells < 0) != (after < 0)).any()
+
+
+@pytest.mark.parametrize("planar", [0, 1])
+@pytest.mark.parametrize("dtype", ["<u1", "<u2"])
+def test_colour_lies_by_pixel_or_by_plane(made: Made, planar: int, dtype: str) -> None:
+    cells = np.random.default_rng(0).integers(0, 256, (2, 9, 7, 3)).astype(dtype)
+    data = made(cells, frames=2, samples=3, PlanarConfiguration=planar)
+    dataset = read(data)
+    raw = cells.transpose(0, 3, 1, 2) if planar else cells
+    dataset.PixelData = raw.tobytes()
+    data = write(dataset)
+    np.testing.assert_array_equal(stored(data), cells)
+    changed, encoded = protect(data)
+    after = read(encoded.data)
+    np.testing.assert_array_equal(after.pixel_array, np.stack(changed))
+    assert after.PlanarConfiguration == planar
+
+
+def test_8_bit_cells_in_big_endian_words_are_swapped(shipped: Shipped) -> None:
+    data = shipped("SC_rgb_small_odd_big_endian.dcm")
+    dataset = read(data)
+    assert (dataset["PixelData"].VR, dataset.BitsAllocated) == ("OW", 8)
+    np.testing.assert_array_equal(stored(data)[0], dataset.pixel_array)
+    assert not np.array_equal(dataset.pixel_array.reshape(-1)[:8], list(dataset.PixelData[:8]))
+    changed, encoded = protect(data)
+    np.testing.assert_array_equal(read(encoded.data).pixel_array, changed[0])
+
+
+def test_nothing_of_the_source_is_handed_out_to_be_changed(shipped: Shipped) -> None:
+    file = dicom.open_file(shipped("CT_small.dcm"))
+    image = next(iter(file.images()))
+    before = image.stored.copy()
+    image.stored[:] = 0
+    np.testing.assert_array_equal(next(iter(file.images())).stored, before)
+    noisy = add_noise(next(iter(file.images())))
+    assert dicom.open_file(file.encode([noisy], DERIVATION).data)
