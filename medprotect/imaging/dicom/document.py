@@ -13,10 +13,9 @@ from medprotect.imaging.dicom.elements import (
     IMPLICIT_LITTLE,
     DataSet,
     Encoding,
-    TruncatedError,
-    read_elements,
     write_elements,
 )
+from medprotect.imaging.dicom.parse import TruncatedError, read_elements
 from medprotect.imaging.dicom.values import text
 
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"

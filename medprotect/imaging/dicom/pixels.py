@@ -37,8 +37,6 @@ class WrittenPixels:
         The whole Pixel Data element.
     extended_offsets : tuple of bytes, or None
         Values of Extended Offset Table and Extended Offset Table Lengths, where they are needed.
-    size : int
-        Bytes of the value.
     """
 
     element: bytes

@@ -15,17 +15,16 @@ from medprotect.imaging.dicom.elements import (
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
     Encoding,
-    TruncatedError,
     encode_element,
     encode_item,
     find,
     name_of,
     put,
-    read_elements,
     tag_of,
     walk,
     write_elements,
 )
+from medprotect.imaging.dicom.parse import TruncatedError, read_elements
 
 ENCODINGS = [EXPLICIT_LITTLE, IMPLICIT_LITTLE, EXPLICIT_BIG]
 
