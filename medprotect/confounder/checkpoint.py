@@ -3,6 +3,7 @@
 They are secrets like the key: what made the noise can undo it.
 """
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -56,8 +57,6 @@ def load_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
     HashMismatchError
         The bytes have another hash.
     """
-    import hashlib
-
     try:
         with path.open("rb") as stream:
             data = stream.read(_LARGEST_FILE + 1)
@@ -94,8 +93,14 @@ class Checkpoint:
         self._folder, self._name = folder, name
         self._settings: dict[str, Any] = json.loads(json.dumps(settings))
 
-    def save(self, step: int, modules: nn.ModuleDict, optimizers: list[torch.optim.Adam]) -> None:
-        """Write the state after `step` steps."""
+    def save(
+        self,
+        step: int,
+        modules: nn.ModuleDict,
+        optimizers: list[torch.optim.Adam],
+        figures: dict[str, float],
+    ) -> None:
+        """Write the state after `step` steps, and the figures so far."""
         if self._folder is None:
             return
         tensors = {f"module.{name}": tensor for name, tensor in modules.state_dict().items()}
@@ -104,17 +109,19 @@ class Checkpoint:
                 tensors |= {f"adam.{place}.{index}.{key}": value for key, value in state.items()}
         file = f"{self._name}-{step:07d}.safetensors"
         save_tensors(self._folder / file, tensors)
-        state = {"step": step, "file": file, "settings": self._settings}
+        state = {"step": step, "file": file, "figures": figures, "settings": self._settings}
         write_private(self._folder / f"{self._name}.json", json.dumps(state).encode())
         for old in self._folder.glob(f"{self._name}-*.safetensors"):
             if old.name != file:
                 old.unlink()
 
-    def load(self, modules: nn.ModuleDict, optimizers: list[torch.optim.Adam]) -> int:
-        """Take up the saved state and return its step; 0 where there is none that fits."""
+    def load(
+        self, modules: nn.ModuleDict, optimizers: list[torch.optim.Adam]
+    ) -> tuple[int, dict[str, float]]:
+        """Take up the saved state: its step and figures; 0 and none where none fits."""
         state = self._state()
         if state is None or self._folder is None:
-            return 0
+            return 0, {}
         tensors = load_tensors(self._folder / state["file"])
         modules.load_state_dict(
             {
@@ -125,7 +132,7 @@ class Checkpoint:
         )
         for place, optimizer in enumerate(optimizers):
             _restore(optimizer, f"adam.{place}.", tensors)
-        return int(state["step"])
+        return int(state["step"]), dict(state["figures"])
 
     def _state(self) -> dict[str, Any] | None:
         if self._folder is None:

@@ -5,7 +5,6 @@ All functions take and return images (B, C, h, w') in 0..1. The random ones draw
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -25,27 +24,18 @@ _LUMINANCE_TABLE = torch.tensor(
     ],
     dtype=torch.float32,
 )
+_LEVEL = 128 / 255  # subtracted before the DCT, T.81 A.3.1
 _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
-def distort(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Apply a random crop and flip, then at most one distortion drawn for the whole batch."""
-    images = shift(flip(images, rng), rng)
-    choices: list[Callable[[Tensor, torch.Generator], Tensor]] = [
-        _untouched,
-        _untouched,
-        resize,
-        blur,
-        jpeg_of_any_quality,
-        grey,
-        window,
-    ]
-    choice = int(torch.randint(len(choices), (1,), generator=rng))
-    return choices[choice](images, rng)
-
-
-def _untouched(images: Tensor, _rng: torch.Generator) -> Tensor:
-    return images
+def distort(images: Tensor, rng: torch.Generator, chance: float = 1.0) -> Tensor:
+    """Apply, to the whole batch and each at a chance, a flip and crop, and one distortion."""
+    if _uniform(0, 1, rng) < chance:
+        images = shift(flip(images, rng), rng)
+    if _uniform(0, 1, rng) >= chance:
+        return images
+    choices = (resize, blur, jpeg_of_any_quality, grey, window)
+    return choices[int(torch.randint(len(choices), (1,), generator=rng))](images, rng)
 
 
 def flip(images: Tensor, rng: torch.Generator) -> Tensor:
@@ -116,7 +106,7 @@ def jpeg(images: Tensor, quality: float) -> Tensor:
         1 to 100, as in the IJG's encoder.
     """
     scale = 50 / quality if quality < 50 else 2 - quality / 50
-    table = (_LUMINANCE_TABLE * scale).clamp(min=1).to(images) / 255
+    table = (_LUMINANCE_TABLE * scale + 0.5).floor().clamp(1, 255).to(images) / 255
     brightness = luminance(images)
     coded = _quantise_blocks(brightness, table)
     if images.shape[1] == 1:
@@ -138,7 +128,7 @@ def luminance(images: Tensor) -> Tensor:
 def _quantise_blocks(plane: Tensor, table: Tensor) -> Tensor:
     """Quantise (B, 1, h, w') in the DCT of its 8x8 blocks."""
     height, width = plane.shape[-2:]
-    padded = functional.pad(plane - 0.5, (0, -width % 8, 0, -height % 8), mode="replicate")
+    padded = functional.pad(plane - _LEVEL, (0, -width % 8, 0, -height % 8), mode="replicate")
     down, right = padded.shape[-2] // 8, padded.shape[-1] // 8
     blocks = padded.reshape(-1, down, 8, right, 8).transpose(2, 3)  # (B, down, right, 8, 8)
     basis = _dct().to(plane)
@@ -146,7 +136,7 @@ def _quantise_blocks(plane: Tensor, table: Tensor) -> Tensor:
     rounded = coefficients + (coefficients.round() - coefficients).detach()
     blocks = basis.T @ (rounded * table) @ basis
     coded = blocks.transpose(2, 3).reshape(-1, 1, 8 * down, 8 * right)
-    return coded[..., :height, :width] + 0.5
+    return coded[..., :height, :width] + _LEVEL
 
 
 def _dct() -> Tensor:

@@ -18,8 +18,8 @@ from medprotect.confounder.card import (
     load_card,
 )
 from medprotect.confounder.checkpoint import save_tensors, write_private
+from medprotect.confounder.gan import Recipe, Trained
 from medprotect.confounder.noise import ASSIGNER, GENERATOR
-from medprotect.confounder.training import Recipe, Trained
 
 README = "docs/README.md"
 

@@ -11,6 +11,9 @@ from torch.nn import functional
 
 Network = TypeVar("Network", bound=nn.Module)
 
+GAIN = 2.0
+"""Spread of the noise before `tanh` bounds it; about 0.83 of the budget is used then."""
+
 STRIDE = 4
 """The generator's grid must be a multiple of this; see `pad_to_stride`."""
 
@@ -19,8 +22,8 @@ class Generator(nn.Module):
     """Noise in -1..1 from an image, a code and a decoy: a U-Net of three levels.
 
     Code and decoy enter as a scale and a shift of the features (FiLM, Perez et al., AAAI 2018).
-    The noise is one channel, laid alike on all channels of the image: in luminance, where
-    neither greyscale nor chroma subsampling removes it.
+    Before `tanh` bounds it, the noise has mean 0 and a fixed spread over each image: no term can
+    switch it off, and it does not saturate, where nothing would be learnt any more.
 
     Parameters
     ----------
@@ -41,10 +44,11 @@ class Generator(nn.Module):
         self.middle = FilmBlock(4 * width, 4 * width, 4 * width)
         self.up1 = FilmBlock(4 * width + 2 * width, 2 * width, 4 * width)
         self.up0 = FilmBlock(2 * width + width, width, 4 * width)
-        self.leave = nn.Conv2d(width, 1, 3, padding=1)
+        self.leave = nn.Conv2d(width, channels, 3, padding=1)
+        self.level = nn.GroupNorm(1, channels, affine=False)
 
     def forward(self, presented: Tensor, code: Tensor, decoy: Tensor) -> Tensor:
-        """Return noise (B, 1, h, w') for images (B, C, h, w') in 0..1 and (B, K), (B, K)."""
+        """Return noise (B, C, h, w') for images (B, C, h, w') in 0..1 and (B, K), (B, K)."""
         message = self.message(torch.cat([code, decoy], 1))  # (B, 4w)
         level0 = functional.silu(self.enter(presented - 0.5))  # (B, w, h, w')
         level1 = functional.silu(self.down1(level0))  # (B, 2w, h/2, w'/2)
@@ -52,7 +56,7 @@ class Generator(nn.Module):
         level2 = self.middle(level2, message)
         level1 = self.up1(torch.cat([_double(level2), level1], 1), message)
         level0 = self.up0(torch.cat([_double(level1), level0], 1), message)
-        noise: Tensor = torch.tanh(self.leave(level0))  # (B, 1, h, w')
+        noise: Tensor = torch.tanh(GAIN * self.level(self.leave(level0)))  # (B, C, h, w')
         return noise
 
 

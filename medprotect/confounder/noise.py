@@ -92,8 +92,10 @@ class Confounder:
         if (rows, columns) != (height, width):
             size = (height, width)
             noise = functional.interpolate(noise, size, mode="bilinear", align_corners=False)
-        pattern: NDArray[np.float32] = noise.clamp(-1, 1)[0, 0].cpu().numpy()
-        return np.repeat(pattern[:, :, None], presented.shape[2], axis=2)
+        if presented.shape[2] < noise.shape[1]:
+            noise = noise.mean(1, keepdim=True)
+        pattern: NDArray[np.float32] = noise.clamp(-1, 1)[0].permute(1, 2, 0).cpu().numpy()
+        return np.ascontiguousarray(pattern)
 
     @torch.inference_mode()
     def posterior(self, presented: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,267 +1,103 @@
-"""Training of a generator: three terms, one loop, resumable, repeatable from its seed."""
+"""`medprotect train`: from a folder of labelled images to an owner's pipeline."""
 
-from dataclasses import asdict, dataclass
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from medprotect.confounder.assigning import Progress
+from medprotect.confounder.card import CARD, Card, Images, Training
+from medprotect.confounder.dataset import read_samples
+from medprotect.confounder.export import export
+from medprotect.confounder.gan import SEED, STEPS, Recipe, train
+from medprotect.confounder.samples import Samples
+from medprotect.errors import ConfigError, OutputError
 
-from medprotect.confounder.assigning import (
-    REPORT_EVERY,
-    SAVE_EVERY,
-    Progress,
-    calibrate,
-    set_rate,
-    split_held_out,
-    train_classifier,
-)
-from medprotect.confounder.card import Widths
-from medprotect.confounder.checkpoint import Checkpoint
-from medprotect.confounder.codes import draw_codes, draw_decoys
-from medprotect.confounder.distortions import distort
-from medprotect.confounder.losses import (
-    confounder_loss,
-    decoy_loss,
-    discriminator_loss,
-    fidelity_loss,
-)
-from medprotect.confounder.networks import (
-    Assigner,
-    ConfounderClassifier,
-    Discriminator,
-    Generator,
-    channels_last,
-    pad_to_stride,
-)
-from medprotect.confounder.samples import Samples, draw_batch, step_rng
-from medprotect.errors import PipelineError
-
-COLLAPSED = 0.05
-"""Root mean square of the noise, as a share of its budget, below which it protects nothing."""
+GREY = ("MONOCHROME1", "MONOCHROME2")
+COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+TRAINING_SIZE = 64
+"""Pixels of the long side that the networks are trained at."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """How a generator is trained; the defaults are those of the shipped pipelines.
-
-    Attributes
-    ----------
-    steps, assigner_steps, batch, seed : int
-        Steps of the generator and of each classifier on clean images, images a step, seed.
-    decoys : bool
-        Whether a wrong class is shown to models trained on clean images.
-    mirrored : bool
-        Whether a mirrored image is as good an image of its class.
-    widths : Widths
-        Of generator and assigner.
-    decoy_weight, fidelity_weight : float
-        Of the terms, the confounder's being 1.
-    """
-
-    steps: int = 1500
-    assigner_steps: int = 800
-    batch: int = 96
-    seed: int = 1
-    decoys: bool = True
-    mirrored: bool = False
-    widths: Widths = Widths(generator=24, assigner=24)  # noqa: RUF009 - frozen
-    decoy_weight: float = 1.0
-    fidelity_weight: float = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What a training gives.
-
-    Attributes
-    ----------
-    generator, assigner : Module
-        In evaluation mode.
-    temperature : float
-        Of the assigner.
-    figures : dict of str to float
-        Measured at the end of training.
-    """
-
-    generator: Generator
-    assigner: Assigner
-    temperature: float
-    figures: dict[str, float]
-
-
-def train(
-    samples: Samples,
-    recipe: Recipe,
+def train_pipeline(
+    images: Path,
+    labels_csv: Path,
+    out: Path,
     *,
-    folder: Path | None = None,
+    modality: str,
+    name: str = "",
+    steps: int = STEPS,
+    seed: int = SEED,
+    decoys: bool = True,
+    size: int = TRAINING_SIZE,
+    description: Training | None = None,
+    date: str = "",
     progress: Progress | None = None,
-) -> Trained:
-    """Train assigner and generator.
+) -> Card:
+    """Train a pipeline and write it to `out`; a training that broke off goes on.
 
     Parameters
     ----------
-    samples : Samples
-        All that is learnt from.
-    recipe : Recipe
-        How.
-    folder : Path, optional
-        For checkpoints; a training that broke off goes on from there.
+    images, labels_csv : Path
+        See `medprotect.confounder.dataset.read_samples`.
+    out : Path
+        Folder of the pipeline; ``out/checkpoints`` exists until the training is done.
+    modality : str
+        DICOM Modality that the pipeline is for. It also takes images that state none.
+    name : str, optional
+        Of the pipeline; else made of the modality.
+    steps, seed : int
+        Of the generator.
+    decoys : bool
+        Whether a wrong class is shown to models trained on clean images.
+    size : int
+        Pixels of the long side to train at; the noise is made at up to twice as many.
+    description : Training, optional
+        For the card: data, licence, attribution, command.
+    date : str
+        For the card, ISO 8601.
     progress : callable, optional
-        See `Progress`.
+        ``progress(stage, step, steps, figures)``.
 
     Raises
     ------
+    ConfigError
+        The images or labels cannot be trained on.
+    OutputError
+        `out` holds a finished pipeline.
     PipelineError
-        The noise collapsed: it would protect nothing.
+        The noise collapsed.
     """
-    progress = progress or (lambda *_: None)
-    fitting, held_out = split_held_out(samples, recipe.seed)
-    shape = (samples.channels, len(samples.classes), recipe.widths.assigner)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        assigner = channels_last(Assigner(*shape))
-        second = channels_last(ConfounderClassifier(*shape))
-        modules = _generator_modules(samples, recipe)
-    for stage, network in {"assigner": assigner, "second classifier": second}.items():
-        if stage == "assigner" or recipe.decoys:
-            train_classifier(
-                network,
-                fitting,
-                stage=stage,
-                steps=recipe.assigner_steps,
-                batch=recipe.batch,
-                seed=recipe.seed,
-                mirrored=recipe.mirrored,
-                folder=folder,
-                progress=progress,
-            )
-    temperature, accuracy = calibrate(assigner, held_out)
-    progress("calibration", 1, 1, {"accuracy": accuracy, "temperature": temperature})
-    figures = _train_generator(modules, [assigner, second], samples, recipe, folder, progress)
-    figures["assigner_balanced_accuracy"] = accuracy
-    generator = modules["generator"]
-    if not isinstance(generator, Generator):
-        raise TypeError("the generator is not one")
-    return Trained(generator.eval(), assigner.eval(), temperature, figures)
-
-
-def _generator_modules(samples: Samples, recipe: Recipe) -> nn.ModuleDict:
-    channels, codes = samples.channels, len(samples.classes)
-    modules = {
-        "generator": Generator(channels, codes, recipe.widths.generator),
-        "classifier": ConfounderClassifier(channels, codes, 24),
-        "discriminator": Discriminator(channels, 16),
-    }
-    return channels_last(nn.ModuleDict(modules))
-
-
-def _train_generator(
-    modules: nn.ModuleDict,
-    frozen: list[nn.Module],
-    samples: Samples,
-    recipe: Recipe,
-    folder: Path | None,
-    progress: Progress,
-) -> dict[str, float]:
-    for network in frozen:
-        network.eval().requires_grad_(False)
-    learning = [*modules["generator"].parameters(), *modules["classifier"].parameters()]
-    makers = torch.optim.Adam(learning, betas=(0.5, 0.99))
-    judge = torch.optim.Adam(modules["discriminator"].parameters(), betas=(0.5, 0.99))
-    checkpoint = Checkpoint(
-        folder, "generator", {"samples": samples.sha256, "recipe": asdict(recipe)}
+    if (out / CARD).exists():
+        raise OutputError("The folder holds a pipeline already. Name another: none is overwritten.")
+    if steps < 1 or size < 8:
+        raise ConfigError("There must be at least 1 step, and 8 pixels.")
+    samples = read_samples(images, labels_csv, size)
+    colour = samples.channels == 3
+    # Colour pictures (microscopy, skin, endoscopy) have no left and right; bodies have.
+    recipe = Recipe(steps=steps, seed=seed, decoys=decoys, mirrored=colour)
+    checkpoints = out / "checkpoints"
+    trained = train(samples, recipe, folder=checkpoints, progress=progress)
+    card = export(
+        trained,
+        recipe,
+        out,
+        name=name or f"{modality or 'images'}-{'colour' if colour else 'grey'}".lower(),
+        title=f"{modality or 'Images'} in {'colour' if colour else 'grey'}",
+        images=_images(modality, samples),
+        classes=samples.classes,
+        training=replace(
+            description or Training(), images=len(samples), steps=steps, seed=seed, date=date
+        ),
     )
-    figures: dict[str, float] = {}
-    for step in range(checkpoint.load(modules, [makers, judge]), recipe.steps):
-        rng = step_rng(recipe.seed, "generator", step)
-        set_rate(makers, 2e-3, step, recipe.steps)
-        set_rate(judge, 5e-4, step, recipe.steps)
-        drawn = _protect_batch(modules["generator"], samples, recipe, rng)
-        # Fade the other image in: on it alone from the start, nothing is learnt at larger sizes.
-        ramp = min(1.0, (step + 1) / (0.4 * recipe.steps))
-        loss, measured = _loss(drawn, modules, frozen, recipe, ramp, rng)
-        makers.zero_grad()
-        loss.backward()
-        makers.step()
-        _train_discriminator(modules["discriminator"], drawn, judge)
-        _smooth(figures, measured)
-        _refuse_collapse(figures, step, recipe)
-        if (step + 1) % REPORT_EVERY == 0 or step + 1 == recipe.steps:
-            progress("generator", step + 1, recipe.steps, dict(figures))
-        if (step + 1) % SAVE_EVERY == 0 or step + 1 == recipe.steps:
-            checkpoint.save(step + 1, modules, [makers, judge])
-    return figures
+    shutil.rmtree(checkpoints)
+    return card
 
 
-@dataclass(frozen=True, slots=True)
-class _Drawn:
-    """A batch: clean images, the noise on them, and what it is to say."""
-
-    presented: Tensor
-    pattern: Tensor
-    noise: Tensor
-    code: Tensor
-    decoy: Tensor
-
-
-def _protect_batch(
-    generator: nn.Module, samples: Samples, recipe: Recipe, rng: torch.Generator
-) -> _Drawn:
-    presented, budget, labels = draw_batch(samples, recipe.batch, rng)
-    code = draw_codes(recipe.batch, len(samples.classes), rng)
-    decoy = draw_decoys(labels, len(samples.classes), rng)
-    decoy = decoy if recipe.decoys else torch.zeros_like(decoy)
-    height, width = presented.shape[-2:]
-    pattern = generator(pad_to_stride(presented), code, decoy)[..., :height, :width]
-    # Strengths low, standard and high: half, once and twice the budget.
-    scale = (0.5, 1.0, 1.0, 1.0, 2.0)[int(torch.randint(5, (1,), generator=rng))]
-    return _Drawn(presented, pattern, pattern * budget * scale, code, decoy)
-
-
-def _loss(
-    drawn: _Drawn,
-    modules: nn.ModuleDict,
-    frozen: list[nn.Module],
-    recipe: Recipe,
-    ramp: float,
-    rng: torch.Generator,
-) -> tuple[Tensor, dict[str, float]]:
-    other = drawn.presented.roll(1, 0)  # the batch is drawn at random, so any other will do
-    swapped = (torch.lerp(torch.full_like(other, 0.5), other, ramp) + drawn.noise).clamp(0, 1)
-    read = modules["classifier"](distort(swapped, rng))
-    loss = confounder_loss(read, drawn.code)
-    said = (read.argmax(1) == drawn.code.argmax(1)).float().mean()
-    measured = {"confounder": loss.item(), "code_read": said.item()}
-    protected = (drawn.presented + drawn.noise).clamp(0, 1)
-    if recipe.decoys:
-        seen = [network(distort(protected, rng)) for network in frozen]
-        term = decoy_loss(seen, drawn.decoy)
-        loss = loss + recipe.decoy_weight * term
-        misled = (seen[0].argmax(1) == drawn.decoy.argmax(1)).float().mean()
-        measured |= {"decoy": term.item(), "misled": misled.item()}
-    judged = modules["discriminator"](protected)
-    loss = loss + recipe.fidelity_weight * fidelity_loss(judged)
-    measured["amplitude"] = float(drawn.pattern.detach().square().mean().sqrt())
-    return loss, measured
-
-
-def _train_discriminator(
-    discriminator: nn.Module, drawn: _Drawn, optimizer: torch.optim.Optimizer
-) -> None:
-    protected = (drawn.presented + drawn.noise.detach()).clamp(0, 1)
-    optimizer.zero_grad()
-    discriminator_loss(discriminator(drawn.presented), discriminator(protected)).backward()
-    optimizer.step()
-
-
-def _smooth(figures: dict[str, float], measured: dict[str, float]) -> None:
-    for name, value in measured.items():
-        figures[name] = 0.95 * figures.get(name, value) + 0.05 * value
-
-
-def _refuse_collapse(figures: dict[str, float], step: int, recipe: Recipe) -> None:
-    if step > 0.2 * recipe.steps and figures["amplitude"] < COLLAPSED:
-        raise PipelineError(
-            f"The noise collapsed at step {step + 1}: it would protect nothing. Train with more "
-            "images, or with a smaller fidelity weight."
-        )
+def _images(modality: str, samples: Samples) -> Images:
+    return Images(
+        modalities=tuple(dict.fromkeys((modality, ""))),
+        photometrics=COLOUR if samples.channels == 3 else GREY,
+        channels=samples.channels,
+        canonical_size=2 * samples.size,
+        assigner_size=samples.size,
+    )

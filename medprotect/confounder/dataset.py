@@ -1,0 +1,116 @@
+"""Images and labels of a folder, as training sees them: presented values on one grid."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from medprotect.confounder.noise import shrink
+from medprotect.confounder.samples import Samples
+from medprotect.errors import ConfigError, InputError, MedprotectError
+from medprotect.imaging import formats
+from medprotect.imaging.image import Image
+from medprotect.intensity.budget import budget_presented
+from medprotect.intensity.windows import present
+
+COLUMNS = ["file", "label"]
+
+
+def read_labels(labels_csv: Path) -> dict[str, str]:
+    """Read a table with the columns ``file`` and ``label``.
+
+    Returns
+    -------
+    dict of str to str
+        Label by file, in the table's order.
+
+    Raises
+    ------
+    ConfigError
+        The table is missing, has other columns, an empty field, or a file twice.
+    """
+    try:
+        with labels_csv.open(newline="", encoding="utf-8-sig") as stream:
+            rows = csv.DictReader(stream, strict=True)
+            if rows.fieldnames is None or sorted(rows.fieldnames) != COLUMNS:
+                raise ConfigError("The labels file needs a first line `file,label` and no more.")
+            labels: dict[str, str] = {}
+            for row in rows:
+                file, label = row["file"], row["label"]
+                if not file or not label or file in labels:
+                    raise ConfigError(
+                        f"Line {rows.line_num} of the labels file has an empty field, or a file "
+                        "that came before."
+                    )
+                labels[file] = label
+    except (OSError, UnicodeDecodeError, csv.Error):
+        raise ConfigError("The labels file cannot be read as a CSV table in UTF-8.") from None
+    return labels
+
+
+def read_samples(images: Path, labels_csv: Path, size: int) -> Samples:
+    """Read labelled images: DICOM, NIfTI, PNG, TIFF or JPEG; of several frames, all.
+
+    Parameters
+    ----------
+    images : Path
+        Folder that the files of the table are relative to.
+    labels_csv : Path
+        See `read_labels`.
+    size : int
+        Pixels of the long side at most. All are brought to one square grid, no larger than the
+        largest image; what an image leaves free repeats its edge, with a budget of 0.
+
+    Raises
+    ------
+    ConfigError
+        The table is none, a file is missing or no image, or grey and colour are mixed.
+    """
+    table = read_labels(labels_csv)
+    classes = tuple(sorted(set(table.values())))
+    pairs: list[tuple[Tensor, Tensor]] = []
+    labels: list[int] = []
+    for line, (file, label) in enumerate(table.items(), start=2):
+        try:
+            for image in _open(images, file):
+                pairs.append(_present(image, size))
+                labels.append(classes.index(label))
+        except (OSError, InputError) as error:
+            reason = error.slug if isinstance(error, MedprotectError) else "unreadable"
+            raise ConfigError(
+                f"The file in line {line} of the labels file cannot be trained on: {reason}."
+            ) from None
+    if len({presented.shape[1] for presented, _ in pairs}) > 1:
+        raise ConfigError("Grey and colour images are mixed; train a pipeline for each.")
+    side = max((max(presented.shape[-2:]) for presented, _ in pairs), default=0)
+    return Samples(
+        torch.cat([_to_square(presented, side, "replicate") for presented, _ in pairs]),
+        torch.cat([_to_square(budget, side, "constant") for _, budget in pairs]),
+        torch.tensor(labels),
+        classes,
+    )
+
+
+def _open(images: Path, file: str) -> Iterator[Image]:
+    path = images / file
+    if Path(file).is_absolute() or ".." in Path(file).parts or not path.is_file():
+        raise OSError
+    yield from formats.open_file(path.read_bytes()).images()
+
+
+def _present(image: Image, size: int) -> tuple[Tensor, Tensor]:
+    """Return presented values (1, C, h, w') and budget (1, 1, h, w')."""
+    presented = torch.from_numpy(np.ascontiguousarray(present(image))).permute(2, 0, 1)[None]
+    bound: NDArray[np.float32] = budget_presented(image, "standard")
+    budget = torch.from_numpy(np.ascontiguousarray(bound))[None, None]
+    return shrink(presented, size), shrink(budget, size)
+
+
+def _to_square(plane: Tensor, side: int, mode: str) -> Tensor:
+    height, width = plane.shape[-2:]
+    return functional.pad(plane, (0, side - width, 0, side - height), mode=mode)

@@ -1,0 +1,180 @@
+"""Training: repeatable, resumable, and it teaches the noise what it is to say."""
+
+import stat
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from medprotect.confounder import gan
+from medprotect.confounder.card import Widths
+from medprotect.confounder.gan import Recipe, Trained, train
+from medprotect.confounder.samples import Samples, draw_batch, step_rng
+from medprotect.errors import ConfigError, PipelineError
+
+Stripes = Callable[..., Samples]
+
+
+def weights(trained: Trained) -> dict[str, torch.Tensor]:
+    networks = {"generator": trained.generator, "assigner": trained.assigner}
+    return {
+        f"{name}.{key}": tensor
+        for name, network in networks.items()
+        for key, tensor in network.state_dict().items()
+    }
+
+
+def same(one: Trained, other: Trained) -> bool:
+    first, second = weights(one), weights(other)
+    return first.keys() == second.keys() and all(
+        torch.equal(first[key], second[key]) for key in first
+    )
+
+
+def test_a_training_repeats_from_its_seed(stripes: Stripes, recipe: Recipe) -> None:
+    assert same(train(stripes(), recipe), train(stripes(), recipe))
+
+
+def test_another_seed_gives_another_generator(stripes: Stripes, recipe: Recipe) -> None:
+    assert not same(train(stripes(), recipe), train(stripes(), replace(recipe, seed=4)))
+
+
+def test_training_does_not_disturb_the_randomness_of_its_caller(
+    stripes: Stripes, recipe: Recipe
+) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    train(stripes(), recipe)
+    assert torch.equal(torch.rand(3), expected)
+
+
+class PulledPlugError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stage", ["assigner", "second classifier", "generator"])
+def test_a_training_that_broke_off_ends_in_the_same_bytes(
+    stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stripes: Stripes, recipe: Recipe
+) -> None:
+    for module in (gan, gan.train_classifier.__globals__):
+        setting = {"SAVE_EVERY": 2, "REPORT_EVERY": 3}
+        for name, value in setting.items():
+            if isinstance(module, dict):
+                monkeypatch.setitem(module, name, value)
+            else:
+                monkeypatch.setattr(module, name, value)
+
+    def pull(at: str, step: int, _steps: int, _figures: dict[str, float]) -> None:
+        if at == stage and step == 3:
+            raise PulledPlugError
+
+    with pytest.raises(PulledPlugError):
+        train(stripes(), recipe, folder=tmp_path, progress=pull)
+    seen: list[tuple[str, int]] = []
+    resumed = train(
+        stripes(), recipe, folder=tmp_path, progress=lambda at, step, *_: seen.append((at, step))
+    )
+    whole = train(stripes(), recipe)
+    assert same(resumed, whole)
+    assert resumed.figures == pytest.approx(whole.figures)
+    assert (stage, 3) in seen
+
+
+def test_a_finished_training_is_taken_up_without_a_step(
+    tmp_path: Path, stripes: Stripes, recipe: Recipe
+) -> None:
+    first = train(stripes(), recipe, folder=tmp_path)
+    stages: list[str] = []
+    again = train(
+        stripes(), recipe, folder=tmp_path, progress=lambda stage, *_: stages.append(stage)
+    )
+    assert same(first, again)
+    assert stages == ["calibration"]
+
+
+def test_checkpoints_of_other_images_are_not_taken_up(
+    tmp_path: Path, stripes: Stripes, recipe: Recipe
+) -> None:
+    train(stripes(), recipe, folder=tmp_path)
+    other = stripes(44)
+    assert same(train(other, recipe, folder=tmp_path), train(other, recipe))
+
+
+def test_checkpoints_are_private_and_hold_no_pickle(
+    tmp_path: Path, stripes: Stripes, recipe: Recipe
+) -> None:
+    train(stripes(), recipe, folder=tmp_path / "checkpoints")
+    assert stat.S_IMODE((tmp_path / "checkpoints").stat().st_mode) == 0o700
+    for path in (tmp_path / "checkpoints").iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert path.suffix in (".safetensors", ".json")
+
+
+def test_without_decoys_no_second_classifier_is_trained(stripes: Stripes, recipe: Recipe) -> None:
+    stages: set[str] = set()
+    trained = train(
+        stripes(), replace(recipe, decoys=False), progress=lambda stage, *_: stages.add(stage)
+    )
+    assert stages == {"assigner", "calibration", "generator"}
+    assert "decoy" not in trained.figures
+
+
+def test_noise_that_collapses_stops_the_training(
+    monkeypatch: pytest.MonkeyPatch, stripes: Stripes, recipe: Recipe
+) -> None:
+    monkeypatch.setattr(gan, "COLLAPSED", 2.0)  # more than any noise can reach
+    with pytest.raises(PipelineError, match="collapsed"):
+        train(stripes(), recipe)
+
+
+@pytest.mark.slow
+def test_the_noise_comes_to_say_its_code_on_images_it_was_not_made_for(
+    stripes: Stripes, recipe: Recipe
+) -> None:
+    longer = replace(
+        recipe,
+        steps=250,
+        assigner_steps=60,
+        batch=32,
+        decoys=False,
+        widths=Widths(generator=8, assigner=8),
+    )
+    trained = train(stripes(200), longer)
+    assert trained.figures["code_read"] > 0.6  # by chance 0.25
+    assert trained.figures["assigner_balanced_accuracy"] > 0.6
+    assert trained.figures["amplitude"] > 0.5
+
+
+def test_labels_without_a_class_are_refused(stripes: Stripes) -> None:
+    samples = stripes()
+    with pytest.raises(ConfigError):
+        Samples(samples.presented, samples.budget, samples.labels + 1, samples.classes)
+    with pytest.raises(ConfigError):
+        Samples(samples.presented, samples.budget, samples.labels * 0, ("one",))
+    with pytest.raises(ConfigError):
+        Samples(samples.presented[:5], samples.budget, samples.labels, samples.classes)
+
+
+def test_batches_keep_the_grid_magnified_or_not(stripes: Stripes) -> None:
+    samples = stripes()
+    budget = samples.budget.expand(-1, 1, 12, 12).contiguous()
+    wide = Samples(samples.presented, budget, samples.labels, samples.classes)
+    for step in range(20):
+        presented, bound, labels = draw_batch(wide, 5, step_rng(1, "test", step))
+        assert presented.shape == (5, 1, 12, 12)
+        assert bound.shape == (5, 1, 12, 12)
+        assert labels.shape == (5,)
+        assert torch.allclose(bound, bound.new_tensor(16 / 255))
+
+
+def test_each_step_and_stage_has_its_own_randomness() -> None:
+    draws = {
+        float(torch.rand((), generator=step_rng(seed, stage, step)))
+        for seed in (1, 2)
+        for stage in ("a", "b")
+        for step in (0, 1)
+    }
+    assert len(draws) == 8
