@@ -1,17 +1,22 @@
-"""Lay out a data set for `medprotect train`: ``python -m medprotect.audit.medmnist SOURCE OUT``.
+"""Lay a data set out for training: ``python -m medprotect.audit.medmnist DATASET SOURCE OUT``.
 
-SOURCE is a MedMNIST file (npz) or a folder with one folder of pictures a class. OUT gets
-``images/*.png`` and, for each part of `Halves`, ``labels-<part>.csv`` with columns file, label.
+DATASET names a card of ``medprotect.datasets`` (``bloodmnist``, ``mednist``). SOURCE is a MedMNIST
+file (npz) or a folder with one folder of pictures a class. OUT gets ``images/*.png`` and, for each
+part of `Halves`, ``labels-<part>.csv`` with columns file, label; the card lies beside them as
+``dataset.toml``.
 """
 
 import argparse
 import csv
-from dataclasses import fields
+import tomllib
+from dataclasses import fields, replace
+from importlib.resources import files
 from pathlib import Path
 
 from PIL import Image as Picture
 
 from medprotect.audit.halves import Halves, Labelled, read_halves
+from medprotect.errors import ConfigError
 
 
 def lay_out(halves: Halves, out: Path) -> None:
@@ -33,13 +38,40 @@ def _lay_out_part(part: Labelled, name: str, classes: tuple[str, ...], out: Path
             rows.writerow([file, classes[label]])
 
 
+def read_card(dataset: str) -> str:
+    """Return the text of a data set's card.
+
+    Raises
+    ------
+    ConfigError
+        There is no such card.
+    """
+    cards = {path.name: path for path in files("medprotect.datasets").iterdir()}
+    if f"{dataset}.toml" not in cards:
+        names = sorted(name.removesuffix(".toml") for name in cards if name.endswith(".toml"))
+        raise ConfigError(f"There is no data set card {dataset!r}; there are {', '.join(names)}.")
+    return cards[f"{dataset}.toml"].read_text(encoding="utf-8")
+
+
+def name_classes(card: str, found: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of the card for the classes found, as many, in the same order."""
+    named = tuple(tomllib.loads(card)["classes"])
+    if len(named) != len(found):
+        raise ConfigError(f"The card names {len(named)} classes; the source has {len(found)}.")
+    return named
+
+
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("dataset")
     parser.add_argument("source", type=Path)
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()
-    lay_out(read_halves(arguments.source), arguments.out)
+    card = read_card(arguments.dataset)
+    halves = read_halves(arguments.source)
+    lay_out(replace(halves, classes=name_classes(card, halves.classes)), arguments.out)
+    (arguments.out / "dataset.toml").write_text(card, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def read_labels(labels_csv: Path) -> dict[str, str]:
     return labels
 
 
-def read_samples(images: Path, labels_csv: Path, size: int) -> Samples:
+def read_samples(images: Path, labels_csv: Path, size: int) -> tuple[Samples, frozenset[str]]:
     """Read labelled images: DICOM, NIfTI, PNG, TIFF or JPEG; of several frames, all.
 
     Parameters
@@ -66,6 +66,13 @@ def read_samples(images: Path, labels_csv: Path, size: int) -> Samples:
         Pixels of the long side at most. All are brought to one square grid, no larger than the
         largest image; what an image leaves free repeats its edge, with a budget of 0.
 
+    Returns
+    -------
+    samples : Samples
+        Every image, in the table's order.
+    modalities : frozenset of str
+        What the images state as their modality; "" where one states none.
+
     Raises
     ------
     ConfigError
@@ -75,10 +82,12 @@ def read_samples(images: Path, labels_csv: Path, size: int) -> Samples:
     classes = tuple(sorted(set(table.values())))
     pairs: list[tuple[Tensor, Tensor]] = []
     labels: list[int] = []
+    seen: set[str] = set()
     for line, (file, label) in enumerate(table.items(), start=2):
         try:
             for image in _open(images, file):
                 pairs.append(_present(image, size))
+                seen.add(image.modality)
                 labels.append(classes.index(label))
         except (OSError, InputError) as error:
             reason = error.slug if isinstance(error, MedprotectError) else "unreadable"
@@ -88,12 +97,13 @@ def read_samples(images: Path, labels_csv: Path, size: int) -> Samples:
     if len({presented.shape[1] for presented, _ in pairs}) > 1:
         raise ConfigError("Grey and colour images are mixed; train a pipeline for each.")
     side = max((max(presented.shape[-2:]) for presented, _ in pairs), default=0)
-    return Samples(
+    samples = Samples(
         torch.cat([_to_square(presented, side, "replicate") for presented, _ in pairs]),
         torch.cat([_to_square(budget, side, "constant") for _, budget in pairs]),
         torch.tensor(labels),
         classes,
     )
+    return samples, frozenset(seen)
 
 
 def _open(images: Path, file: str) -> Iterator[Image]:

@@ -1,6 +1,8 @@
 """`medprotect train`: from a folder of labelled images to an owner's pipeline."""
 
+import re
 import shutil
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,12 +26,11 @@ def train_pipeline(
     out: Path,
     *,
     modality: str,
-    name: str = "",
     steps: int = STEPS,
     seed: int = SEED,
     decoys: bool = True,
     size: int = TRAINING_SIZE,
-    description: Training | None = None,
+    command: str = "",
     date: str = "",
     progress: Progress | None = None,
 ) -> Card:
@@ -38,23 +39,22 @@ def train_pipeline(
     Parameters
     ----------
     images, labels_csv : Path
-        See `medprotect.confounder.dataset.read_samples`.
+        See `medprotect.confounder.dataset.read_samples`. Where a ``dataset.toml`` lies beside the
+        labels, the card takes data, licence and attribution from it.
     out : Path
-        Folder of the pipeline; ``out/checkpoints`` exists until the training is done.
+        Folder of the pipeline, named as the pipeline is to be; ``out/checkpoints`` exists until
+        the training is done.
     modality : str
-        DICOM Modality that the pipeline is for. It also takes images that state none.
-    name : str, optional
-        Of the pipeline; else made of the modality.
+        DICOM Modality that the pipeline is for, or several with commas between. It also takes
+        images that state none. Those not seen in training are experimental.
     steps, seed : int
         Of the generator.
     decoys : bool
         Whether a wrong class is shown to models trained on clean images.
     size : int
         Pixels of the long side to train at; the noise is made at up to twice as many.
-    description : Training, optional
-        For the card: data, licence, attribution, command.
-    date : str
-        For the card, ISO 8601.
+    command, date : str
+        For the card: how it was made, and when (ISO 8601).
     progress : callable, optional
         ``progress(stage, step, steps, figures)``.
 
@@ -71,33 +71,50 @@ def train_pipeline(
         raise OutputError("The folder holds a pipeline already. Name another: none is overwritten.")
     if steps < 1 or size < 8:
         raise ConfigError("There must be at least 1 step, and 8 pixels.")
-    samples = read_samples(images, labels_csv, size)
-    colour = samples.channels == 3
+    samples, seen = read_samples(images, labels_csv, size)
     # Colour pictures (microscopy, skin, endoscopy) have no left and right; bodies have.
-    recipe = Recipe(steps=steps, seed=seed, decoys=decoys, mirrored=colour)
+    recipe = Recipe(steps=steps, seed=seed, decoys=decoys, mirrored=samples.channels == 3)
     checkpoints = out / "checkpoints"
     trained = train(samples, recipe, folder=checkpoints, progress=progress)
+    name = re.sub("[^a-z0-9]+", "-", out.resolve().name.lower()).strip("-") or "pipeline"
+    made = replace(_data(labels_csv), images=len(samples), steps=steps, seed=seed, date=date)
     card = export(
         trained,
         recipe,
         out,
-        name=name or f"{modality or 'images'}-{'colour' if colour else 'grey'}".lower(),
-        title=f"{modality or 'Images'} in {'colour' if colour else 'grey'}",
-        images=_images(modality, samples),
+        name=name,
+        title=f"{name}: {modality or 'images'}, trained on {made.data or 'own images'}",
+        images=_images(modality, samples, seen),
         classes=samples.classes,
-        training=replace(
-            description or Training(), images=len(samples), steps=steps, seed=seed, date=date
-        ),
+        training=replace(made, command=command),
     )
     shutil.rmtree(checkpoints)
     return card
 
 
-def _images(modality: str, samples: Samples) -> Images:
+def _images(modality: str, samples: Samples, seen: frozenset[str]) -> Images:
+    named = [each.strip().upper() for each in modality.split(",")]
+    modalities = tuple(dict.fromkeys((*named, "")))
     return Images(
-        modalities=tuple(dict.fromkeys((modality, ""))),
+        modalities=modalities,
         photometrics=COLOUR if samples.channels == 3 else GREY,
+        experimental=tuple(each for each in modalities if each not in seen),
         channels=samples.channels,
         canonical_size=2 * samples.size,
         assigner_size=samples.size,
+    )
+
+
+def _data(labels_csv: Path) -> Training:
+    """Return what a data set's card says, where one lies beside the labels."""
+    try:
+        content = tomllib.loads((labels_csv.parent / "dataset.toml").read_text("utf-8"))
+    except FileNotFoundError:
+        return Training()
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+        raise ConfigError("The dataset.toml beside the labels cannot be read.") from None
+    return Training(
+        data=str(content.get("name", "")),
+        licence=str(content.get("licence", "")),
+        attribution=str(content.get("attribution", "")),
     )
