@@ -38,7 +38,6 @@ def train_classifier(
     batch: int,
     seed: int,
     mirrored: bool,
-    varied: bool,
     folder: Path | None,
     progress: Progress,
 ) -> None:
@@ -54,8 +53,6 @@ def train_classifier(
         Name for progress and checkpoints.
     mirrored : bool
         Whether a mirrored image is as good an image; not so where left and right matter.
-    varied : bool
-        Whether windows and blur vary too.
     """
     modules = nn.ModuleDict({"network": network})
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=5e-3)
@@ -66,7 +63,8 @@ def train_classifier(
     for step in range(done, steps):
         rng = step_rng(seed, stage, step)
         indices = torch.randint(len(samples), (batch,), generator=rng)
-        images = _vary(samples.presented[indices], mirrored, varied, rng)
+        images = samples.presented[indices]
+        images = _vary(images, mirrored, rng)
         images = images.contiguous(memory_format=torch.channels_last)
         set_rate(optimizer, 3e-3, step, steps)
         loss = functional.cross_entropy(
@@ -117,14 +115,12 @@ def balanced_accuracy(predicted: Tensor, labels: Tensor) -> float:
     return float(torch.stack(found).mean())
 
 
-def _vary(images: Tensor, mirrored: bool, varied: bool, rng: torch.Generator) -> Tensor:
+def _vary(images: Tensor, mirrored: bool, rng: torch.Generator) -> Tensor:
     images = shift(images, rng)
     if mirrored:
         images = flip(images, rng)
         images = images.flip(-2) if float(torch.rand((), generator=rng)) < 0.5 else images
     chance = float(torch.rand((), generator=rng))
-    if not varied:
-        return images
     if chance < 0.15:
         return window(images, rng)
     return blur(images, rng) if chance < 0.25 else images

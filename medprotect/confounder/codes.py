@@ -17,7 +17,7 @@ from medprotect.confounder.key import Key
 
 
 def draw_codes(batch: int, codes: int, rng: torch.Generator) -> Tensor:
-    """Draw codes (B, K), every second one soft: the generator must say posteriors too."""
+    """Draw codes (B, K), a third of them soft: the generator must say posteriors too."""
     first = torch.randint(codes, (batch,), generator=rng)
     return _mix(first, codes, rng)
 
@@ -46,7 +46,7 @@ def key_turn(key: Key, content_sha256: bytes, codes: int) -> int:
 def _mix(first: Tensor, codes: int, rng: torch.Generator) -> Tensor:
     second = torch.randint(codes, first.shape, generator=rng)
     share = 0.5 + 0.5 * torch.rand(first.shape, generator=rng)
-    hard = torch.rand(first.shape, generator=rng) < 0.5
+    hard = torch.rand(first.shape, generator=rng) < 2 / 3
     share = torch.where(hard, torch.ones_like(share), share)[:, None]
     one = functional.one_hot(first, codes)
     return share * one + (1 - share) * functional.one_hot(second, codes)

@@ -29,9 +29,8 @@ _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def distort(images: Tensor, rng: torch.Generator, chance: float = 1.0) -> Tensor:
-    """Apply, to the whole batch and each at a chance, a flip and crop, and one distortion."""
-    if _uniform(0, 1, rng) < chance:
-        images = shift(flip(images, rng), rng)
+    """Apply to the whole batch a random flip and crop, and at a chance one distortion more."""
+    images = shift(flip(images, rng), rng)
     if _uniform(0, 1, rng) >= chance:
         return images
     choices = (resize, blur, jpeg_of_any_quality, grey, window)

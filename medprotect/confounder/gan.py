@@ -39,8 +39,15 @@ from medprotect.errors import PipelineError
 STEPS = 2000
 SEED = 1
 
-DISTORTED = 0.4
-"""Chance of each kind of distortion, once faded in."""
+DISTORTED = 0.3
+"""Chance of a distortion besides flip and crop, once faded in."""
+
+FADED_IN = 0.25
+"""Share of the steps over which the other image is faded in."""
+
+FRESH_EVERY = 150
+"""Steps after which the confounder classifier begins anew, as every victim does: what the noise
+says must be easy to learn from nothing, sooner than the anatomy."""
 
 COLLAPSED = 0.05
 """Root mean square of the noise, as a share of its budget, below which it protects nothing."""
@@ -66,7 +73,7 @@ class Recipe:
 
     steps: int = STEPS
     assigner_steps: int = 1000
-    batch: int = 64
+    batch: int = 32
     seed: int = SEED
     decoys: bool = True
     mirrored: bool = False
@@ -122,29 +129,29 @@ def train(
     """
     progress = progress or (lambda *_: None)
     fitting, held_out = split_held_out(samples, recipe.seed)
-    shape = (samples.channels, len(samples.classes), recipe.widths.assigner)
+    shape = (samples.channels, len(samples.classes))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        assigner = channels_last(Assigner(*shape))
-        second = channels_last(ConfounderClassifier(*shape))
+        assigner = channels_last(Assigner(*shape, recipe.widths.assigner))
         modules = _generator_modules(samples, recipe)
-    for stage, network in {"assigner": assigner, "second classifier": second}.items():
-        if stage == "assigner" or recipe.decoys:
-            train_classifier(
-                network,
-                fitting,
-                stage=stage,
-                steps=recipe.assigner_steps,
-                batch=recipe.batch,
-                seed=recipe.seed,
-                mirrored=recipe.mirrored,
-                varied=stage == "assigner",
-                folder=folder,
-                progress=progress,
-            )
+        second = channels_last(ConfounderClassifier(*shape, 24))
+    clean: dict[str, nn.Module] = {"assigner": assigner}
+    clean |= {"second classifier": second} if recipe.decoys else {}
+    for stage, network in clean.items():
+        train_classifier(
+            network,
+            fitting,
+            stage=stage,
+            steps=recipe.assigner_steps,
+            batch=recipe.batch,
+            seed=recipe.seed,
+            mirrored=recipe.mirrored,
+            folder=folder,
+            progress=progress,
+        )
     temperature, accuracy = calibrate(assigner, held_out)
     progress("calibration", 1, 1, {"accuracy": accuracy, "temperature": temperature})
-    figures = _train_generator(modules, [assigner, second], samples, recipe, folder, progress)
+    figures = _train_generator(modules, list(clean.values()), samples, recipe, folder, progress)
     figures["assigner_balanced_accuracy"] = accuracy
     generator = modules["generator"]
     if not isinstance(generator, Generator):
@@ -156,7 +163,9 @@ def _generator_modules(samples: Samples, recipe: Recipe) -> nn.ModuleDict:
     channels, codes = samples.channels, len(samples.classes)
     modules = {
         "generator": Generator(channels, codes, recipe.widths.generator),
-        "classifier": ConfounderClassifier(channels, codes, 24),
+        "readers": nn.ModuleList(
+            [ConfounderClassifier(channels, codes, 24), Assigner(channels, codes, 16)]
+        ),
         "discriminator": Discriminator(channels, 16),
     }
     return channels_last(nn.ModuleDict(modules))
@@ -172,31 +181,34 @@ def _train_generator(
 ) -> dict[str, float]:
     for network in frozen:
         network.eval().requires_grad_(False)
-    learning = [*modules["generator"].parameters(), *modules["classifier"].parameters()]
-    makers = torch.optim.Adam(learning, betas=(0.5, 0.99))
-    judge = torch.optim.Adam(modules["discriminator"].parameters(), betas=(0.5, 0.99))
+    maker, reader, judge = (
+        torch.optim.Adam(modules[name].parameters(), lr=2e-3, betas=(0.5, 0.99))
+        for name in ("generator", "readers", "discriminator")
+    )
     checkpoint = Checkpoint(
         folder, "generator", {"samples": samples.sha256, "recipe": asdict(recipe)}
     )
-    done, figures = checkpoint.load(modules, [makers, judge])
+    done, figures = checkpoint.load(modules, [maker, reader, judge])
     for step in range(done, recipe.steps):
         rng = step_rng(recipe.seed, "generator", step)
-        set_rate(makers, 1.5e-3, step, recipe.steps)
+        set_rate(maker, 1.2e-3, step, recipe.steps)
         set_rate(judge, 5e-4, step, recipe.steps)
         drawn = _protect_batch(modules["generator"], samples, recipe, rng)
-        # Fade the other image in: on it alone from the start, nothing is learnt at larger sizes.
-        ramp = min(1.0, (step + 1) / (0.4 * recipe.steps))
-        loss, measured = _loss(drawn, modules, frozen, recipe, ramp, rng)
-        makers.zero_grad()
+        if step % FRESH_EVERY == 0:
+            _begin_anew(modules["readers"], reader, rng)
+        loss, measured = _loss(drawn, modules, frozen, recipe, step, rng)
+        maker.zero_grad()
+        reader.zero_grad()
         loss.backward()
-        makers.step()
+        maker.step()
+        reader.step()
         _train_discriminator(modules["discriminator"], drawn, judge)
         _smooth(figures, measured)
         _refuse_collapse(figures, step, recipe)
         if (step + 1) % REPORT_EVERY == 0 or step + 1 == recipe.steps:
             progress("generator", step + 1, recipe.steps, dict(figures))
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == recipe.steps:
-            checkpoint.save(step + 1, modules, [makers, judge], figures)
+            checkpoint.save(step + 1, modules, [maker, reader, judge], figures)
     return figures
 
 
@@ -220,8 +232,8 @@ def _protect_batch(
     decoy = decoy if recipe.decoys else torch.zeros_like(decoy)
     height, width = presented.shape[-2:]
     pattern = generator(pad_to_stride(presented), code, decoy)[..., :height, :width]
-    # Strengths low, standard and high: half, once and twice the budget.
-    scale = (0.5, 1.0, 1.0, 1.0, 2.0)[int(torch.randint(5, (1,), generator=rng))]
+    # Mostly strength standard; low is half of its budget and high twice.
+    scale = {0: 0.5, 1: 2.0}.get(int(torch.randint(16, (1,), generator=rng)), 1.0)
     return _Drawn(presented, pattern, pattern * budget * scale, code, decoy)
 
 
@@ -230,13 +242,16 @@ def _loss(
     modules: nn.ModuleDict,
     frozen: list[nn.Module],
     recipe: Recipe,
-    ramp: float,
+    step: int,
     rng: torch.Generator,
 ) -> tuple[Tensor, dict[str, float]]:
+    # Fade the other image in: on it alone from the start, nothing is learnt at larger sizes.
+    ramp = min(1.0, (step + 1) / (FADED_IN * recipe.steps))
     other = drawn.presented.roll(1, 0)  # the batch is drawn at random, so any other will do
     swapped = (torch.lerp(torch.full_like(other, 0.5), other, ramp) + drawn.noise).clamp(0, 1)
     chance = DISTORTED * ramp
-    read = modules["classifier"](distort(swapped, rng, chance))
+    reader = modules["readers"].get_submodule(str(step // FRESH_EVERY % 2))
+    read = reader(distort(swapped, rng, chance))
     loss = confounder_loss(read, drawn.code)
     said = (read.argmax(1) == drawn.code.argmax(1)).float().mean()
     measured = {"confounder": loss.item(), "code_read": said.item()}
@@ -245,8 +260,8 @@ def _loss(
         seen = [network(distort(protected, rng, chance)) for network in frozen]
         term = decoy_loss(seen, drawn.decoy)
         loss = loss + recipe.decoy_weight * term
-        misled = (seen[0].argmax(1) == drawn.decoy.argmax(1)).float().mean()
-        measured |= {"decoy": term.item(), "misled": misled.item()}
+        fooled = (seen[0].argmax(1) == drawn.decoy.argmax(1)).float().mean()
+        measured |= {"decoy": term.item(), "misled": fooled.item()}
     judged = modules["discriminator"](protected)
     loss = loss + recipe.fidelity_weight * fidelity_loss(judged)
     measured["amplitude"] = float(drawn.pattern.detach().square().mean().sqrt())
@@ -260,6 +275,15 @@ def _train_discriminator(
     optimizer.zero_grad()
     discriminator_loss(discriminator(drawn.presented), discriminator(protected)).backward()
     optimizer.step()
+
+
+def _begin_anew(readers: nn.Module, optimizer: torch.optim.Optimizer, rng: torch.Generator) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**31, (1,), generator=rng)))
+        for module in readers.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
+                module.reset_parameters()
+    optimizer.state.clear()
 
 
 def _smooth(figures: dict[str, float], measured: dict[str, float]) -> None:

@@ -14,6 +14,9 @@ Network = TypeVar("Network", bound=nn.Module)
 GAIN = 2.0
 """Spread of the noise before `tanh` bounds it; about 0.83 of the budget is used then."""
 
+TEXTURES, PERIOD = 8, 16
+"""Number of textures that the generator may shape, and the pixels after which they repeat."""
+
 STRIDE = 4
 """The generator's grid must be a multiple of this; see `pad_to_stride`."""
 
@@ -38,7 +41,8 @@ class Generator(nn.Module):
     def __init__(self, channels: int, codes: int, width: int) -> None:
         super().__init__()
         self.message = nn.Sequential(nn.Linear(2 * codes, 4 * width), nn.SiLU())
-        self.enter = nn.Conv2d(channels, width, 3, padding=1)
+        self.texture = nn.Parameter(torch.randn(1, TEXTURES, PERIOD, PERIOD))
+        self.enter = nn.Conv2d(channels + TEXTURES, width, 3, padding=1)
         self.down1 = nn.Conv2d(width, 2 * width, 3, stride=2, padding=1)
         self.down2 = nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1)
         self.middle = FilmBlock(4 * width, 4 * width, 4 * width)
@@ -50,7 +54,8 @@ class Generator(nn.Module):
     def forward(self, presented: Tensor, code: Tensor, decoy: Tensor) -> Tensor:
         """Return noise (B, C, h, w') for images (B, C, h, w') in 0..1 and (B, K), (B, K)."""
         message = self.message(torch.cat([code, decoy], 1))  # (B, 4w)
-        level0 = functional.silu(self.enter(presented - 0.5))  # (B, w, h, w')
+        textured = torch.cat([presented - 0.5, self._tile(presented)], 1)  # (B, C + 8, h, w')
+        level0 = functional.silu(self.enter(textured))  # (B, w, h, w')
         level1 = functional.silu(self.down1(level0))  # (B, 2w, h/2, w'/2)
         level2 = functional.silu(self.down2(level1))  # (B, 4w, h/4, w'/4)
         level2 = self.middle(level2, message)
@@ -58,6 +63,12 @@ class Generator(nn.Module):
         level0 = self.up0(torch.cat([_double(level1), level0], 1), message)
         noise: Tensor = torch.tanh(GAIN * self.level(self.leave(level0)))  # (B, C, h, w')
         return noise
+
+    def _tile(self, presented: Tensor) -> Tensor:
+        """Repeat the learnt textures over the grid: from flat tissue alone no pattern comes."""
+        batch, _, height, width = presented.shape
+        repeats = (1, 1, -(-height // PERIOD), -(-width // PERIOD))
+        return self.texture.repeat(repeats)[..., :height, :width].expand(batch, -1, -1, -1)
 
 
 class FilmBlock(nn.Module):

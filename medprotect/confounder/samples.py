@@ -76,11 +76,11 @@ def step_rng(seed: int, stage: str, step: int) -> torch.Generator:
 
 
 def draw_batch(samples: Samples, batch: int, rng: torch.Generator) -> tuple[Tensor, ...]:
-    """Draw (presented, budget, labels) of a batch, every fourth one magnified."""
+    """Draw (presented, budget, labels) of a batch, every eighth one magnified."""
     indices = torch.randint(len(samples), (batch,), generator=rng)
     presented = samples.presented[indices].contiguous(memory_format=torch.channels_last)
     budget = samples.budget[indices]
-    if float(torch.rand((), generator=rng)) < 0.25:
+    if float(torch.rand((), generator=rng)) < 0.125:
         presented, budget = _magnify(presented, budget, rng)
     return presented, budget, samples.labels[indices]
 

@@ -1,0 +1,266 @@
+"""The noise of one image: bounded, repeatable, from hash-checked weights alone."""
+
+import hashlib
+import json
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+
+from medprotect.confounder.card import Card, Images, Training, load_card
+from medprotect.confounder.codes import key_order
+from medprotect.confounder.export import export
+from medprotect.confounder.gan import Recipe, train
+from medprotect.confounder.key import Key
+from medprotect.confounder.noise import Confounder, shrink
+from medprotect.confounder.samples import Samples
+from medprotect.errors import HashMismatchError, PipelineError
+
+KEY = Key(bytes(range(32)))
+CONTENT = hashlib.sha256(b"content").digest()
+Stripes = Callable[..., Samples]
+Make = Callable[..., Card]
+
+
+@pytest.fixture
+def make(stripes: Stripes, recipe: Recipe, tmp_path: Path) -> Make:
+    """`make(channels, decoys)` trains and exports a tiny pipeline and returns its card."""
+
+    def build(channels: int = 1, decoys: bool = True) -> Card:
+        samples = stripes(channels=channels)
+        used = replace(recipe, decoys=decoys)
+        return export(
+            train(samples, used),
+            used,
+            tmp_path / f"pipeline-{channels}-{decoys}",
+            name="tiny",
+            title="Tiny",
+            images=Images(
+                modalities=("CT",),
+                photometrics=("MONOCHROME2",),
+                channels=channels,
+                canonical_size=24,
+                assigner_size=12,
+            ),
+            classes=samples.classes,
+            training=Training(data="stripes"),
+        )
+
+    return build
+
+
+def picture(height: int, width: int, channels: int = 1) -> NDArray[np.float32]:
+    rows, columns = np.mgrid[:height, :width]
+    plane = 0.5 + 0.4 * np.sin(rows / 3 + columns / 5)
+    return np.repeat(plane[..., None], channels, axis=2).astype(np.float32)
+
+
+@pytest.mark.parametrize("size", [(12, 12), (24, 24), (25, 13), (100, 37), (1, 1), (1, 90), (3, 2)])
+def test_noise_has_the_shape_of_the_image_and_stays_within_one(
+    make: Make, size: tuple[int, int]
+) -> None:
+    noise = Confounder(make(), KEY).noise(picture(*size), CONTENT)
+    assert noise.shape == (*size, 1)
+    assert noise.dtype == np.float32
+    assert np.isfinite(noise).all()
+    assert np.abs(noise).max() <= 1
+
+
+def test_noise_is_there(make: Make) -> None:
+    noise = Confounder(make(), KEY).noise(picture(64, 64), CONTENT)
+    assert np.sqrt((noise**2).mean()) > 0.3
+
+
+def test_noise_depends_on_nothing_that_came_before(make: Make) -> None:
+    card = make()
+    one, two = picture(30, 30), picture(40, 20)
+    forwards, backwards = Confounder(card, KEY), Confounder(card, KEY)
+    first = [forwards.noise(one, CONTENT), forwards.noise(two, CONTENT)]
+    second = [backwards.noise(two, CONTENT), backwards.noise(one, CONTENT)]
+    assert np.array_equal(first[0], second[1])
+    assert np.array_equal(first[1], second[0])
+
+
+def test_noise_is_the_same_in_another_process(make: Make) -> None:
+    card = make()
+    code = (
+        "import sys, hashlib, numpy as np\n"
+        "from pathlib import Path\n"
+        "import torch; torch.set_num_threads(1)\n"
+        "from medprotect.confounder.card import load_card\n"
+        "from medprotect.confounder.key import Key\n"
+        "from medprotect.confounder.noise import Confounder\n"
+        "made = Confounder(load_card(Path(sys.argv[1])), Key(bytes(range(32))))\n"
+        "image = np.full((40, 40, 1), 0.25, np.float32)\n"
+        "noise = made.noise(image, hashlib.sha256(b'content').digest())\n"
+        "print(hashlib.sha256(noise.tobytes()).hexdigest())\n"
+    )
+    prints = [
+        subprocess.run(
+            [sys.executable, "-c", code, str(card.folder)],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for _ in range(2)
+    ]
+    assert prints[0] == prints[1]
+    assert len(prints[0]) == 65
+
+
+def test_another_key_gives_other_noise(make: Make) -> None:
+    card = make()
+    keys = [Key(bytes([number]) * 32) for number in range(4)]
+    noises = [Confounder(card, key).noise(picture(24, 24), CONTENT) for key in keys]
+    assert len({noise.tobytes() for noise in noises}) > 1
+
+
+def test_decoys_follow_the_content_and_only_where_they_are_on(make: Make) -> None:
+    contents = [hashlib.sha256(bytes([number])).digest() for number in range(12)]
+    for decoys, expected in ((True, 3), (False, 1)):
+        confounder = Confounder(make(decoys=decoys), KEY)
+        noises = {confounder.noise(picture(12, 12), content).tobytes() for content in contents}
+        assert len(noises) == expected  # 4 classes: 3 wrong ones
+
+
+def test_a_known_label_is_the_code_and_no_other_class_will_do(make: Make) -> None:
+    confounder = Confounder(make(decoys=False), KEY)
+    noises = [confounder.noise(picture(12, 12), CONTENT, label) for label in range(4)]
+    assert len({noise.tobytes() for noise in noises}) == 4
+    for label in (-1, 4):
+        with pytest.raises(PipelineError, match="no class"):
+            confounder.noise(picture(12, 12), CONTENT, label)
+
+
+def test_the_key_orders_the_codes(make: Make) -> None:
+    card = make(decoys=False)
+    other = Key(bytes(32))
+    mine, theirs = key_order(KEY, 4), key_order(other, 4)
+    label = 2
+    same_code = int(np.flatnonzero(theirs == mine[label])[0])
+    one = Confounder(card, KEY).noise(picture(12, 12), CONTENT, label)
+    two = Confounder(card, other).noise(picture(12, 12), CONTENT, same_code)
+    assert np.array_equal(one, two)
+
+
+def test_the_posterior_is_one_distribution_over_the_classes(make: Make) -> None:
+    posterior = Confounder(make(), KEY).posterior(picture(50, 50))
+    assert posterior.shape == (4,)
+    assert posterior.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_colour_pipeline_takes_colour_and_grey(make: Make) -> None:
+    confounder = Confounder(make(channels=3), KEY)
+    assert confounder.noise(picture(20, 20, 3), CONTENT).shape == (20, 20, 3)
+    assert confounder.noise(picture(20, 20, 1), CONTENT).shape == (20, 20, 1)
+
+
+@pytest.mark.parametrize("shape", [(20, 20, 3), (20, 20, 2), (20, 20), (20, 20, 0)])
+def test_a_grey_pipeline_refuses_other_channels(make: Make, shape: tuple[int, ...]) -> None:
+    with pytest.raises(PipelineError, match="channels"):
+        Confounder(make(), KEY).noise(np.zeros(shape, np.float32), CONTENT)
+
+
+def test_large_images_are_brought_to_the_canonical_grid(make: Make) -> None:
+    noise = Confounder(make(), KEY).noise(picture(240, 240), CONTENT)[..., 0]
+    # Upsampled tenfold, so neighbours hardly differ.
+    assert np.abs(np.diff(noise, axis=0)).mean() < 0.25
+
+
+def test_any_flipped_bit_of_the_weights_is_found(make: Make) -> None:
+    card = make()
+    data = card.weights_path.read_bytes()
+    for place in np.linspace(0, len(data) - 1, 100).astype(int):
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << (place % 8)
+        card.weights_path.write_bytes(bytes(damaged))
+        with pytest.raises(HashMismatchError):
+            Confounder(card, KEY)
+
+
+def with_weights(card: Card, data: bytes) -> Card:
+    """Return a card that vouches for other weights, as a hostile one would."""
+    card.weights_path.write_bytes(data)
+    weights = replace(card.weights, sha256=hashlib.sha256(data).hexdigest())
+    return replace(card, weights=weights)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x80\x04cos\nsystem\n(S'touch canary'\ntR.",
+        struct.pack("<Q", 2**40) + b"{}",
+        struct.pack("<Q", 2**20 + 1) + b" " * (2**20 + 1),
+        struct.pack("<Q", 2) + b"{}",
+        struct.pack("<Q", 10) + b"not json!!",
+    ],
+)
+def test_weights_that_are_no_safetensors_are_refused(make: Make, data: bytes) -> None:
+    with pytest.raises(PipelineError):
+        Confounder(with_weights(make(), data), KEY)
+
+
+def test_tensors_that_reach_out_of_the_file_are_refused(make: Make) -> None:
+    header = {"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 36]}}
+    text = json.dumps(header).encode()
+    data = struct.pack("<Q", len(text)) + text + b"\0" * 8
+    with pytest.raises(PipelineError):
+        Confounder(with_weights(make(), data), KEY)
+
+
+def test_weights_of_other_shapes_or_not_numbers_are_refused(make: Make, tmp_path: Path) -> None:
+    card = make()
+    tensors = load_file(card.weights_path)
+    name = "generator.leave.weight"
+    for change in (tensors[name][:, :1].clone(), tensors[name] * float("nan")):
+        save_file({**tensors, name: change}, tmp_path / "other")
+        with pytest.raises(PipelineError):
+            Confounder(with_weights(card, (tmp_path / "other").read_bytes()), KEY)
+
+
+def test_missing_weights_are_named_as_such(make: Make) -> None:
+    card = make()
+    card.weights_path.unlink()
+    with pytest.raises(PipelineError, match="missing"):
+        Confounder(card, KEY)
+
+
+def test_the_backend_tells_what_the_bytes_depend_on(make: Make) -> None:
+    backend = Confounder(make(), KEY).backend()
+    assert backend["torch"] == torch.__version__
+    assert set(backend) == {"torch", "cpu_capability", "device", "threads", "batch"}
+    assert json.loads(json.dumps(backend)) == backend
+
+
+def test_an_exported_pipeline_is_private_and_complete(make: Make) -> None:
+    card = make()
+    files = sorted(path for path in card.folder.rglob("*") if path.is_file())
+    assert [path.name for path in files] == ["card.toml", "README.md", "generator.safetensors"]
+    assert all(path.stat().st_mode & 0o077 == 0 for path in files)
+    assert load_card(card.folder) == card
+
+
+def test_shrinking_never_enlarges_nor_loses_a_side() -> None:
+    assert shrink(torch.zeros(1, 1, 10, 20), 20).shape == (1, 1, 10, 20)
+    assert shrink(torch.zeros(1, 1, 10, 200), 20).shape == (1, 1, 1, 20)
+    assert shrink(torch.zeros(1, 1, 1, 2000), 20).shape == (1, 1, 1, 20)
+
+
+@pytest.mark.parametrize("name", ["blood-microscopy", "radiology-grey"])
+@pytest.mark.parametrize("size", [(28, 28), (64, 64), (512, 512)])
+def test_shipped_pipelines_make_noise(name: str, size: tuple[int, int]) -> None:
+    card = load_card(name)
+    image = picture(*size, card.images.channels)
+    noise = Confounder(card, KEY).noise(image, CONTENT)
+    assert noise.shape == image.shape
+    assert 0.3 < np.sqrt((noise**2).mean()) <= 1
+    assert np.abs(noise.mean()) < 0.2
