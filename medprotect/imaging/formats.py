@@ -1,0 +1,94 @@
+"""The formats that are protected, each a module that is imported when it is first used."""
+
+import importlib
+from io import BytesIO
+from typing import BinaryIO, cast
+
+from medprotect.errors import NotAnImageError, UnsupportedImageError
+from medprotect.imaging.image import Description, ImageFile, ImageFormat, Role
+from medprotect.scan.sniff import sniff
+
+_MODULES = {
+    "dicom": "medprotect.imaging.dicom",
+    "nifti": "medprotect.imaging.nifti",
+    "png": "medprotect.imaging.raster.png",
+    "tiff": "medprotect.imaging.raster.tiff",
+    "jpeg": "medprotect.imaging.raster.jpeg",
+}
+
+FORMATS = tuple(_MODULES)
+"""Names of the formats, as `medprotect.scan.sniff.sniff` gives them."""
+
+_OTHERS = frozenset({"text", "pdf"})
+
+_REASONS = {
+    "archive": "an archive; unpack it before the run",
+    "empty": "the file is empty; get it again from its source, or leave it out",
+    "unknown": "neither an image of a known format nor text; leave it out, or convert it",
+}
+_UNSUPPORTED = {
+    "nifti-pair": "a NIfTI header with its image in another file; convert the pair to .nii",
+    "other-image": "an image or film of a format that is not protected; convert it to one that is",
+}
+
+
+def load_format(name: str) -> ImageFormat:
+    """Return the module that handles a format.
+
+    Parameters
+    ----------
+    name : str
+        One of `FORMATS`.
+
+    Raises
+    ------
+    KeyError
+        `name` is none of them.
+    """
+    return cast(ImageFormat, importlib.import_module(_MODULES[name]))
+
+
+def describe(stream: BinaryIO) -> Description:
+    """Say what a file is, from its content, and what its header says.
+
+    Parameters
+    ----------
+    stream : binary file
+        Seekable; read from its beginning.
+
+    Raises
+    ------
+    NotAnImageError, UnsupportedImageError, CorruptImageError, ImageTooLargeError
+        The file is rejected, with this reason: also where it is an archive, empty, unknown, or
+        an image of another format.
+    """
+    name = sniff(stream)
+    if name in _OTHERS:
+        return Description(Role.OTHER, name)
+    image_format = _format_of(name)
+    stream.seek(0)
+    return image_format.describe(stream)
+
+
+def open_file(data: bytes) -> ImageFile:
+    """Open an image file of any format, known by its content.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+
+    Raises
+    ------
+    NotAnImageError, UnsupportedImageError, CorruptImageError, ImageTooLargeError
+        As `describe`; ``NotAnImageError`` for text and documents too.
+    """
+    return _format_of(sniff(BytesIO(data))).open_file(data)
+
+
+def _format_of(name: str) -> ImageFormat:
+    if name in _MODULES:
+        return load_format(name)
+    if name in _UNSUPPORTED:
+        raise UnsupportedImageError(_UNSUPPORTED[name])
+    raise NotAnImageError(_REASONS.get(name, "a document without pixels of its own"))
