@@ -21,14 +21,7 @@ _MAGIC: tuple[tuple[str, tuple[bytes, ...]], ...] = (
         "archive",
         (
             *(b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07"),
-            *(
-                b"BZh",
-                b"\xfd7zXZ\0",
-                b"\x28\xb5\x2f\xfd",
-                b"\x04\x22\x4d\x18",
-                b"LZIP",
-                b"\x1f\x9d",
-            ),
+            *(b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"LZIP"),
             *(b"\x1f\x9d", b"MSCF\0\0\0\0", b"!<arch>\n", b"xar!"),
         ),
     ),
