@@ -100,8 +100,8 @@ def parse_fields(head: bytes) -> np.ndarray[Any, Any]:
             continue
         if len(head) < size:
             raise CorruptImageError("the NIfTI header is cut short")
-        for order in "<>":
-            fields = np.frombuffer(head, dtype.newbyteorder(order), 1).reshape(())
+        for ordered in (dtype.newbyteorder("<"), dtype.newbyteorder(">")):
+            fields = np.frombuffer(head, ordered, 1).reshape(())
             if int(fields["sizeof_hdr"]) == size:
                 return fields
         raise CorruptImageError("the NIfTI header does not state its own size")
