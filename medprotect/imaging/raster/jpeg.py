@@ -99,7 +99,7 @@ def _read_header(data: bytes) -> tuple[JpegHeader, int]:
             scans += 1
         elif marker == COM:
             header.comments.append(content.rstrip(b"\0").replace(b"\0", b" "))
-        elif content.startswith(_ICC) and marker == APP0 + 2:
+        elif content.startswith(_ICC) and marker == APP0 + 2 and len(content) > len(_ICC) + 2:
             profiles[content[len(_ICC)]] = content[len(_ICC) + 2 :]
         elif APP0 <= marker < APP0 + 16:
             _read_application(header, marker - APP0, content)
