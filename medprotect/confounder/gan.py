@@ -36,7 +36,7 @@ from medprotect.confounder.networks import (
 from medprotect.confounder.samples import Samples, draw_batch, step_rng
 from medprotect.errors import PipelineError
 
-STEPS = 2000
+STEPS = 3000
 SEED = 1
 
 DISTORTED = 0.3
@@ -72,7 +72,7 @@ class Recipe:
     """
 
     steps: int = STEPS
-    assigner_steps: int = 1000
+    assigner_steps: int = 700
     batch: int = 32
     seed: int = SEED
     decoys: bool = True

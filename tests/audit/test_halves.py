@@ -1,0 +1,133 @@
+"""Data sets in four parts that share no image."""
+
+import csv
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from skimage.data import coins
+
+from medprotect.audit import medmnist
+from medprotect.audit.halves import Halves, read_halves
+from medprotect.errors import ConfigError
+
+
+def crops(count: int, channels: int) -> NDArray[np.uint8]:
+    picture = coins()
+    images = np.stack([picture[at : at + 12, at : at + 12] for at in range(count)])
+    return images if channels == 1 else np.stack([images, images // 2, images // 3], axis=-1)
+
+
+def medmnist_file(path: Path, channels: int) -> Path:
+    sizes = {"train": 20, "val": 6, "test": 8}
+    images = crops(sum(sizes.values()), channels)
+    arrays: dict[str, NDArray[np.uint8]] = {}
+    start = 0
+    for part, count in sizes.items():
+        arrays[f"{part}_images"] = images[start : start + count]
+        arrays[f"{part}_labels"] = (np.arange(count) % 6)[:, None].astype(np.uint8)
+        start += count
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    return path
+
+
+def all_images(halves: Halves) -> list[bytes]:
+    parts = (halves.a, halves.b, halves.validation, halves.test)
+    return [image.tobytes() for part in parts for image in part.images]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_medmnist_file_falls_into_halves_of_its_training_set(
+    tmp_path: Path, channels: int
+) -> None:
+    halves = read_halves(medmnist_file(tmp_path / "a.npz", channels))
+    assert [len(part) for part in (halves.a, halves.b, halves.validation, halves.test)] == [
+        10,
+        10,
+        6,
+        8,
+    ]
+    assert halves.a.images.shape == (10, 12, 12, channels)
+    assert len(set(all_images(halves))) == 34
+    assert halves.b.labels.tolist() == [1, 3, 5, 1, 3, 5, 1, 3, 5, 1]
+    assert len(halves.classes) == 6
+
+
+def class_folders(root: Path) -> Path:
+    for label, name in enumerate(["b", "a"]):
+        (root / name).mkdir(parents=True)
+        for index, image in enumerate(crops(50, 1)[label * 20 : label * 20 + 20]):
+            Image.fromarray(image).save(root / name / f"{index:03d}.png")
+    return root
+
+
+def test_a_folder_of_classes_falls_into_parts_that_share_nothing(tmp_path: Path) -> None:
+    halves = read_halves(class_folders(tmp_path / "set"))
+    assert [len(part) for part in (halves.a, halves.b, halves.validation, halves.test)] == [
+        16,
+        16,
+        4,
+        4,
+    ]
+    assert len(set(all_images(halves))) == 40
+    assert halves.classes == ("a", "b")
+    assert set(halves.b.labels.tolist()) == {0, 1}
+
+
+def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.npz").write_text("no")
+    np.savez(tmp_path / "other.npz", images=np.zeros(3))
+    (tmp_path / "empty").mkdir()
+    for source in ("text.npz", "other.npz", "empty", "missing.npz"):
+        with pytest.raises(ConfigError):
+            read_halves(tmp_path / source)
+
+
+def test_pickles_in_a_numpy_file_are_never_loaded(tmp_path: Path) -> None:
+    objects = np.array([{"a": 1}], dtype=object)
+    np.savez(tmp_path / "a.npz", train_images=objects)
+    with pytest.raises(ConfigError):
+        read_halves(tmp_path / "a.npz")
+
+
+def test_a_data_set_is_laid_out_for_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = class_folders(tmp_path / "set")
+    for extra in "cdef":
+        (source / extra).mkdir()
+        Image.fromarray(coins()[:12, :12]).save(source / extra / "0.png")
+    out = tmp_path / "out"
+    monkeypatch.setattr(sys, "argv", ["medmnist", "mednist", str(source), str(out)])
+    medmnist.main()
+    with (out / "labels-a.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["label"] for row in rows} == set(
+        tomllib.loads((out / "dataset.toml").read_text())["classes"]
+    )
+    halves = read_halves(source)
+    for row, image in zip(rows, halves.a.images, strict=True):
+        with Image.open(out / "images" / row["file"]) as picture:
+            assert np.array_equal(np.asarray(picture), image[..., 0])
+
+
+def test_an_unknown_data_set_names_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="bloodmnist, mednist"):
+        medmnist.read_card("nothing")
+
+
+def test_a_card_of_another_number_of_classes_is_refused() -> None:
+    with pytest.raises(ConfigError, match="8 classes"):
+        medmnist.name_classes(medmnist.read_card("bloodmnist"), ("0", "1"))
+
+
+@pytest.mark.parametrize("dataset", ["bloodmnist", "mednist"])
+def test_every_card_states_origin_licence_and_split(dataset: str) -> None:
+    card = tomllib.loads(medmnist.read_card(dataset))
+    for entry in ("name", "source", "licence", "attribution", "citation", "split", "get"):
+        assert card[entry]
+    assert list(card["classes"]) == sorted(card["classes"])
