@@ -42,7 +42,6 @@ _MAGIC: tuple[tuple[str, tuple[bytes, ...]], ...] = (
 # Text that is the header of an image, or holds one.
 _IMAGE_TEXT = re.compile(
     rb"\A\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*|<!DOCTYPE[^>]*>\s*)*<(?:\w+:)?svg\b"
-    rb"|\AP[1-7]\s"  # PNM
     rb"|\A/\* XPM"
     rb"|^\s*(?:ObjectType|NDims)\s*=.*$(?s:.)*^\s*ElementType\s*="  # MetaImage
     rb"|\A# === DATA DESCRIPTION FILE"  # Philips PAR
@@ -50,6 +49,7 @@ _IMAGE_TEXT = re.compile(
     rb"|\Atype:\s|\A(?:mrtrix image|!INTERFILE)",
     re.MULTILINE,
 )
+_PNM = re.compile(rb"P[1-6]\s+(?:#.*\s+)*\d+\s|P7\nWIDTH|P[Ff]\n\d+ \d+\n")
 _EMBEDDED_IMAGE = b"data:image/"
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f\x1b")) + b"\x7f"
 _FIRST_GROUPS = frozenset({0x0002, 0x0004, 0x0008, 0x0010, 0x0018, 0x0020, 0x0028})
@@ -120,6 +120,8 @@ def _sniff_container(head: bytes) -> str:
         return "other-image"
     if head[:4] in (b"\0\0\x01\0", b"\0\0\x02\0") and 0 < _little(head[4:6]) < 256:  # ICO, CUR
         return "other-image"
+    if _PNM.match(head):
+        return "other-image"
     if b"%PDF-" in head[:1024]:
         return "pdf"
     return "archive" if _is_tar(head) else ""
@@ -169,10 +171,14 @@ def _sniff_gzip(stream: BinaryIO) -> str:
 def _inflate_head(stream: BinaryIO) -> bytes:
     """Return what can be inflated of a damaged gzip file's beginning."""
     stream.seek(0)
+    inflater = zlib.decompressobj(wbits=31)
+    head = b""
     try:
-        return zlib.decompressobj(wbits=31).decompress(stream.read(_HEAD_BYTES), _HEAD_BYTES)
+        while len(head) < _HEAD_BYTES and (piece := stream.read(16)):
+            head += inflater.decompress(piece, _HEAD_BYTES)
     except zlib.error:
-        return b""
+        pass
+    return head
 
 
 def _is_iso9660(stream: BinaryIO) -> bool:
@@ -184,6 +190,8 @@ def _sniff_text(stream: BinaryIO) -> str:
     """Tell text from all else by reading the whole file, and text that is an image from text."""
     stream.seek(0)
     first = chunk = stream.read(_CHUNK_BYTES)
+    if any(magic.startswith(first) for _, magics in _MAGIC for magic in magics):
+        return "unknown"  # an image cut to its first bytes
     encoding = _encoding_of(first)
     decoder = codecs.getincrementaldecoder(encoding)("strict")
     overlap = b""

@@ -145,7 +145,8 @@ class NiftiFile:
         width = upper - lower
         if not np.isfinite([lower, upper, width]).all() or width <= 0:
             return ()
-        ends = [np.nanmin(voxels), np.nanmax(voxels)] if not _is_all_nan(voxels) else [0, 0]
+        with np.errstate(invalid="ignore"):
+            ends = [np.nanmin(voxels), np.nanmax(voxels)] if not _is_all_nan(voxels) else [0, 0]
         values = sorted(float(end) * self._header.slope + self._header.intercept for end in ends)
         if values[1] <= lower or values[0] >= upper:
             return ()

@@ -29,7 +29,8 @@ class LabelCounter:
             return True
         starts = np.flatnonzero(voxels[1:] != voxels[:-1]) + 1
         runs = voxels[np.concatenate(([0], starts))]
-        is_label = (runs >= 0) & (runs <= 2**31) & (runs == np.floor(runs))
+        with np.errstate(invalid="ignore"):  # NaN is no label
+            is_label = (runs >= 0) & (runs <= 2**31) & (runs == np.floor(runs))
         if not is_label.all():
             return False
         if len(self._values) <= _MANY:

@@ -114,7 +114,7 @@ class Structure:
     def _unpack(self, data: bytes | bytearray, code: str, at: int) -> int:
         try:
             (value,) = struct.unpack_from(self.order + code, data, at)
-        except struct.error as error:
+        except (struct.error, OverflowError) as error:
             raise CorruptImageError("the TIFF file is damaged or cut short") from error
         return int(value)
 

@@ -283,7 +283,9 @@ def _is_reduced(structure: Structure, directory: Directory) -> bool:
 
 def _reduced_children(structure: Structure, directory: Directory) -> list[Directory]:
     children = directory.children.get(SUB_IFDS, [])
-    if not all(_is_reduced(structure, child) and not child.next for child in children):
+    # Some writers chain them too, besides listing them.
+    known = {0, *(child.at for child in children)}
+    if not all(_is_reduced(structure, child) and child.next in known for child in children):
         raise UnsupportedImageError("full images in TIFF sub-directories; save them as pages")
     return children
 
