@@ -305,6 +305,10 @@ def _compare_chunks(before: list[Chunk], after: list[Chunk]) -> list[tuple[str, 
         elif rest and rest[0].type == chunk.type and is_cleaned(chunk, rest[0]):
             new = rest.pop(0)
             found.append((chunk.type, _keeps_tags(chunk, new)))
+        elif chunk in rest:  # what stands before it came
+            place = rest.index(chunk)
+            found += [(new.type, False) for new in rest[:place]]
+            del rest[: place + 1]
         else:
             found.append((chunk.type, is_cleaned(chunk, None)))
     return found + [(chunk.type, False) for chunk in rest]
