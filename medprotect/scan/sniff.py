@@ -41,15 +41,15 @@ _MAGIC: tuple[tuple[str, tuple[bytes, ...]], ...] = (
 
 # Text that is the header of an image, or holds one.
 _IMAGE_TEXT = re.compile(
-    rb"\A\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*|<!DOCTYPE[^>]*>\s*)*<(?:\w+:)?svg\b"
-    rb"|\A/\* XPM"
-    rb"|^\s*(?:ObjectType|NDims)\s*=.*$(?s:.)*^\s*ElementType\s*="  # MetaImage
+    rb"\A/\* XPM"
+    rb"|^[ \t]*(?:ObjectType|ElementType|ElementDataFile)[ \t]*="  # MetaImage
     rb"|\A# === DATA DESCRIPTION FILE"  # Philips PAR
-    rb"|^type\s*=\s*(?:string|integer|float)-attribute"  # AFNI HEAD
-    rb"|\Atype:\s|\A(?:mrtrix image|!INTERFILE)",
+    rb"|^type[ \t]*=[ \t]*(?:string|integer|float)-attribute"  # AFNI HEAD
+    rb"|\A(?:mrtrix image|!INTERFILE)",
     re.MULTILINE,
 )
-_PNM = re.compile(rb"P[1-6]\s+(?:#.*\s+)*\d+\s|P7\nWIDTH|P[Ff]\n\d+ \d+\n")
+_SVG = re.compile(rb"<(?:\w+:)?svg\b")
+_PNM = re.compile(rb"P[1-6]\s+(?:#[^\n]*\n\s*)*\d+\s|P7\nWIDTH|P[Ff]\n\d+ \d+\n")
 _EMBEDDED_IMAGE = b"data:image/"
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f\x1b")) + b"\x7f"
 _FIRST_GROUPS = frozenset({0x0002, 0x0004, 0x0008, 0x0010, 0x0018, 0x0020, 0x0028})
@@ -207,7 +207,9 @@ def _sniff_text(stream: BinaryIO) -> str:
             return "other-image"
         overlap = encoded[-len(_EMBEDDED_IMAGE) :]
         chunk = stream.read(_CHUNK_BYTES)
-    return "other-image" if _IMAGE_TEXT.search(first[: 64 * 1024]) else "text"
+    start = first[: 64 * 1024].lstrip()
+    is_image = _IMAGE_TEXT.search(start) or (start[:1] == b"<" and _SVG.search(start[:1024]))
+    return "other-image" if is_image else "text"
 
 
 def _encoding_of(head: bytes) -> str:

@@ -201,6 +201,19 @@ class TestText:
     def test_text_is_text(self, text: bytes) -> None:
         assert word(text) == "text"
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            b"\n" * 70_000,
+            b"ObjectType\n" * 6_000,
+            b"<!-- a -->\n" * 6_000,
+            b"P2 " + b"# \n" * 1_300,
+            b"\t =\n" * 16_000,
+        ],
+    )
+    def test_text_made_to_be_slow_to_look_at_is_text(self, text: bytes) -> None:
+        assert word(text) == "text"
+
     def test_a_document_is_a_document(self) -> None:
         assert word(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n") == "pdf"
 

@@ -42,13 +42,12 @@ from medprotect.imaging.raster.exif import (
     remove_xmp_pictures,
 )
 from medprotect.imaging.raster.png import replace_pixels
-from medprotect.imaging.raster.segments import APP0, COM, SOI, SOS, read_segments
+from medprotect.imaging.raster.segments import APP0, COM, FRAMES, SOI, SOS, read_segments
 
 DOCUMENTED_CHANGES: frozenset[str] = frozenset({"EXIF", "XMP", "APPn", "TrailingData"})
 """Names of what a protected file may differ in, as in ``docs/reference/png-tiff-jpeg.md``."""
 
 _SUPPORTED_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 _EXIF, _ICC, _XMP = b"Exif\0\0", b"ICC_PROFILE\0", b"http://ns.adobe.com/xap/1.0/\0"
 
 
@@ -92,7 +91,7 @@ def _read_header(data: bytes) -> tuple[JpegHeader, int]:
     header, end, scans, profiles = JpegHeader(), 0, 0, {}
     for segment in read_segments(data):
         marker, content, end = segment.marker, segment.data, segment.end
-        if marker in _FRAMES:
+        if marker in FRAMES:
             _check_frame(header, marker, content)
             header.frame = content
         elif marker == SOS:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from medprotect.errors import CorruptImageError
 
 SOI, EOI, SOS, COM, APP0 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE0
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
+"""Markers of frame headers (SOF), that of JPEG-LS included."""
+
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 
 

@@ -1,5 +1,6 @@
 """The pixels of a TIFF page: strips and tiles, decoded and encoded one by one."""
 
+import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from medprotect import limits
 from medprotect.errors import CorruptImageError, ImageTooLargeError, UnsupportedImageError
 from medprotect.imaging.raster.directories import Directory, Structure
-from medprotect.imaging.raster.segments import read_segments
+from medprotect.imaging.raster.segments import FRAMES, read_segments
 
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_BYTES, PLANAR = 273, 277, 278, 279, 284
@@ -242,7 +243,12 @@ def _decode_segment(raw: bytes, page: Page, rows: int, tables: bytes) -> NDArray
 
 
 def _decode_jpeg(raw: bytes, page: Page, tables: bytes) -> Any:
-    list(read_segments(raw))  # whole, or an error: the decoder would fill what is missing
+    # Whole, or an error: the decoder would fill what is missing. And no larger than a tile.
+    for segment in read_segments(raw):
+        if segment.marker in FRAMES:
+            _, rows, columns, _ = struct.unpack_from(">BHHB", segment.data)
+            if columns != page.segment_columns or rows > page.segment_rows:
+                raise CorruptImageError("a strip or tile is not of the size that its page says")
     # TIFF Technical Note 2: the tag says whether the streams hold YCbCr, unless they say so (JFIF).
     says_so = b"JFIF\0" in raw[:32] or page.samples == 1
     colours = None if says_so else "YCBCR" if page.is_ycbcr else "RGB"
