@@ -27,6 +27,14 @@ def test_every_format_keeps_the_contract(name: str) -> None:
         assert callable(getattr(module, function))
 
 
+def test_every_change_is_explained_in_the_documentation() -> None:
+    documents = dict.fromkeys(("png", "tiff", "jpeg"), "png-tiff-jpeg") | {"nifti": "nifti"}
+    for name, document in documents.items():
+        text = (Path(__file__).parents[2] / "docs" / "reference" / f"{document}.md").read_text()
+        changes = formats.load_format(name).DOCUMENTED_CHANGES
+        assert {change for change in changes if f"`{change}`" not in text} == set()
+
+
 def test_a_file_of_each_format_opens_by_its_content(pydicom_file: Callable[[str], Path]) -> None:
     files = {
         "dicom": pydicom_file("MR_small.dcm"),

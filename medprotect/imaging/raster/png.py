@@ -250,8 +250,9 @@ def changed_elements(original: bytes, protected: bytes) -> list[str]:
     Returns
     -------
     list of str
-        Types of chunks that differ, come or go, ``order`` where only their order differs,
-        ``IHDR.Interlace``, and ``TrailingData`` for what follows the last chunk.
+        Types of chunks that differ, come, go or stand elsewhere; ``PictureChunk`` for a chunk
+        that went because it holds a picture; ``IHDR.Interlace``; and ``TrailingData`` for what
+        follows the last chunk.
 
     Raises
     ------
@@ -310,7 +311,9 @@ def _compare_chunks(before: list[Chunk], after: list[Chunk]) -> list[tuple[str, 
             found += [(new.type, False) for new in rest[:place]]
             del rest[: place + 1]
         else:
-            found.append((chunk.type, is_cleaned(chunk, None)))
+            documented = is_cleaned(chunk, None)
+            is_listed = chunk.type in DOCUMENTED_CHANGES or not documented
+            found.append((chunk.type if is_listed else "PictureChunk", documented))
     return found + [(chunk.type, False) for chunk in rest]
 
 

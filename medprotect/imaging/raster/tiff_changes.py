@@ -40,7 +40,8 @@ def changed_elements(original: bytes, protected: bytes) -> list[str]:
     Returns
     -------
     list of str
-        Names of tags as tifffile has them, ``ReducedPage`` for a page of reduced resolution that
+        Names of tags as tifffile has them, ``PictureTag`` for one of any other name in which a
+        picture was overwritten, ``ReducedPage`` for a page of reduced resolution that
         went, ``pages`` where there are more or fewer others.
 
     Raises
@@ -95,6 +96,8 @@ def _compare_files(
                 continue
             name = (old_tag or new_tag or ("", 0, b"", 0))[0]
             documented = _is_documented(code, old_tag, new_tag, is_jpeg)
+            if documented and name not in DOCUMENTED_CHANGES:
+                name = "PictureTag"
             found[name] = found.get(name, True) and documented
     return found
 

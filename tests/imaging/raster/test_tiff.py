@@ -229,6 +229,7 @@ class TestTags:
         data = tiff(GREY, extratags=[(65001, 7, len(value), value, True)])
         encoded = check(data)
         assert encoded.notes == ("picture_tag_blanked",)
+        assert changes(data, encoded.data) == {"PictureTag"}
         assert THUMBNAIL[:64] not in encoded.data
 
 
