@@ -42,12 +42,16 @@ SEED = 1
 DISTORTED = 0.3
 """Chance of a distortion besides flip and crop, once faded in."""
 
-FADED_IN = 0.25
-"""Share of the steps over which the other image is faded in."""
+FADED_IN = 0.6
+"""Share of the steps over which the other image is faded in; faster, and what was learnt on flat
+grey is not carried over to images of strong contrast."""
 
 FRESH_EVERY = 150
 """Steps after which the confounder classifier begins anew, as every victim does: what the noise
 says must be easy to learn from nothing, sooner than the anatomy."""
+
+READABLE = 0.6
+"""Share of codes read above which a reader begins anew: before that, it would never learn to."""
 
 COLLAPSED = 0.05
 """Root mean square of the noise, as a share of its budget, below which it protects nothing."""
@@ -55,7 +59,7 @@ COLLAPSED = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How a generator is trained; the defaults are those of the shipped pipelines.
+    """How a generator is trained; see each shipped pipeline's README for its own.
 
     Attributes
     ----------
@@ -194,9 +198,13 @@ def _train_generator(
         set_rate(maker, 1.2e-3, step, recipe.steps)
         set_rate(judge, 5e-4, step, recipe.steps)
         drawn = _protect_batch(modules["generator"], samples, recipe, rng)
-        if step % FRESH_EVERY == 0:
+        if step % FRESH_EVERY == 0 and figures.get("code_read", 0.0) > READABLE:
             _begin_anew(modules["readers"], reader, rng)
-        loss, measured = _loss(drawn, modules, frozen, recipe, step, rng)
+            figures["readers"] = figures.get("readers", 0.0) + 1
+        reading = modules["readers"].get_submodule(str(int(figures.get("readers", 0)) % 2))
+        # On another image alone from the start, nothing is learnt at larger sizes: fade it in.
+        ramp = min(1.0, (step + 1) / (FADED_IN * recipe.steps))
+        loss, measured = _loss(drawn, modules, frozen, recipe, reading, ramp, rng)
         maker.zero_grad()
         reader.zero_grad()
         loss.backward()
@@ -242,15 +250,13 @@ def _loss(
     modules: nn.ModuleDict,
     frozen: list[nn.Module],
     recipe: Recipe,
-    step: int,
+    reader: nn.Module,
+    ramp: float,
     rng: torch.Generator,
 ) -> tuple[Tensor, dict[str, float]]:
-    # Fade the other image in: on it alone from the start, nothing is learnt at larger sizes.
-    ramp = min(1.0, (step + 1) / (FADED_IN * recipe.steps))
     other = drawn.presented.roll(1, 0)  # the batch is drawn at random, so any other will do
     swapped = (torch.lerp(torch.full_like(other, 0.5), other, ramp) + drawn.noise).clamp(0, 1)
     chance = DISTORTED * ramp
-    reader = modules["readers"].get_submodule(str(step // FRESH_EVERY % 2))
     read = reader(distort(swapped, rng, chance))
     loss = confounder_loss(read, drawn.code)
     said = (read.argmax(1) == drawn.code.argmax(1)).float().mean()
