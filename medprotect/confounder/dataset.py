@@ -16,7 +16,7 @@ from medprotect.errors import ConfigError, InputError, MedprotectError
 from medprotect.imaging import formats
 from medprotect.imaging.image import Image
 from medprotect.intensity.budget import budget_presented
-from medprotect.intensity.windows import present
+from medprotect.intensity.windows import present, view
 
 COLUMNS = ["file", "label"]
 
@@ -115,8 +115,9 @@ def _open(images: Path, file: str) -> Iterator[Image]:
 
 def _present(image: Image, size: int) -> tuple[Tensor, Tensor]:
     """Return presented values (1, C, h, w') and budget (1, 1, h, w')."""
-    presented = torch.from_numpy(np.ascontiguousarray(present(image))).permute(2, 0, 1)[None]
-    bound: NDArray[np.float32] = budget_presented(image, "standard")
+    seen = view(image)
+    presented = torch.from_numpy(np.ascontiguousarray(present(seen))).permute(2, 0, 1)[None]
+    bound: NDArray[np.float32] = budget_presented(seen, "standard")
     budget = torch.from_numpy(np.ascontiguousarray(bound))[None, None]
     return shrink(presented, size), shrink(budget, size)
 
