@@ -58,10 +58,17 @@ class KeyFileError(ConfigError):
 
 
 class InputError(MedprotectError):
-    """One file of the export cannot be protected; in a run it rejects that file."""
+    """One file of the export cannot be protected; in a run it rejects that file.
+
+    Attributes
+    ----------
+    series : str
+        The series of the file, as in `medprotect.imaging.image.Description`, where it is known.
+    """
 
     exit_code = 3
     slug = "input"
+    series: str = ""
 
 
 class NotAnImageError(InputError):

@@ -54,12 +54,12 @@ def _least_over_windows(view: View, share: float) -> NDArray[np.float64]:
     stored, image = view.image.stored, view.image
     lowest, highest = stored.min(), stored.max()
     if view.is_floating or int(highest) - int(lowest) > _LARGEST_TABLE:
-        values: NDArray[np.float64] = stored.astype(np.float64)
-        values = values * image.slope + image.intercept
-        return _least_at(values, view, share)
+        values = np.asarray(stored, dtype=np.float64)
+        return _least_at(values * image.slope + image.intercept, view, share)
     # A table of the values that occur: far fewer than pixels.
-    table = np.arange(int(lowest), int(highest) + 1) * float(image.slope) + image.intercept
-    return _least_at(table, view, share)[stored.astype(np.int64) - int(lowest)]
+    table = np.arange(int(lowest), int(highest) + 1, dtype=np.float64)
+    least = _least_at(table * image.slope + image.intercept, view, share)
+    return least[stored.astype(np.int64) - int(lowest)]
 
 
 def _least_at(values: NDArray[np.float64], view: View, share: float) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from medprotect.imaging.image import Image, Window
+from medprotect.imaging.image import Image, Stored, Window
 from medprotect.intensity.mask import masked
 
 _PERCENTILES = (0.5, 99.5)
@@ -84,6 +84,10 @@ class View:
     image: Image
     mask: NDArray[np.bool_]
     windows: tuple[Window, ...]
+
+    def with_stored(self, stored: Stored) -> "View":
+        """Return another image, of the same shape, looked at in the same way."""
+        return replace(self, image=replace(self.image, stored=stored))
 
     @property
     def is_colour(self) -> bool:

@@ -226,8 +226,10 @@ def _is_plain_name(name: str) -> bool:
     )
 
 
-def collisions(relative_paths: Iterable[str]) -> list[tuple[str, ...]]:
-    """Group the paths that name one file on a file system that ignores case or composition.
+def collisions(
+    relative_paths: Iterable[str], *, ignores_case: bool = True
+) -> list[tuple[str, ...]]:
+    """Group the paths that cannot be files of one tree together.
 
     A file ``a`` and a folder ``A/`` collide too. Folders that differ in case only do not: their
     files meet in one folder and none is lost.
@@ -236,6 +238,8 @@ def collisions(relative_paths: Iterable[str]) -> list[tuple[str, ...]]:
     ----------
     relative_paths : iterable of str
         Relative paths with ``/``; a path that comes twice collides with itself.
+    ignores_case : bool
+        Whether the tree's file system ignores case and composition of characters.
 
     Returns
     -------
@@ -244,7 +248,7 @@ def collisions(relative_paths: Iterable[str]) -> list[tuple[str, ...]]:
     """
     by_key: dict[str, list[str]] = {}
     for path in relative_paths:
-        by_key.setdefault(_folded(path), []).append(path)
+        by_key.setdefault(_folded(path) if ignores_case else path, []).append(path)
     groups = {key: list(paths) for key, paths in by_key.items()}
     for key, paths in by_key.items():
         parent = key.rpartition("/")[0]

@@ -5,13 +5,14 @@ from typing import BinaryIO
 
 from medprotect.errors import (
     CorruptImageError,
+    InputError,
     NotAnImageError,
     UnsupportedImageError,
 )
 from medprotect.imaging.dicom.codecs import CODECS
 from medprotect.imaging.dicom.document import Document, read_header
 from medprotect.imaging.dicom.elements import PIXEL_DATA, PIXEL_TAGS
-from medprotect.imaging.dicom.header import describe_image, read_layout
+from medprotect.imaging.dicom.header import describe_image, read_layout, series_of
 from medprotect.imaging.dicom.sop_classes import is_image_storage, kind_of_other
 from medprotect.imaging.dicom.values import text
 from medprotect.imaging.image import Description, Role
@@ -26,6 +27,14 @@ def describe(stream: BinaryIO) -> Description:
         The file is rejected, with this reason.
     """
     document = read_header(stream)
+    try:
+        return _describe(document, stream)
+    except InputError as error:
+        error.series = series_of(document.data_set)
+        raise
+
+
+def _describe(document: Document, stream: BinaryIO) -> Description:
     data_set = document.data_set
     sop_class = text(data_set, data_set.get("SOPClassUID"))
     if not sop_class:

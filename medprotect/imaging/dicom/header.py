@@ -151,7 +151,7 @@ def describe_image(document: Document) -> Description:
         role=Role.IMAGE,
         kind=f"dicom {modality or 'image'}",
         traits=traits,
-        series=_series(data_set),
+        series=series_of(data_set),
         warnings=_warnings(data_set),
     )
 
@@ -171,7 +171,8 @@ def _is_quantitative(data_set: DataSet, modality: str) -> bool:
     return any(part in _MAPS or part.endswith((" MAP", "_MAP")) for part in image_type[2:])
 
 
-def _series(data_set: DataSet) -> str:
+def series_of(data_set: DataSet) -> str:
+    """Return an opaque text for the series, or "" where the header names none."""
     uid = text(data_set, data_set.get("SeriesInstanceUID"))
     return hashlib.sha256(uid.encode()).hexdigest() if uid else ""
 

@@ -1,0 +1,125 @@
+"""`medprotect inspect`: one file under the lens."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from medprotect.cli.ending import ending
+
+if TYPE_CHECKING:
+    from medprotect.plan.selection import Candidate, Choice
+    from medprotect.protect.inspection import Inspection
+
+
+def inspect(
+    file: Annotated[Path, typer.Argument(help="An image file.")],
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Also draw before, after and noise x16 there. Such a picture must not leave the "
+            "house.",
+        ),
+    ] = None,
+    pipeline: Annotated[
+        list[str] | None, typer.Option("--pipeline", help="As for run.", show_default="auto")
+    ] = None,
+    strength: Annotated[str, typer.Option(help="low, standard or high.")] = "standard",
+    key: Annotated[
+        Path | None, typer.Option(help="The owner's key; else that of run, or one for this once.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Show what a file is, in which windows it is looked at, and how much it may change."""
+    with ending(as_json=as_json):
+        from medprotect.errors import ConfigError, InputError, NoPipelineError
+        from medprotect.intensity.budget import STRENGTHS
+        from medprotect.plan.selection import choose_pipeline, find_candidates
+        from medprotect.protect.inspection import inspect_file
+
+        if strength not in STRENGTHS:
+            raise ConfigError(f"Strength is one of {', '.join(STRENGTHS)}.")
+        if not file.is_file():
+            raise InputError("FILE is not a file.")
+        data = file.read_bytes()
+        seen = inspect_file(data, strength)
+        candidates = find_candidates(pipeline or ["auto"])
+        choice: Choice | None = None
+        reason = ""
+        try:
+            if seen.description.traits is not None:
+                choice = choose_pipeline(candidates, seen.description.traits)
+        except NoPipelineError as error:
+            reason = str(error)
+        if as_json:
+            print(json.dumps(_as_json(seen, choice, reason), indent=1))
+        else:
+            _show(seen, choice, reason)
+        if picture is not None:
+            if choice is None:
+                raise NoPipelineError(reason)
+            drawn = _draw(data, candidates, choice, strength, key, picture, file.name)
+            if not as_json:
+                print(f"picture    {drawn}")
+
+
+def _show(seen: "Inspection", choice: "Choice | None", reason: str) -> None:
+    traits = seen.description.traits
+    assert traits is not None  # noqa: S101 - an inspected file is an image
+    print(f"kind       {seen.description.kind}, {traits.photometric}, {traits.compression}")
+    print(
+        f"matrix     {traits.images} x {traits.rows} x {traits.columns} x {traits.channels}, "
+        f"{traits.bits_stored} bits{', signed' if traits.signed else ''}"
+        f"{', floating point' if traits.floating else ''}"
+    )
+    for window in seen.windows:
+        print(f"window     {window.center:g} / {window.width:g} {window.function}")
+    least, median, largest = seen.budget_lsb
+    print(
+        f"budget     {least:g} to {largest:g} stored values, median {median:g} "
+        f"({median * abs(seen.slope):g} in modality values)"
+    )
+    print(f"may change {seen.free:.1%} of the pixels; {seen.masked:.1%} are masked")
+    print(
+        f"pipeline   {choice.pipeline} ({choice.why})" if choice else f"pipeline   none: {reason}"
+    )
+    for slug in (*seen.description.warnings, *(choice.warnings if choice else ())):
+        print(f"warning    {slug}")
+
+
+def _as_json(seen: "Inspection", choice: "Choice | None", reason: str) -> dict[str, Any]:
+    fields = asdict(seen)
+    del fields["description"]["series"]
+    return {
+        **fields,
+        "pipeline": choice.pipeline if choice else None,
+        "picked_by": choice.why if choice else reason,
+    }
+
+
+def _draw(
+    data: bytes,
+    candidates: "tuple[Candidate, ...]",
+    choice: "Choice",
+    strength: str,
+    key_file: Path | None,
+    folder: Path,
+    name: str,
+) -> Path:
+    from medprotect.confounder.key import Key, default_key_path
+    from medprotect.confounder.noise import Confounder
+    from medprotect.protect.atomic import make_folders
+    from medprotect.protect.inspection import check_picture_folder, draw_comparison
+
+    check_picture_folder(folder)
+    place = key_file or default_key_path()
+    key = Key.load(place) if key_file or place.exists() else Key.new()
+    (card,) = (each.card for each in candidates if each.card.name == choice.pipeline)
+    drawn = draw_comparison(data, Confounder(card, key).noise, strength)
+    make_folders(folder, mode=0o700)
+    path = folder / f"{name}.before-after-noise.png"
+    path.write_bytes(drawn)
+    return path

@@ -1,0 +1,190 @@
+"""`medprotect run`: protect an export."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medprotect.cli.ending import SIGNALLED, ending
+
+if TYPE_CHECKING:
+    from medprotect.confounder.key import Key
+    from medprotect.protect.settings import Settings
+
+
+class Strength(StrEnum):
+    """How much a pixel may change."""
+
+    LOW = "low"
+    STANDARD = "standard"
+    HIGH = "high"
+
+
+class Others(StrEnum):
+    """What becomes of files that are no images."""
+
+    LEAVE = "leave"
+    COPY = "copy"
+
+
+class OnReject(StrEnum):
+    """What becomes of a series of which a file is rejected."""
+
+    HOLD_SERIES = "hold-series"
+    KEEP = "keep"
+
+
+def run(
+    export: Annotated[Path, typer.Argument(help="The folder that is to leave the house.")],
+    out: Annotated[Path, typer.Argument(help="A new folder, or that of a run to go on with.")],
+    pipeline: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--pipeline",
+            help="auto, a name, or the folder of your own; may be given more than once.",
+            show_default="auto",
+        ),
+    ] = None,
+    strength: Annotated[
+        Strength, typer.Option(help="How much a pixel may change.")
+    ] = Strength.STANDARD,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and write nothing.")
+    ] = False,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="A table with columns file, label, where the classes are known."),
+    ] = None,
+    others: Annotated[
+        Others, typer.Option(help="Files that are no images: leave them out, or copy them.")
+    ] = Others.LEAVE,
+    on_reject: Annotated[
+        OnReject,
+        typer.Option(help="A series of which a file is rejected: hold it as a whole, or keep it."),
+    ] = OnReject.HOLD_SERIES,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="The owner's key; else one in your configuration folder."),
+    ] = None,
+    keep_uids: Annotated[
+        bool, typer.Option("--keep-uids", help="Keep the UIDs of DICOM instances and series.")
+    ] = False,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes.", show_default="one per core")
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for journal and receipt, where not OUT.medprotect.", show_default=False
+        ),
+    ] = None,
+    rehash: Annotated[
+        bool, typer.Option("--rehash", help="When going on, hash every file again.")
+    ] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Remove what an earlier run wrote, begin anew.")
+    ] = False,
+    with_names: Annotated[
+        bool, typer.Option("--with-names", help="Show paths, which may be personal.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
+) -> None:
+    """Protect an export: the same tree again, with noise in every image.
+
+    OUT holds the protected images and nothing else. OUT.medprotect, beside it, stays in the house:
+    it holds the receipt, which says what became of every file.
+    """
+    with ending(as_json=as_json):
+        from medprotect.plan.selection import find_candidates
+        from medprotect.protect.settings import Settings
+
+        classes, labels_sha256 = _read_labels(labels)
+        settings = Settings(
+            export=export,
+            out=out,
+            state=state or state_beside(out),
+            candidates=find_candidates(pipeline or ["auto"]),
+            strength=strength.value,
+            jobs=jobs or usable_cores(),
+            copy_others=others is Others.COPY,
+            hold_series=on_reject is OnReject.HOLD_SERIES,
+            labels=classes,
+            labels_sha256=labels_sha256,
+            keep_uids=keep_uids,
+            rehash=rehash,
+        )
+        if dry_run:
+            _show_plan(settings, with_names=with_names, as_json=as_json)
+            return
+        found, made = _find_key(key, settings)
+        _carry_out(settings, found, made, restart=restart, with_names=with_names, as_json=as_json)
+
+
+def state_beside(out: Path) -> Path:
+    """Return the state folder that belongs to OUT."""
+    place = out.resolve()
+    return place.with_name(place.name + ".medprotect")
+
+
+def usable_cores() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _read_labels(table: Path | None) -> tuple[dict[str, str], str]:
+    """Return class by path, and the SHA-256 of the table."""
+    if table is None:
+        return {}, ""
+    import hashlib
+
+    from medprotect.confounder.labels import read_labels
+
+    return read_labels(table), hashlib.sha256(table.read_bytes()).hexdigest()
+
+
+def _show_plan(settings: "Settings", *, with_names: bool, as_json: bool) -> None:
+    from medprotect.cli.plan_view import show_plan
+    from medprotect.protect.dry_run import plan_export
+
+    entries = plan_export(settings)
+    show_plan(settings, entries, with_names=with_names, as_json=as_json)
+
+
+def _find_key(path: Path | None, settings: "Settings") -> tuple["Key", Path | None]:
+    """Return the key, and where it was made if it was made now."""
+    from medprotect.confounder.key import Key, default_key_path
+    from medprotect.protect.places import check_key_place
+    from medprotect.scan.walk import check_trees
+
+    check_trees(settings.export, settings.out, settings.state)
+    place = path or default_key_path()
+    check_key_place(place, settings)
+    if path is not None or place.exists():
+        return Key.load(place), None
+    key = Key.new()
+    key.save(place)
+    return key, place
+
+
+def _carry_out(
+    settings: "Settings",
+    key: "Key",
+    made: Path | None,
+    *,
+    restart: bool,
+    with_names: bool,
+    as_json: bool,
+) -> None:
+    from medprotect.cli.run_view import RunView
+    from medprotect.protect.engine import protect_export
+
+    with RunView(settings, key, made, with_names=with_names, as_json=as_json) as view:
+        summary = protect_export(settings, key, view.progress, begin_anew=restart)
+    view.show_end(summary)
+    if summary.interrupted:
+        raise typer.Exit(SIGNALLED + summary.interrupted)
+    code = summary.exit_code
+    if code:
+        raise typer.Exit(code)

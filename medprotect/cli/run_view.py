@@ -1,0 +1,207 @@
+"""A run on the terminal: what it will do, how it goes, how it ended."""
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bar
+
+from medprotect import __version__
+from medprotect.cli.naming import SHOWN, name_of
+from medprotect.cli.plan_view import in_words
+from medprotect.confounder.key import Key
+from medprotect.protect.engine import Progress, Summary
+from medprotect.protect.journal import Entry, Outcome
+from medprotect.protect.receipt import NAME, NOT_FOR_DIAGNOSIS
+from medprotect.protect.settings import Settings
+
+_PLAIN_SECONDS = 10
+
+_WARNINGS = {
+    "patient_identity_not_removed": (
+        "{} files do not say that the patient's identity was removed; medprotect does not "
+        "de-identify"
+    ),
+    "burned_in_annotation_not_excluded": (
+        "{} files do not say that no text is burned into the picture"
+    ),
+    "experimental_modality": "{} files are of a modality that their pipeline was not tested on",
+    "modality_not_of_pipeline": "{} files are of a modality that their pipeline is not for",
+    "quantitative": "{} files hold measured values, which the noise changes",
+}
+
+
+class RunView:
+    """Shows a run: on standard error while it goes, on standard output when it is done.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the run.
+    key : Key
+        The owner's.
+    key_made : Path or None
+        Where the key was made, if it was made for this run.
+    with_names, as_json : bool
+        As on the command line.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        key: Key,
+        key_made: Path | None,
+        *,
+        with_names: bool,
+        as_json: bool,
+    ) -> None:
+        self._settings, self._key, self._key_made = settings, key, key_made
+        self._with_names, self._as_json = with_names, as_json
+        self._console = Console(stderr=True, highlight=False, markup=False)
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("planning", total=None, rate="")
+        self._done = self._total = 0
+        self._began = self._told = time.monotonic()
+
+    @property
+    def progress(self) -> Progress:
+        """What the run is to call."""
+        return Progress(self._planned, self._start, self._advance)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def _planned(self, count: int) -> None:
+        self._bar.update(self._task, completed=count)
+
+    def _start(self, entries: list[Entry]) -> None:
+        lines = [f"medprotect {__version__}, key {self._key.fingerprint}"]
+        if self._key_made:
+            lines.append(f"a new key was made in {self._key_made}; copy it: medprotect key backup")
+        for line in [*lines, *in_words(self._settings, entries)]:
+            self._console.print(line, soft_wrap=True)
+        self._total = sum(e.outcome in (Outcome.PLANNED, Outcome.STAGED) for e in entries)
+        self._bar.update(self._task, description="protecting", completed=0, total=self._total)
+        self._began = self._told = time.monotonic()
+
+    def _advance(self, _number: int, _entry: Entry) -> None:
+        self._done += 1
+        now = time.monotonic()
+        rate = self._done / max(now - self._began, 1e-3)
+        self._bar.update(self._task, completed=self._done, rate=f"{rate:.1f} files/s")
+        if not self._console.is_terminal and now - self._told > _PLAIN_SECONDS:
+            self._told = now
+            left = (self._total - self._done) / rate
+            self._console.print(
+                f"{self._done} of {self._total} files, {rate:.1f} files/s, {left:.0f} s left"
+            )
+
+    def show_end(self, summary: Summary) -> None:
+        """Print what became of the files."""
+        if self._as_json:
+            print(json.dumps(self._json(summary), indent=1))
+            return
+        self._show_rejected(summary)
+        warned = Counter(slug for entry in summary.entries for slug in entry.row.warnings)
+        for slug, sentence in _WARNINGS.items():
+            if warned[slug]:
+                print(f"warning: {sentence.format(warned[slug])}")
+        if _has_decoys(self._settings, summary):
+            print(f"OUT is {NOT_FOR_DIAGNOSIS}: its noise misleads trained models, not readers")
+        if summary.interrupted:
+            print("interrupted; give the same command again to go on")
+        print(f"receipt: {self._settings.state / NAME}")
+        print(equation(summary))
+
+    def _show_rejected(self, summary: Summary) -> None:
+        rejected = [
+            (number, entry)
+            for number, entry in enumerate(summary.entries, start=1)
+            if entry.outcome is Outcome.REJECTED
+        ]
+        for number, entry in rejected[:SHOWN]:
+            name = name_of(number, entry, with_names=self._with_names)
+            print(f"rejected: {name}: {entry.row.reason}: {entry.row.detail}")
+        if len(rejected) > SHOWN:
+            reasons = Counter(entry.row.reason for _, entry in rejected)
+            words = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
+            print(f"rejected: {len(rejected)} files in all: {words}")
+
+    def _json(self, summary: Summary) -> dict[str, Any]:
+        return {
+            "exit_code": summary.exit_code,
+            "interrupted": bool(summary.interrupted),
+            "counts": {
+                "in": len(summary.entries),
+                **{outcome.value: count for outcome, count in summary.counts.items()},
+            },
+            "not_for_diagnosis": _has_decoys(self._settings, summary),
+            "key": self._key.fingerprint,
+            "key_made": str(self._key_made) if self._key_made else None,
+            "receipt": str(self._settings.state / NAME),
+            "files": [
+                {
+                    "file": number,
+                    **({"path": e.path, "out": e.row.out} if self._with_names else {}),
+                    "outcome": e.outcome.value,
+                    "kind": e.row.kind,
+                    "pipeline": e.row.pipeline,
+                    "reason": e.row.reason,
+                    "share_of_budget": e.share,
+                    "notes": e.notes,
+                    "warnings": e.row.warnings,
+                }
+                for number, e in enumerate(summary.entries, start=1)
+            ],
+        }
+
+
+def equation(summary: Summary) -> str:
+    """Return the line that closes every run, and adds up."""
+    counts = summary.counts
+    parts = [
+        f"{counts[outcome]} {outcome.value}"
+        for outcome in (
+            Outcome.PROTECTED,
+            Outcome.COPIED,
+            Outcome.LEFT,
+            Outcome.REJECTED,
+            Outcome.HELD,
+        )
+    ]
+    unfinished = counts[Outcome.PLANNED] + counts[Outcome.STAGED]
+    if unfinished:
+        parts.append(f"{unfinished} to come")
+    return f"{len(summary.entries)} in = {' + '.join(parts)}"
+
+
+def _has_decoys(settings: Settings, summary: Summary) -> bool:
+    used = {e.row.pipeline for e in summary.entries if e.outcome is Outcome.PROTECTED}
+    return any(each.card.codes.decoys for each in settings.candidates if each.card.name in used)

@@ -1,0 +1,57 @@
+"""`medprotect verify`: check a finished run again."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medprotect.cli.ending import ending
+
+if TYPE_CHECKING:
+    from medprotect.protect.verify import Verification
+
+
+def verify(
+    export: Annotated[Path, typer.Argument(help="The export that was protected.")],
+    out: Annotated[Path, typer.Argument(help="What the run wrote.")],
+    state: Annotated[
+        Path | None, typer.Option(help="The state folder, where not OUT.medprotect.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
+) -> None:
+    """Check counts, bounds and headers of a finished run, from the files on the disk."""
+    with ending(as_json=as_json):
+        from medprotect.cli.run import state_beside
+        from medprotect.errors import VerificationError
+        from medprotect.protect.verify import verify_run
+
+        result = verify_run(export, out, state or state_beside(out))
+        if as_json:
+            print(json.dumps(_as_json(result), indent=1))
+        else:
+            _show(result)
+        if result.faults:
+            raise typer.Exit(VerificationError.exit_code)
+
+
+def _as_json(result: "Verification") -> dict[str, object]:
+    return {
+        "counts": {outcome.value: count for outcome, count in result.counts.items()},
+        "checked": result.checked,
+        "images": result.images,
+        "largest_share_of_budget": result.share,
+        "faults": [
+            {"file": fault.number, "fault": fault.slug, "detail": fault.detail}
+            for fault in result.faults
+        ],
+    }
+
+
+def _show(result: "Verification") -> None:
+    for fault in result.faults:
+        where = f"file {fault.number}" if fault.number else "OUT"
+        print(f"{where}: {fault.slug}: {fault.detail}")
+    print(f"{result.checked} files in OUT compared with their originals, {result.images} images")
+    print(f"largest change: {result.share:.3f} of its pixel's budget")
+    print("all holds" if not result.faults else f"{len(result.faults)} faults")

@@ -1,0 +1,40 @@
+"""The table of labels: which file shows which class."""
+
+import csv
+from pathlib import Path
+
+from medprotect.errors import ConfigError
+
+COLUMNS = ["file", "label"]
+
+
+def read_labels(labels_csv: Path) -> dict[str, str]:
+    """Read a table with the columns ``file`` and ``label``.
+
+    Returns
+    -------
+    dict of str to str
+        Label by file, in the table's order.
+
+    Raises
+    ------
+    ConfigError
+        The table is missing, has other columns, an empty field, or a file twice.
+    """
+    try:
+        with labels_csv.open(newline="", encoding="utf-8-sig") as stream:
+            rows = csv.DictReader(stream, strict=True)
+            if rows.fieldnames is None or sorted(rows.fieldnames) != COLUMNS:
+                raise ConfigError("The labels file needs a first line `file,label` and no more.")
+            labels: dict[str, str] = {}
+            for row in rows:
+                file, label = row["file"], row["label"]
+                if not file or not label or file in labels:
+                    raise ConfigError(
+                        f"Line {rows.line_num} of the labels file has an empty field, or a file "
+                        "that came before."
+                    )
+                labels[file] = label
+    except (OSError, UnicodeDecodeError, csv.Error):
+        raise ConfigError("The labels file cannot be read as a CSV table in UTF-8.") from None
+    return labels

@@ -1,0 +1,193 @@
+"""What is to become of every entry of an export, before anything is written."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from medprotect.errors import ConfigError, InputError, UnsafePathError
+from medprotect.imaging import formats
+from medprotect.imaging.image import Description, Role, Traits
+from medprotect.plan.selection import Candidate, choose_pipeline
+from medprotect.scan.walk import Found, collisions, join_under, open_found
+
+
+class Action(StrEnum):
+    """What a run is to do with a file."""
+
+    PROTECT = "protect"
+    COPY = "copy"
+    LEAVE = "leave"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The plan for one entry of the export.
+
+    Attributes
+    ----------
+    found : Found
+        The entry.
+    action : Action
+        What is to be done.
+    kind : str
+        Words for listings; nothing personal.
+    out : str
+        Relative path in OUT, for files that are to be there.
+    series : str
+        The same opaque text for all files of a series; "" for a file that is its own.
+    pipeline, why : str
+        For images to be protected: the pipeline's name, and what it was picked by.
+    reason, detail : str
+        For rejected files: slug and message of the error.
+    warnings : tuple of str
+        Slugs, of the header and of the choice.
+    traits : Traits or None
+        Of images.
+    label : str
+        The class, where it is known.
+    """
+
+    found: Found
+    action: Action
+    kind: str = ""
+    out: str = ""
+    series: str = ""
+    pipeline: str = ""
+    why: str = ""
+    reason: str = ""
+    detail: str = ""
+    warnings: tuple[str, ...] = ()
+    traits: Traits | None = None
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """By what a plan is made.
+
+    Attributes
+    ----------
+    candidates : sequence of Candidate
+        Pipelines that may be picked.
+    copy_others : bool
+        Whether files that are no images are taken along.
+    labels : mapping of str to str
+        Class by path, where it is known.
+    """
+
+    candidates: Sequence[Candidate]
+    copy_others: bool = False
+    labels: Mapping[str, str] | None = None
+
+
+def plan_rows(export: Path, out: Path, found: Iterable[Found], rules: Rules) -> Iterator[Row]:
+    """Yield the plan for each entry, read from its header; `reject_collisions` comes after.
+
+    Parameters
+    ----------
+    export, out : Path
+        Roots of the trees.
+    found : iterable of Found
+        From `medprotect.scan.walk.walk`.
+    rules : Rules
+        By what.
+    """
+    for entry in found:
+        yield plan_row(export, out, entry, rules)
+
+
+def plan_row(export: Path, out: Path, found: Found, rules: Rules) -> Row:
+    """Return the plan for one entry; an error of its own makes it a rejected one.
+
+    Raises
+    ------
+    ConfigError
+        The labels give it a class that its pipeline does not know.
+    """
+    row = Row(found, Action.REJECT)
+    try:
+        join_under(out, found.path)
+        with open_found(export, found) as stream:
+            description = formats.describe(stream)
+        row = replace(
+            row,
+            kind=description.kind,
+            series=description.series,
+            traits=description.traits,
+            warnings=description.warnings,
+        )
+        return _of_description(row, description, out, rules)
+    except InputError as error:
+        return reject(replace(row, series=row.series or error.series), error)
+    except OSError as error:  # while reading: a share that went away, a bad sector
+        return reject(row, UnsafePathError(f"cannot be read ({type(error).__name__})"))
+
+
+def _of_description(row: Row, description: Description, out: Path, rules: Rules) -> Row:
+    traits = description.traits
+    if description.role is Role.OTHER or traits is None:
+        action = Action.COPY if rules.copy_others else Action.LEAVE
+        return replace(row, action=action, out=row.found.path if rules.copy_others else "")
+    choice = choose_pipeline(rules.candidates, traits)
+    label = (rules.labels or {}).get(row.found.path, "")
+    _check_label(label, choice.pipeline, rules)
+    name = row.found.path + description.output_suffix
+    join_under(out, name)
+    return replace(
+        row,
+        action=Action.PROTECT,
+        out=name,
+        pipeline=choice.pipeline,
+        why=choice.why,
+        warnings=description.warnings + choice.warnings,
+        label=label,
+    )
+
+
+def _check_label(label: str, pipeline: str, rules: Rules) -> None:
+    classes = {each.card.name: each.card.codes.classes for each in rules.candidates}[pipeline]
+    if label and label not in classes:
+        raise ConfigError(
+            f"The labels name a class that pipeline {pipeline} was not trained on; it knows "
+            f"{', '.join(classes)}."
+        )
+
+
+def reject(row: Row, error: InputError) -> Row:
+    """Return the row, rejected with the error's reason."""
+    return replace(row, action=Action.REJECT, out="", reason=error.slug, detail=str(error))
+
+
+def reject_collisions(rows: Sequence[Row], *, ignores_case: bool) -> list[Row]:
+    """Reject rows whose names in OUT would meet; a file that keeps its name comes first.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        The whole plan.
+    ignores_case : bool
+        Whether OUT lies on a file system where ``a`` and ``A`` are one name.
+    """
+    rejected: set[str] = set()
+    named = [row for row in rows if row.out]
+    for group in collisions({row.out for row in named}, ignores_case=ignores_case):
+        rejected.update(group)
+    by_name: dict[str, list[Row]] = {}
+    for row in named:
+        by_name.setdefault(row.out, []).append(row)
+    error = UnsafePathError("its name in OUT would meet another's; rename one in the export")
+    result = []
+    for row in rows:
+        meets = len(by_name.get(row.out, [])) > 1 and row.out != row.found.path
+        result.append(reject(row, error) if row.out in rejected or meets else row)
+    return result
+
+
+def ignores_case(folder: Path) -> bool:
+    """Whether the file system of a folder, or of the nearest that exists, ignores case."""
+    while not folder.exists():
+        folder = folder.parent
+    swapped = folder.with_name(folder.name.swapcase())
+    return swapped.name != folder.name and swapped.exists() and swapped.samefile(folder)

@@ -1,0 +1,141 @@
+"""Which pipeline protects an image, and why; or why none does."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from medprotect.confounder.card import Card, load_card, shipped_cards
+from medprotect.errors import NoPipelineError
+from medprotect.imaging.image import Traits
+
+AUTO = "auto"
+"""Stands for every pipeline that comes with medprotect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A pipeline that may be picked.
+
+    Attributes
+    ----------
+    card : Card
+        What it protects.
+    named : bool
+        Whether it was asked for by name: then it also takes modalities that its card does not
+        list, and quantitative images.
+    """
+
+    card: Card
+    named: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A pipeline picked for an image.
+
+    Attributes
+    ----------
+    pipeline : str
+        Its name.
+    why : str
+        What of the image it was picked by, in words for the plan; nothing personal.
+    warnings : tuple of str
+        Slugs: ``experimental_modality``, ``modality_not_of_pipeline``, ``quantitative``.
+    """
+
+    pipeline: str
+    why: str
+    warnings: tuple[str, ...] = ()
+
+
+def find_candidates(pipelines: Sequence[str]) -> tuple[Candidate, ...]:
+    """Return the pipelines that are asked for.
+
+    Parameters
+    ----------
+    pipelines : sequence of str
+        Names of shipped pipelines or folders of own ones; ``auto`` for all that are shipped.
+
+    Raises
+    ------
+    PipelineError
+        There is no such pipeline, or its card is damaged.
+    """
+    found = {
+        card.name: Candidate(card, named=True)
+        for card in (load_card(each) for each in pipelines if each != AUTO)
+    }
+    if AUTO in pipelines:
+        for card in shipped_cards():
+            found.setdefault(card.name, Candidate(card))
+    return tuple(found.values())
+
+
+def choose_pipeline(candidates: Sequence[Candidate], traits: Traits) -> Choice:
+    """Pick the pipeline for an image, by modality, body part and photometric interpretation.
+
+    Of several, one that was named comes before one that was not, then one for the body part,
+    then one tested on the modality; then the first.
+
+    Raises
+    ------
+    NoPipelineError
+        None fits, or the image is quantitative and none was named.
+    """
+    fitting = [each for each in candidates if _fits(each, traits)]
+    if not fitting:
+        raise NoPipelineError(_why_none(candidates, traits))
+    best = max(fitting, key=lambda each: _preference(each, traits))
+    return Choice(best.card.name, _why(best, traits), _warnings(best, traits))
+
+
+def _fits(candidate: Candidate, traits: Traits) -> bool:
+    images = candidate.card.images
+    if traits.photometric not in images.photometrics or not _is_for_channels(candidate, traits):
+        return False
+    if images.body_parts and traits.body_part not in images.body_parts:
+        return False
+    return candidate.named or (not traits.quantitative and traits.modality in images.modalities)
+
+
+def _is_for_channels(candidate: Candidate, traits: Traits) -> bool:
+    return candidate.card.images.channels == traits.channels
+
+
+def _preference(candidate: Candidate, traits: Traits) -> tuple[bool, bool, bool, bool]:
+    images = candidate.card.images
+    return (
+        candidate.named,
+        bool(images.body_parts),
+        traits.modality in images.modalities,
+        traits.modality not in images.experimental,
+    )
+
+
+def _why(candidate: Candidate, traits: Traits) -> str:
+    parts = [traits.modality or "no modality", traits.body_part, traits.photometric]
+    asked = "named; " if candidate.named else ""
+    return asked + ", ".join(part for part in parts if part)
+
+
+def _warnings(candidate: Candidate, traits: Traits) -> tuple[str, ...]:
+    images = candidate.card.images
+    found = {
+        "modality_not_of_pipeline": traits.modality not in images.modalities,
+        "experimental_modality": traits.modality in images.experimental,
+        "quantitative": traits.quantitative,
+    }
+    return tuple(slug for slug, holds in found.items() if holds)
+
+
+def _why_none(candidates: Sequence[Candidate], traits: Traits) -> str:
+    named = [Candidate(each.card, named=True) for each in candidates]
+    if traits.quantitative and any(_fits(each, traits) for each in named):
+        return (
+            "a quantitative image, whose values are measurements; it is protected only where "
+            "--pipeline names a pipeline"
+        )
+    kind = "colour" if traits.channels == 3 else "grey"
+    return (
+        f"no pipeline fits {kind} images of modality {traits.modality or 'unknown'}; train one "
+        "with `medprotect train`, or name one with --pipeline"
+    )

@@ -1,0 +1,288 @@
+"""A run: every file of the export to its end, in an order that a kill at any moment survives.
+
+A file is written and checked in the state folder; its journal line says *staged*; it gets its name
+in OUT; its line says *protected*. A series gets its names once all its files are staged. Who goes
+on after a kill trusts the journal alone, and removes from OUT what the journal does not know.
+"""
+
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from types import FrameType
+
+from medprotect.confounder.key import Key
+from medprotect.errors import InputError, MedprotectError, VerificationError
+from medprotect.plan.plan import Action
+from medprotect.protect.atomic import (
+    mapped_errors,
+    publish,
+    remove_partials,
+    same_filesystem,
+)
+from medprotect.protect.journal import Entry, Journal, Outcome
+from medprotect.protect.lock import hold_lock
+from medprotect.protect.pool import Pool, error_of
+from medprotect.protect.receipt import write_receipt
+from medprotect.protect.resume import (
+    claim,
+    claim_backend,
+    reconcile,
+    restart,
+    staged_path,
+)
+from medprotect.protect.settings import Settings
+from medprotect.protect.tasks import Result, Setup, Task
+from medprotect.scan.walk import check_trees, join_under
+
+REJECTED_EXIT_CODE = 4
+"""Of a run that is done, and rejected some files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Whom a run tells how it goes; each may do nothing.
+
+    Attributes
+    ----------
+    planned : callable
+        ``planned(entries_so_far)``.
+    began : callable
+        ``began(entries)``, with what is done already.
+    done : callable
+        ``done(number, entry)``, for each entry whose outcome became known.
+    """
+
+    planned: Callable[[int], None] = lambda _count: None
+    began: Callable[[list[Entry]], None] = lambda _entries: None
+    done: Callable[[int, Entry], None] = lambda _number, _entry: None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a run ended.
+
+    Attributes
+    ----------
+    entries : list of Entry
+        All, in the order of the paths.
+    interrupted : int
+        Number of the signal that ended the run early, else 0.
+    """
+
+    entries: list[Entry]
+    interrupted: int = 0
+
+    @property
+    def counts(self) -> Counter[Outcome]:
+        """How many entries had which outcome."""
+        return Counter(entry.outcome for entry in self.entries)
+
+    @property
+    def exit_code(self) -> int:
+        """What a command that ends so returns; 0 where every image is protected."""
+        reasons = {e.row.reason for e in self.entries if e.outcome is Outcome.REJECTED}
+        for kind in (MedprotectError, VerificationError):
+            if kind.slug in reasons:
+                return kind.exit_code
+        if self.counts[Outcome.REJECTED]:
+            return REJECTED_EXIT_CODE
+        return 0 if self.counts[Outcome.PROTECTED] else InputError.exit_code
+
+
+def protect_export(
+    settings: Settings, key: Key, progress: Progress | None = None, *, begin_anew: bool = False
+) -> Summary:
+    """Carry out a run, or go on with one.
+
+    Parameters
+    ----------
+    settings : Settings
+        What to do.
+    key : Key
+        The owner's.
+    progress : Progress, optional
+        Whom to tell.
+    begin_anew : bool
+        Forget an earlier run, and remove what it wrote.
+
+    Raises
+    ------
+    InputError
+        The export is missing or may not be read.
+    OutputError
+        OUT cannot be used, is locked, or is another run's.
+    StorageError
+        The disk is full or fails; the run can go on later.
+    PipelineError
+        A pipeline is damaged.
+    """
+    check_trees(settings.export, settings.out, settings.state)
+    with hold_lock(settings.state), Journal(settings.state) as journal:
+        if begin_anew:
+            restart(journal, settings)
+        claim(journal, settings, settings.identity(key))
+        return Run(settings, key, journal, progress or Progress()).go()
+
+
+class Run:
+    """One run, under the lock of its state folder."""
+
+    def __init__(self, settings: Settings, key: Key, journal: Journal, progress: Progress) -> None:
+        self._settings, self._key, self._journal = settings, key, journal
+        self._progress = progress
+        self._numbers: dict[str, int] = {}
+        self._entries: list[Entry] = []
+        self._blocked: set[str] = set()
+        self._members: dict[str, list[int]] = {}
+        self._signal = 0
+
+    def go(self) -> Summary:
+        """Do what is left to do."""
+        with mapped_errors():
+            self._settings.out.mkdir(parents=True, exist_ok=True)
+        if not same_filesystem(self._settings.out, self._settings.state):
+            remove_partials(self._settings.out)
+        self._entries = reconcile(self._journal, self._settings, self._progress.planned)
+        self._numbers = {entry.path: at for at, entry in enumerate(self._entries)}
+        self._progress.began(self._entries)
+        for at, entry in enumerate(self._entries):
+            self._members.setdefault(self._series(entry), []).append(at)
+        for series in self._members:
+            self._publish_if_whole(series)
+        try:
+            if any(entry.outcome is Outcome.PLANNED for entry in self._entries):
+                self._work()
+        finally:
+            summary = Summary(self._entries, self._signal)
+            write_receipt(self._settings, self._key, self._journal, summary.entries)
+        return summary
+
+    def _work(self) -> None:
+        cards = {each.card.name: each.card for each in self._settings.candidates}
+        used = {entry.row.pipeline for entry in self._entries if entry.row.pipeline}
+        setup = Setup(
+            export=str(self._settings.export),
+            secret=self._key.secret.hex(),
+            pipelines={name: str(cards[name].folder) for name in sorted(used)},
+            strength=self._settings.strength,
+            labels_sha256=self._settings.labels_sha256,
+            keep_uids=self._settings.keep_uids,
+        )
+        left = sum(entry.outcome is Outcome.PLANNED for entry in self._entries)
+        with Pool(min(self._settings.jobs, left), setup) as pool, _Signals(self, pool):
+            claim_backend(self._journal, pool.backend)
+            for task, result in pool.results(self._tasks()):
+                self._finish(self._entries[self._numbers[task.found.path]], result)
+
+    def _tasks(self) -> Iterator[Task]:
+        for at in range(len(self._entries)):
+            entry = self._entries[at]
+            if entry.outcome is Outcome.PLANNED:
+                staged = staged_path(self._settings.state, entry.path)
+                yield Task(entry.row.found, str(staged), entry.row.pipeline, entry.row.label)
+
+    def _finish(self, entry: Entry, result: Result) -> None:
+        """Take a worker's result: to OUT, to the rest of its series, or to the rejected."""
+        if result.stops_run:
+            raise error_of(result.slug, result.detail)
+        if result.slug:
+            self._reject(entry, result.slug, result.detail)
+            return
+        entry = replace(
+            entry,
+            outcome=Outcome.STAGED,
+            sha256_in=result.sha256_in,
+            sha256_out=result.sha256_out,
+            size_out=result.size_out,
+            images=result.images,
+            share=result.share,
+            notes=result.notes,
+        )
+        series = self._series(entry)
+        if not series:
+            self._publish([entry])
+        elif series in self._blocked:  # rejected while this file was being worked on
+            self._drop([entry])
+        else:
+            self._record([entry])
+            self._publish_if_whole(series)
+
+    def _series(self, entry: Entry) -> str:
+        """Return the series that an entry waits for; "" where it waits for none."""
+        holds = self._settings.hold_series and entry.row.action is Action.PROTECT
+        return entry.row.series if holds else ""
+
+    def _publish_if_whole(self, series: str) -> None:
+        """Publish a series once no file of it is still to come; files of none at once."""
+        entries = self._of_series(series)
+        if not series or all(entry.outcome is not Outcome.PLANNED for entry in entries):
+            self._publish([entry for entry in entries if entry.outcome is Outcome.STAGED])
+
+    def _of_series(self, series: str) -> list[Entry]:
+        return [self._entries[at] for at in self._members[series]]
+
+    def _publish(self, entries: list[Entry]) -> None:
+        """Give staged files their names in OUT; the journal knows of them before a series does."""
+        for entry in entries:
+            final = join_under(self._settings.out, entry.row.out)
+            publish(staged_path(self._settings.state, entry.path), final)
+        self._record(
+            replace(
+                entry,
+                outcome=Outcome.PROTECTED if entry.row.pipeline else Outcome.COPIED,
+            )
+            for entry in entries
+        )
+
+    def _reject(self, entry: Entry, slug: str, detail: str) -> None:
+        row = replace(entry.row, reason=slug, detail=detail)
+        staged_path(self._settings.state, entry.path).unlink(missing_ok=True)
+        self._record([replace(entry, row=row, outcome=Outcome.REJECTED)])
+        series = self._series(entry)
+        if series:
+            self._blocked.add(series)
+            waiting = (Outcome.PLANNED, Outcome.STAGED)
+            self._drop([each for each in self._of_series(series) if each.outcome in waiting])
+
+    def _drop(self, entries: list[Entry]) -> None:
+        """Hold entries: their staged files go, and they do not."""
+        self._record(replace(entry.planned_again(), outcome=Outcome.HELD) for entry in entries)
+        for entry in entries:
+            staged_path(self._settings.state, entry.path).unlink(missing_ok=True)
+
+    def _record(self, entries: "list[Entry] | Iterator[Entry]") -> None:
+        entries = list(entries)
+        self._journal.record(entries)
+        for entry in entries:
+            at = self._numbers[entry.path]
+            self._entries[at] = entry
+            if entry.outcome is not Outcome.STAGED:
+                self._progress.done(at + 1, entry)
+
+    def interrupt(self, number: int) -> None:
+        """Note the signal that ends the run early."""
+        self._signal = number
+
+
+class _Signals:
+    """The first SIGINT or SIGTERM ends a run after the files under way; the second at once."""
+
+    def __init__(self, run: Run, pool: Pool) -> None:
+        self._run, self._pool = run, pool
+
+    def __enter__(self) -> None:
+        self._before = {
+            number: signal.signal(number, self._handle)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self._pool.stopping:
+            raise KeyboardInterrupt
+        self._run.interrupt(number)
+        self._pool.stopping = True

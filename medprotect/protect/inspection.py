@@ -1,0 +1,115 @@
+"""One file under the lens: what it is, how it is looked at, how much of it may change."""
+
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Picture
+
+from medprotect.errors import OutputError
+from medprotect.imaging.image import Description, Window
+from medprotect.intensity.budget import budget_lsb
+from medprotect.intensity.windows import present, view
+from medprotect.protect.protectable import Noise, add_noise, read_protectable
+
+AMPLIFIED = 16
+"""By how much the noise is amplified in a comparison."""
+
+_GAP = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What `medprotect inspect` shows of a file.
+
+    Attributes
+    ----------
+    description : Description
+        What the header says.
+    windows : tuple of Window
+        Clinical windows of the image in the middle of the file, in modality values.
+    budget_lsb : tuple of float
+        Least, median and largest budget of its pixels that may change, in stored values.
+    slope : float
+        Modality values a stored value.
+    masked, free : float
+        Share of its pixels that are masked, and that may change.
+    """
+
+    description: Description
+    windows: tuple[Window, ...]
+    budget_lsb: tuple[float, float, float]
+    slope: float
+    masked: float
+    free: float
+
+
+def inspect_file(data: bytes, strength: str) -> Inspection:
+    """Look at a file.
+
+    Raises
+    ------
+    InputError
+        It is no image that can be read.
+    """
+    protectable = read_protectable(data)
+    seen = view(protectable.images[len(protectable.images) // 2])
+    budget = budget_lsb(seen, strength)
+    free = budget[budget > 0]
+    levels = (0.0, 0.0, 0.0)
+    if free.size:
+        levels = (float(free.min()), float(np.median(free)), float(free.max()))
+    return Inspection(
+        description=protectable.file.description,
+        windows=seen.windows,
+        budget_lsb=levels,
+        slope=seen.image.slope,
+        masked=float(seen.mask.mean()),
+        free=float((budget > 0).mean()),
+    )
+
+
+def draw_comparison(data: bytes, noise: Noise, strength: str) -> bytes:
+    """Return a PNG: the image in the middle of a file before, after, and the noise times 16.
+
+    Raises
+    ------
+    InputError
+        It is no image that can be read, or that can be protected.
+    """
+    images = read_protectable(data).images
+    changed = add_noise(images, noise, strength)
+    middle = len(images) // 2
+    before = view(images[middle])
+    after = present(before.with_stored(changed[middle]))
+    clean = present(before)
+    amplified = np.clip(0.5 + AMPLIFIED * (after - clean), 0, 1)
+    panels = [_to_pixels(panel) for panel in (clean, after, amplified)]
+    gap = np.full((panels[0].shape[0], _GAP, panels[0].shape[2]), 255, dtype=np.uint8)
+    row = np.concatenate([panels[0], gap, panels[1], gap, panels[2]], axis=1)
+    stream = BytesIO()
+    Picture.fromarray(row.squeeze()).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _to_pixels(presented: NDArray[np.float32]) -> NDArray[np.uint8]:
+    pixels: NDArray[np.uint8] = np.rint(presented * 255).astype(np.uint8)
+    return pixels
+
+
+def check_picture_folder(folder: Path) -> None:
+    """Refuse a folder in an OUT: a picture of before beside after is a leak.
+
+    Raises
+    ------
+    OutputError
+        The folder lies in one.
+    """
+    for place in (folder.resolve(), *folder.resolve().parents):
+        if place.with_name(place.name + ".medprotect").is_dir():
+            raise OutputError(
+                "The folder lies in an OUT, and pictures of before beside after must not leave the "
+                "house; name another."
+            )

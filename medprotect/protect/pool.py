@@ -1,0 +1,136 @@
+"""Worker processes: files go to whichever is idle; one that crashes is replaced."""
+
+import json
+import multiprocessing
+from collections.abc import Iterator
+from dataclasses import asdict
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
+from typing import Any, Self
+
+from medprotect import errors
+from medprotect.errors import CorruptImageError, ImageTooLargeError, MedprotectError
+from medprotect.protect.tasks import Result, Setup, Task
+
+_WAIT_SECONDS = 0.25
+_KILLED = -9
+
+
+class Pool:
+    """Workers, started once for a run.
+
+    Parameters
+    ----------
+    jobs : int
+        How many processes.
+    setup : Setup
+        What all files have in common.
+
+    Attributes
+    ----------
+    backend : dict of str to str
+        What the workers compute with.
+    stopping : bool
+        Set to end after the files that are being worked on.
+
+    Raises
+    ------
+    MedprotectError
+        A worker cannot begin, as with a damaged pipeline.
+    """
+
+    def __init__(self, jobs: int, setup: Setup) -> None:
+        # Workers are forked from one clean process that has imported everything already.
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["medprotect.protect.worker"])
+        self._setup = setup
+        self._workers: dict[Connection, ForkServerProcess] = {}
+        self._busy: dict[Connection, Task] = {}
+        self.backend: dict[str, str] = {}
+        self.stopping = False
+        for _ in range(jobs):
+            self._start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for connection, process in self._workers.items():
+            connection.close()
+            process.join(1)
+            if process.is_alive():
+                process.kill()
+                process.join()
+
+    def _start(self) -> None:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(theirs,), daemon=True)
+        process.start()
+        theirs.close()
+        try:
+            _send(ours, asdict(self._setup))
+            answer = _receive(ours)
+        except (EOFError, OSError):
+            raise MedprotectError("a worker process ended before it began; run again") from None
+        if "backend" not in answer:
+            raise error_of(answer["slug"], answer["detail"])
+        self.backend = answer["backend"]
+        self._workers[ours] = process
+
+    def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Result]]:
+        """Work off tasks, which are drawn as workers fall idle, and yield results as they come."""
+        more = True
+        while more or self._busy:
+            for connection in [each for each in self._workers if each not in self._busy]:
+                task = next(tasks, None) if more and not self.stopping else None
+                if task is None:
+                    more = False
+                    break
+                _send(connection, asdict(task))
+                self._busy[connection] = task
+            ready = wait(list(self._busy), _WAIT_SECONDS)
+            for connection in [each for each in self._busy if each in ready]:
+                yield self._finish(connection)
+
+    def _finish(self, connection: Connection) -> tuple[Task, Result]:
+        task = self._busy.pop(connection)
+        try:
+            fields = _receive(connection)
+        except (EOFError, OSError):
+            return task, self._replace(connection)
+        return task, Result(**{**fields, "notes": tuple(fields["notes"])})
+
+    def _replace(self, connection: Connection) -> Result:
+        """Start another worker for one that ended in the midst of a file."""
+        process = self._workers.pop(connection)
+        connection.close()
+        process.join()
+        self._start()
+        if process.exitcode == _KILLED:
+            return Result(ImageTooLargeError.slug, "its worker was ended, for want of memory?")
+        return Result(CorruptImageError.slug, "its decoder crashed on it")
+
+
+def _serve(connection: Connection) -> None:
+    from medprotect.protect.worker import serve
+
+    serve(connection)
+
+
+def _send(connection: Connection, fields: dict[str, Any]) -> None:
+    connection.send_bytes(json.dumps(fields).encode())
+
+
+def _receive(connection: Connection) -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads(connection.recv_bytes())
+    return fields
+
+
+def error_of(slug: str, detail: str) -> MedprotectError:
+    """Return the error that a worker told of."""
+    kinds = {
+        kind.slug: kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, MedprotectError)
+    }
+    return kinds.get(slug, MedprotectError)(detail)

@@ -1,0 +1,103 @@
+"""The receipt: what the officer keeps, with real paths. It never lies in OUT."""
+
+import json
+import secrets
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import medprotect
+from medprotect.confounder.card import Card
+from medprotect.confounder.key import Key
+from medprotect.protect.atomic import fsync_dir, mapped_errors, write_file
+from medprotect.protect.journal import IN_OUT, Entry, Journal, Outcome
+from medprotect.protect.settings import Settings
+
+NAME = "receipt.json"
+FORMAT = 1
+NOT_FOR_DIAGNOSIS = "not for AI-assisted diagnosis"
+
+
+def write_receipt(settings: Settings, key: Key, journal: Journal, entries: list[Entry]) -> Path:
+    """Write the receipt of a run as it stands, in place of an earlier one.
+
+    Raises
+    ------
+    OutputError, StorageError
+        The state folder cannot be written.
+    """
+    receipt = make_receipt(settings, key, journal, entries)
+    path = settings.state / NAME
+    partial = settings.state / f".medprotect-{secrets.token_hex(8)}.part"
+    text = json.dumps(receipt, indent=1, ensure_ascii=False)
+    write_file(partial, text.encode("utf-8", "surrogateescape"), mode=0o600)
+    with mapped_errors():
+        partial.replace(path)
+    fsync_dir(settings.state)
+    return path
+
+
+def make_receipt(
+    settings: Settings, key: Key, journal: Journal, entries: list[Entry]
+) -> dict[str, Any]:
+    """Return the receipt as JSON takes it."""
+    used = {entry.row.pipeline for entry in entries if entry.outcome is Outcome.PROTECTED}
+    cards = [each.card for each in settings.candidates if each.card.name in used]
+    return {
+        "format": FORMAT,
+        "medprotect": medprotect.__version__,
+        "finished": not any(e.outcome in (Outcome.PLANNED, Outcome.STAGED) for e in entries),
+        "counts": count(entries),
+        "warnings": dict(Counter(slug for e in entries for slug in e.row.warnings)),
+        "statements": [NOT_FOR_DIAGNOSIS] if any(card.codes.decoys for card in cards) else [],
+        "strength": settings.strength,
+        "key": key.fingerprint,
+        "with_labels": bool(settings.labels_sha256),
+        "keep_uids": settings.keep_uids,
+        "largest_share_of_budget": max((e.share for e in entries), default=0.0),
+        "pipelines": [_about(card) for card in cards],
+        "backend": journal.about("backend"),
+        "files": [_line(number, entry) for number, entry in enumerate(entries, start=1)],
+    }
+
+
+def count(entries: list[Entry]) -> dict[str, int]:
+    """Return how many files there are, and how many had which outcome."""
+    counts = Counter(entry.outcome for entry in entries)
+    names = (*Outcome,)
+    return {"in": len(entries), **{name.value: counts[name] for name in names if counts[name]}}
+
+
+def _about(card: Card) -> dict[str, Any]:
+    return {
+        "name": card.name,
+        "version": card.version,
+        "sha256": card.pipeline_sha256,
+        "decoys": card.codes.decoys,
+        "trained_on": card.training.data,
+        "licence": card.training.licence,
+        "attribution": card.training.attribution,
+    }
+
+
+def _line(number: int, entry: Entry) -> dict[str, Any]:
+    row = entry.row
+    line = {
+        "file": number,
+        "path": entry.path,
+        "outcome": entry.outcome.value,
+        "out": row.out if entry.outcome in IN_OUT else "",
+        "kind": row.kind,
+        "pipeline": row.pipeline if entry.outcome is Outcome.PROTECTED else "",
+        "picked_by": row.why if entry.outcome is Outcome.PROTECTED else "",
+        "reason": row.reason or (row.found.unsafe or ""),
+        "detail": row.detail,
+        "warnings": row.warnings,
+        **{
+            name: value
+            for name, value in asdict(entry).items()
+            if name in ("sha256_in", "sha256_out", "size_out", "images", "share", "notes")
+        },
+    }
+    return {name: value for name, value in line.items() if value or name in ("file", "path")}

@@ -1,0 +1,233 @@
+"""What of an earlier run still holds: the plan is made anew, what was done is kept."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from medprotect.errors import InputError, OutputError, StateMismatchError
+from medprotect.plan.plan import Action, Row, ignores_case, plan_row, reject_collisions
+from medprotect.protect.atomic import mapped_errors
+from medprotect.protect.journal import IN_OUT, Entry, Journal, Outcome
+from medprotect.protect.settings import Settings
+from medprotect.scan.walk import Found, join_under, open_found, walk
+
+STAGING = "staging"
+"""Folder in the state folder for files on their way to OUT."""
+
+_RETRIED = frozenset({"changed", "unsafe_path", "error", "too_large"})
+"""Reasons that may be gone by the next run."""
+
+
+def claim(journal: Journal, settings: Settings, identity: dict[str, object]) -> None:
+    """Make OUT this run's, or find that it is.
+
+    Raises
+    ------
+    StateMismatchError
+        OUT belongs to a run with other settings.
+    OutputError
+        OUT holds files and no run is known to have written them.
+    """
+    known = journal.about("identity")
+    if not known:
+        with mapped_errors():
+            if settings.out.is_dir() and any(settings.out.iterdir()):
+                raise OutputError(
+                    "OUT is not empty and no run is known to have written it; name a new folder"
+                )
+        journal.state_about("identity", identity)
+        return
+    differing = sorted(name for name in identity if known.get(name) != identity[name])
+    if differing:
+        raise StateMismatchError(
+            f"OUT belongs to a run with other settings ({', '.join(differing)}); give those again, "
+            "name a new OUT, or begin anew with --restart"
+        )
+
+
+def claim_backend(journal: Journal, backend: dict[str, str]) -> None:
+    """Refuse to go on with other arithmetic than a run began with: bytes might differ.
+
+    Raises
+    ------
+    StateMismatchError
+        The processor or a library is another.
+    """
+    known = journal.about("backend")
+    differing = sorted(
+        name for name in {*known, *backend} if known and known.get(name) != backend.get(name)
+    )
+    if differing:
+        raise StateMismatchError(
+            f"the run began on another machine or with other libraries ({', '.join(differing)}), "
+            "where the same bytes are not promised; go on there, or begin anew with --restart"
+        )
+    journal.state_about("backend", backend)
+
+
+def restart(journal: Journal, settings: Settings) -> None:
+    """Forget an earlier run and remove from OUT what it wrote, and nothing else."""
+    _remove(settings.out, {entry.row.out for entry in journal.entries()})
+    journal.replace_all([])
+    journal.state_about("identity", {})
+    journal.state_about("backend", {})
+
+
+def reconcile(
+    journal: Journal, settings: Settings, progress: Callable[[int], None] | None = None
+) -> list[Entry]:
+    """Plan the export as it is now, keep what was done and still holds, and undo what does not.
+
+    Parameters
+    ----------
+    journal : Journal
+        Claimed.
+    settings : Settings
+        Of the run.
+    progress : callable, optional
+        Told how many entries were planned so far.
+
+    Returns
+    -------
+    list of Entry
+        One for each entry of the export, in the order of the paths; also in the journal.
+
+    Raises
+    ------
+    StateMismatchError
+        Files are gone from the export whose protected form lies in OUT.
+    """
+    known = {entry.path: entry for entry in journal.entries()}
+    rows = []
+    for found in walk(settings.export):
+        rows.append(_plan(settings, found, known.get(found.path)))
+        if progress:
+            progress(len(rows))
+    _refuse_vanished(known, rows)
+    rows = reject_collisions(rows, ignores_case=ignores_case(settings.out))
+    entries = [_carry_over(settings, row, known.get(row.found.path)) for row in rows]
+    if settings.hold_series:
+        entries = hold(entries)
+    named = {entry.row.out for entry in (*known.values(), *entries)}
+    _remove(settings.out, named - {e.row.out for e in entries if e.outcome in IN_OUT})
+    _clear_staging(settings.state, entries)
+    journal.replace_all(entries)
+    return entries
+
+
+def hold(entries: Iterable[Entry]) -> list[Entry]:
+    """Hold every image of a series of which a file was rejected; let go of those held without."""
+    entries = list(entries)
+    blocked = {e.row.series for e in entries if e.outcome is Outcome.REJECTED} - {""}
+    return [
+        replace(entry.planned_again(), outcome=Outcome.HELD)
+        if entry.row.series in blocked
+        and entry.row.action is Action.PROTECT
+        and entry.outcome is not Outcome.REJECTED
+        else entry
+        for entry in entries
+    ]
+
+
+def staged_path(state: Path, path: str) -> Path:
+    """Return where the file for a path of the export lies on its way to OUT."""
+    return state / STAGING / hashlib.sha256(path.encode()).hexdigest()[:32]
+
+
+def _plan(settings: Settings, found: Found, before: Entry | None) -> Row:
+    if (
+        before is not None
+        and before.row.found == found
+        and before.row.action is Action.PROTECT
+        and not settings.rehash
+    ):
+        return before.row
+    return plan_row(settings.export, settings.out, found, settings.rules)
+
+
+def _refuse_vanished(known: dict[str, Entry], rows: Iterable[Row]) -> None:
+    there = {row.found.path for row in rows}
+    gone = sum(e.outcome in IN_OUT and path not in there for path, e in known.items())
+    if gone:
+        raise StateMismatchError(
+            f"{gone} files are gone from the export that lie protected in OUT; put them back, "
+            "name a new OUT, or begin anew with --restart"
+        )
+
+
+def _carry_over(settings: Settings, row: Row, before: Entry | None) -> Entry:
+    """Return what an earlier run did for a row, if it still holds; else the plan alone."""
+    if row.action is Action.REJECT:
+        return Entry(row, Outcome.REJECTED)
+    if row.action is Action.LEAVE:
+        return Entry(row, Outcome.LEFT)
+    if before is None or not _is_same_plan(row, before.row):
+        return Entry(row)
+    if not _is_same_content(settings, row.found, before):
+        return Entry(row)
+    return replace(before, row=row) if _still_holds(settings, row, before) else Entry(row)
+
+
+def _is_same_plan(row: Row, before: Row) -> bool:
+    return (row.action, row.out, row.pipeline, row.label) == (
+        before.action,
+        before.out,
+        before.pipeline,
+        before.label,
+    )
+
+
+def _is_same_content(settings: Settings, found: Found, before: Entry) -> bool:
+    if before.row.found == found and not settings.rehash:
+        return True
+    if not before.sha256_in:
+        return False
+    try:
+        with open_found(settings.export, found) as stream:
+            return hashlib.sha256(stream.read()).hexdigest() == before.sha256_in
+    except (InputError, OSError):
+        return False
+
+
+def _still_holds(settings: Settings, row: Row, before: Entry) -> bool:
+    if before.outcome in IN_OUT:
+        return _is_there(settings.out / row.out, before, hashed=settings.rehash)
+    if before.outcome is Outcome.STAGED:
+        return _is_there(staged_path(settings.state, before.path), before, hashed=True)
+    reason = before.row.reason
+    return before.outcome is Outcome.REJECTED and reason not in _RETRIED
+
+
+def _is_there(path: Path, entry: Entry, *, hashed: bool) -> bool:
+    try:
+        if path.is_symlink() or path.stat().st_size != entry.size_out:
+            return False
+        if not hashed:
+            return True
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest() == entry.sha256_out
+    except OSError:
+        return False
+
+
+def _remove(out: Path, names: Iterable[str]) -> None:
+    """Remove from OUT what must not lie there."""
+    with mapped_errors():
+        for name in names:
+            if name:
+                join_under(out, name).unlink(missing_ok=True)
+
+
+def _clear_staging(state: Path, entries: Iterable[Entry]) -> None:
+    staging = state / STAGING
+    with mapped_errors():
+        staging.mkdir(mode=0o700, exist_ok=True)
+        wanted = {
+            staged_path(state, entry.path).name
+            for entry in entries
+            if entry.outcome is Outcome.STAGED
+        }
+        for path in staging.iterdir():
+            if path.name not in wanted:
+                path.unlink()

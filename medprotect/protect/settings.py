@@ -1,0 +1,88 @@
+"""What a run is asked to do, and by what it is known when it goes on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import medprotect
+from medprotect.confounder.key import Key
+from medprotect.errors import ConfigError
+from medprotect.intensity.budget import STRENGTHS
+from medprotect.plan.plan import Rules
+from medprotect.plan.selection import Candidate
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a run is asked to do.
+
+    Attributes
+    ----------
+    export, out, state : Path
+        Roots of the trees; state holds journal, receipt and files on their way.
+    candidates : tuple of Candidate
+        Pipelines that may be picked.
+    strength : str
+        ``low``, ``standard`` or ``high``.
+    jobs : int
+        Worker processes.
+    copy_others : bool
+        Whether files that are no images are taken along.
+    hold_series : bool
+        Whether a series of which a file is rejected stays out of OUT as a whole.
+    labels : mapping of str to str
+        Class by path in the export, where it is known.
+    labels_sha256 : str
+        Of the table they come from.
+    keep_uids : bool
+        Whether DICOM UIDs are kept.
+    rehash : bool
+        Whether a run that goes on hashes all files, and not only those that look changed.
+
+    Raises
+    ------
+    ConfigError
+        A value is none of those possible.
+    """
+
+    export: Path
+    out: Path
+    state: Path
+    candidates: tuple[Candidate, ...]
+    strength: str = "standard"
+    jobs: int = 1
+    copy_others: bool = False
+    hold_series: bool = True
+    labels: Mapping[str, str] = field(default_factory=dict)
+    labels_sha256: str = ""
+    keep_uids: bool = False
+    rehash: bool = False
+
+    def __post_init__(self) -> None:
+        if self.strength not in STRENGTHS:
+            raise ConfigError(f"Strength is one of {', '.join(STRENGTHS)}.")
+        if self.jobs < 1:
+            raise ConfigError("There must be at least one job.")
+        names = [each.card.name for each in self.candidates]
+        if len(set(names)) != len(names):
+            raise ConfigError("Two pipelines have one name; rename the folder of one.")
+
+    @property
+    def rules(self) -> Rules:
+        """By what the plan is made."""
+        return Rules(self.candidates, self.copy_others, self.labels)
+
+    def identity(self, key: Key) -> dict[str, object]:
+        """Return what the bytes in OUT depend on: a run goes on only where it is the same."""
+        return {
+            "format": FORMAT,
+            "medprotect": medprotect.__version__,
+            "pipelines": {each.card.name: each.card.pipeline_sha256 for each in self.candidates},
+            "named": [each.card.name for each in self.candidates if each.named],
+            "strength": self.strength,
+            "key": key.fingerprint,
+            "labels": self.labels_sha256,
+            "keep_uids": self.keep_uids,
+        }

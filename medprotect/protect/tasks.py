@@ -1,0 +1,79 @@
+"""What a run tells its workers, and what they answer."""
+
+from dataclasses import dataclass
+
+from medprotect.scan.walk import Found
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a worker is told once.
+
+    Attributes
+    ----------
+    export : str
+        Root of the export.
+    secret : str
+        The owner's key, in hex.
+    pipelines : dict of str to str
+        Folder by name.
+    strength, labels_sha256, keep_uids
+        As `medprotect.protect.transforms.Protect` takes them.
+    """
+
+    export: str
+    secret: str
+    pipelines: dict[str, str]
+    strength: str
+    labels_sha256: str = ""
+    keep_uids: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One file to do.
+
+    Attributes
+    ----------
+    found : Found
+        As the plan found it.
+    staged : str
+        Path of the file to write, in the state folder.
+    pipeline : str
+        Its name; "" to copy the file as it is.
+    label : str
+        The class, where it is known.
+    sha256_in : str
+        What the file is to be, where that is known from before.
+    """
+
+    found: Found
+    staged: str
+    pipeline: str = ""
+    label: str = ""
+    sha256_in: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a task.
+
+    Attributes
+    ----------
+    slug, detail : str
+        Of the error, "" where there was none.
+    stops_run : bool
+        Whether the error is none of the file's: the disk is full, a pipeline is damaged.
+    sha256_in, sha256_out, size_out, images, share, notes
+        As in `medprotect.protect.journal.Entry`.
+    """
+
+    slug: str = ""
+    detail: str = ""
+    stops_run: bool = False
+    sha256_in: str = ""
+    sha256_out: str = ""
+    size_out: int = 0
+    images: int = 0
+    share: float = 0.0
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,331 @@
+"""MONAI transforms that read, protect and write images, in stored values.
+
+Usable in any ``Compose``; `medprotect run` protects every file through them::
+
+    key = Key.load(default_key_path())
+    protect = Compose(
+        [
+            LoadProtectabled("image"),
+            Protectd("image", pipeline="radiology-grey", key=key),
+            SaveProtectedd("image", folder="protected"),
+        ]
+    )
+    protect({"image": "slice.dcm"})
+
+Tensors hold *stored values* in the file's own integer or floating point type, channel first:
+(C, H, W), or (C, H, W, N) for a file of N frames or slices. What lies between reading and writing
+may look at them and must not change them: `SaveProtected` checks every pixel against its budget.
+"""
+
+import os
+import secrets
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config.type_definitions import KeysCollection
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.transform import MapTransform, Transform
+
+from medprotect.confounder.card import Card, load_card
+from medprotect.confounder.key import Key
+from medprotect.confounder.noise import Confounder
+from medprotect.errors import ConfigError, PipelineError
+from medprotect.imaging.image import Stored
+from medprotect.intensity.budget import STRENGTHS
+from medprotect.protect.atomic import publish, write_file
+from medprotect.protect.protectable import (
+    FileCheck,
+    Protectable,
+    add_noise,
+    check_file,
+    derive,
+    read_protectable,
+)
+
+SOURCE = "protectable"
+"""Key of the meta data under which the file stands that a tensor was read from."""
+
+DERIVATION = "derivation"
+"""Key of the meta data under which stands what a protected file says of itself."""
+
+CHECKED = "checked"
+NOTES = "notes"
+SAVED = "saved_to"
+
+
+class LoadProtectable(Transform):
+    """Read an image file in stored values, known by its content: DICOM, NIfTI, PNG, TIFF, JPEG."""
+
+    def __call__(self, source: str | os.PathLike[str] | bytes) -> MetaTensor:
+        """Return the stored values, (C, H, W) or (C, H, W, N), with the file in the meta data.
+
+        Parameters
+        ----------
+        source : str, PathLike or bytes
+            A path, or a whole file.
+
+        Raises
+        ------
+        InputError
+            Of the kind that says why it cannot be protected.
+        """
+        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+        protectable = read_protectable(data)
+        meta: dict[str, Any] = {SOURCE: protectable}
+        if not isinstance(source, bytes):
+            meta["filename_or_obj"] = os.fspath(source)
+        return to_tensor(protectable.stored, meta)
+
+
+class Protect(Transform):
+    """Add a pipeline's noise within the budget.
+
+    Parameters
+    ----------
+    pipeline : str, Path or Card
+        Name of a shipped pipeline, folder of an own one, or its card.
+    key : Key
+        The owner's.
+    strength : str
+        ``low``, ``standard`` or ``high``.
+    labels_sha256 : str
+        Identity of the table that the labels come from, where they are given.
+    keep_uids : bool
+        Whether DICOM UIDs are kept.
+    device : str
+        A torch device.
+
+    Raises
+    ------
+    ConfigError
+        There is no such strength.
+    PipelineError, HashMismatchError
+        The pipeline is missing or damaged.
+    """
+
+    def __init__(
+        self,
+        pipeline: str | Path | Card,
+        key: Key,
+        *,
+        strength: str = "standard",
+        labels_sha256: str = "",
+        keep_uids: bool = False,
+        device: str = "cpu",
+    ) -> None:
+        if strength not in STRENGTHS:
+            raise ConfigError(f"Strength is one of {', '.join(STRENGTHS)}.")
+        card = pipeline if isinstance(pipeline, Card) else load_card(pipeline)
+        self.confounder = Confounder(card, key, device)
+        self.strength = strength
+        self._derivation = derive(
+            card, key, strength, labels_sha256=labels_sha256, keep_uids=keep_uids
+        )
+
+    def __call__(self, image: MetaTensor, label: str | None = None) -> MetaTensor:
+        """Return the image with noise.
+
+        Parameters
+        ----------
+        image : MetaTensor
+            From `LoadProtectable`.
+        label : str, optional
+            The class, where it is known; else the pipeline's assigner reads the image.
+
+        Raises
+        ------
+        ConfigError
+            The tensor is not from `LoadProtectable`, or was changed since.
+        PipelineError
+            The pipeline takes other channels, or has no such class.
+        BudgetBelowOneError
+            The noise would round away.
+        """
+        source = source_of(image)
+        if not np.array_equal(from_tensor(image), source.stored, equal_nan=_is_float(source)):
+            raise ConfigError("The image was changed after it was read; protect it first.")
+        number = None if label is None else self._class(label)
+        changed = add_noise(source.images, self.confounder.noise, self.strength, number)
+        return to_tensor(changed, {**image.meta, DERIVATION: self._derivation})
+
+    def _class(self, label: str) -> int:
+        classes = self.confounder.card.codes.classes
+        if label not in classes:
+            raise PipelineError(f"The pipeline has no class of this name, only {len(classes)}.")
+        return classes.index(label)
+
+
+class SaveProtected(Transform):
+    """Write a protected image as a file, whole or not at all, and check it as read from the disk.
+
+    Parameters
+    ----------
+    folder : str or PathLike, optional
+        Where files go whose path was given to `LoadProtectable`, under their own name; a lossy
+        format's name gets the ending of the lossless one it is promoted to.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+        self._folder = None if folder is None else Path(folder)
+
+    def __call__(self, image: MetaTensor, path: str | os.PathLike[str] | None = None) -> MetaTensor:
+        """Write the image, and return it with `SAVED`, `NOTES` and `CHECKED` in its meta data.
+
+        Parameters
+        ----------
+        image : MetaTensor
+            From `Protect`.
+        path : str or PathLike, optional
+            The file; must not exist. Else a file in the folder.
+
+        Raises
+        ------
+        ConfigError
+            The image is not from `Protect`, or there is no path to write to.
+        VerificationError
+            A pixel is beyond its budget, or a header element differs; the file is not there then.
+        OutputError, StorageError
+            The file exists or cannot be written.
+        """
+        source = source_of(image)
+        derivation = image.meta.get(DERIVATION)
+        if derivation is None:
+            raise ConfigError("The image is not protected: it does not come from Protect.")
+        final = self._path(image) if path is None else Path(path)
+        encoded = source.file.encode(list(from_tensor(image)), derivation)
+        partial = final.with_name(f".medprotect-{secrets.token_hex(8)}.part")
+        write_file(partial, encoded.data)
+        try:
+            checked = check_file(source.data, partial.read_bytes(), derivation.strength)
+            publish(partial, final)
+        finally:
+            partial.unlink(missing_ok=True)
+        meta = {**image.meta, SAVED: os.fspath(final), NOTES: encoded.notes, CHECKED: checked}
+        return to_tensor(from_tensor(image), meta)
+
+    def _path(self, image: MetaTensor) -> Path:
+        name = image.meta.get("filename_or_obj")
+        if self._folder is None or not name:
+            raise ConfigError("There is no path to write to: give `path`, or `folder` and files.")
+        self._folder.mkdir(parents=True, exist_ok=True)
+        suffix = source_of(image).file.description.output_suffix
+        return self._folder / (Path(str(name)).name + suffix)
+
+
+class LoadProtectabled(MapTransform):
+    """Dictionary form of `LoadProtectable`."""
+
+    def __init__(self, keys: KeysCollection, allow_missing_keys: bool = False) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self._load = LoadProtectable()
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return the items with files read."""
+        return {**data, **{key: self._load(data[key]) for key in self.key_iterator(data)}}
+
+
+class Protectd(MapTransform):
+    """Dictionary form of `Protect`.
+
+    Parameters
+    ----------
+    keys : KeysCollection
+        Of the images.
+    pipeline, key, **options
+        As `Protect` takes them.
+    label_key : Hashable
+        Key of the class, where it is known; None or "" there means that it is not.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        pipeline: str | Path | Card,
+        key: Key,
+        *,
+        label_key: Hashable = "label",
+        allow_missing_keys: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.protect = Protect(pipeline, key, **options)
+        self._label_key = label_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return the items with noise."""
+        label = data.get(self._label_key) or None
+        return {**data, **{key: self.protect(data[key], label) for key in self.key_iterator(data)}}
+
+
+class SaveProtectedd(MapTransform):
+    """Dictionary form of `SaveProtected`.
+
+    Parameters
+    ----------
+    keys : KeysCollection
+        Of the images.
+    folder : str or PathLike, optional
+        As `SaveProtected` takes it.
+    path_key : Hashable
+        Key of the file to write, where it is given.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        path_key: Hashable = "path",
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self._save = SaveProtected(folder)
+        self._path_key = path_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return the items, written."""
+        path = data.get(self._path_key)
+        return {**data, **{key: self._save(data[key], path) for key in self.key_iterator(data)}}
+
+
+def to_tensor(stored: Stored, meta: dict[str, Any]) -> MetaTensor:
+    """Return (C, H, W[, N]) from the images (N, H, W[, C]) of a file, sharing memory."""
+    planes = stored[..., None] if stored.ndim == 3 else stored
+    tensor = torch.from_numpy(planes).permute(3, 1, 2, 0)
+    return MetaTensor(tensor[..., 0] if tensor.shape[-1] == 1 else tensor, meta=meta)
+
+
+def from_tensor(image: torch.Tensor) -> Stored:
+    """Return the images (N, H, W[, C]) of a tensor from `to_tensor`."""
+    plain = image.as_tensor() if isinstance(image, MetaTensor) else image
+    planes: Stored = (plain if plain.ndim == 4 else plain[..., None]).permute(3, 1, 2, 0).numpy()
+    return planes[..., 0] if planes.shape[-1] == 1 else planes
+
+
+def source_of(image: MetaTensor) -> Protectable:
+    """Return the file that a tensor was read from.
+
+    Raises
+    ------
+    ConfigError
+        The tensor is not from `LoadProtectable`.
+    """
+    source = image.meta.get(SOURCE) if isinstance(image, MetaTensor) else None
+    if not isinstance(source, Protectable):
+        raise ConfigError("The image was not read by LoadProtectable.")
+    return source
+
+
+def check_of(image: MetaTensor) -> FileCheck:
+    """Return what `SaveProtected` found of the file it wrote."""
+    checked = image.meta.get(CHECKED)
+    if not isinstance(checked, FileCheck):
+        raise ConfigError("The image was not written by SaveProtected.")
+    return checked
+
+
+def _is_float(source: Protectable) -> bool:
+    return source.stored.dtype.kind == "f"

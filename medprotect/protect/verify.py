@@ -1,0 +1,147 @@
+"""Check a finished run again, from the files on the disk, trusting nothing but the journal."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Set
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from medprotect.errors import (
+    InputError,
+    MedprotectError,
+    OutputError,
+    VerificationError,
+)
+from medprotect.protect.journal import IN_OUT, NAME, Entry, Journal, Outcome
+from medprotect.protect.lock import hold_lock
+from medprotect.protect.protectable import check_file
+from medprotect.scan.walk import check_trees, join_under, open_found, walk
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that does not hold.
+
+    Attributes
+    ----------
+    number : int
+        Of the file, in the order of the export's paths; 0 for what is no file of the run.
+    slug, detail : str
+        What; nothing personal.
+    """
+
+    number: int
+    slug: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Verification:
+    """What was checked and found.
+
+    Attributes
+    ----------
+    counts : Counter
+        Entries by outcome.
+    checked, images : int
+        Files of OUT compared with their originals, and images in them.
+    share : float
+        Largest change of a pixel as a share of its budget.
+    faults : list of Fault
+        Empty where all holds.
+    """
+
+    counts: Counter[Outcome] = field(default_factory=Counter)
+    checked: int = 0
+    images: int = 0
+    share: float = 0.0
+    faults: list[Fault] = field(default_factory=list)
+
+
+def verify_run(
+    export: Path, out: Path, state: Path, progress: Callable[[int, int], None] | None = None
+) -> Verification:
+    """Check counts, bounds and headers of a run.
+
+    Every entry of the export has one line in the journal; every file of OUT is the protected or
+    copied form of one, with the bytes that were written; every pixel is within its budget and every
+    header element as documented, computed anew from both files.
+
+    Parameters
+    ----------
+    export, out, state : Path
+        Of the run.
+    progress : callable, optional
+        ``progress(files_done, files)``.
+
+    Raises
+    ------
+    OutputError
+        There is no finished run of this OUT, or one is at work.
+    """
+    check_trees(export, out, state)
+    if not (state / NAME).is_file():
+        raise OutputError("no run has written OUT: its state folder holds no journal")
+    with hold_lock(state), Journal(state) as journal:
+        strength = str(journal.about("identity").get("strength", ""))
+        entries = list(journal.entries())
+    result = Verification(counts=Counter(entry.outcome for entry in entries))
+    unfinished = result.counts[Outcome.PLANNED] + result.counts[Outcome.STAGED]
+    if unfinished:
+        raise OutputError(f"the run is not finished, {unfinished} files are to come; go on first")
+    there = {found.path: found for found in walk(export)}
+    result.faults += _faults_of_trees(there.keys(), out, entries)
+    present = [(at, e) for at, e in enumerate(entries, start=1) if e.outcome in IN_OUT]
+    for done, (number, entry) in enumerate(present, start=1):
+        try:
+            if entry.path in there:
+                current = replace(entry, row=replace(entry.row, found=there[entry.path]))
+                _check(export, out, current, strength, result)
+        except MedprotectError as error:
+            result.faults.append(Fault(number, error.slug, str(error)))
+        except OSError as error:
+            result.faults.append(Fault(number, "unreadable", type(error).__name__))
+        if progress:
+            progress(done, len(present))
+    return result
+
+
+def _faults_of_trees(there: Set[str], out: Path, entries: list[Entry]) -> list[Fault]:
+    faults = []
+    known = {entry.path for entry in entries}
+    for number, entry in enumerate(entries, start=1):
+        if entry.path not in there:
+            faults.append(Fault(number, "gone", "the file is gone from the export"))
+    if there - known:
+        count = len(there - known)
+        faults.append(Fault(0, "new", f"{count} files of the export are newer than the run"))
+    written = {entry.row.out for entry in entries if entry.outcome in IN_OUT}
+    strange = {found.path for found in walk(out)} - written
+    if strange:
+        count = len(strange)
+        faults.append(Fault(0, "foreign", f"{count} files in OUT were not written by the run"))
+    return faults
+
+
+def _check(export: Path, out: Path, entry: Entry, strength: str, result: Verification) -> None:
+    path = join_under(out, entry.row.out)
+    if path.is_symlink() or not path.is_file():
+        raise VerificationError("the file is missing from OUT")
+    protected = path.read_bytes()
+    if hashlib.sha256(protected).hexdigest() != entry.sha256_out:
+        raise VerificationError("the file in OUT is not the one that was written")
+    with open_found(export, entry.row.found) as stream:
+        original = stream.read()
+    if hashlib.sha256(original).hexdigest() != entry.sha256_in:
+        raise VerificationError("the file of the export is not the one that was protected")
+    result.checked += 1
+    if entry.outcome is Outcome.COPIED:
+        if original != protected:
+            raise VerificationError("the copy differs from its original")
+        return
+    try:
+        checked = check_file(original, protected, strength)
+    except InputError as error:
+        raise VerificationError(f"it cannot be read again: {error}") from None
+    result.images += checked.images
+    result.share = max(result.share, checked.share)

@@ -1,0 +1,160 @@
+"""What one worker process does: files in, protected files out, one at a time.
+
+A worker talks to its run in JSON over a pipe. A decoder that crashes takes its worker with it and
+costs the run one file.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import resource
+import signal
+import traceback
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.transforms.compose import Compose
+
+from medprotect.confounder.card import load_card
+from medprotect.confounder.key import Key
+from medprotect.errors import (
+    ImageTooLargeError,
+    InputChangedError,
+    InputError,
+    MedprotectError,
+    VerificationError,
+)
+from medprotect.protect.atomic import check_space, write_file
+from medprotect.protect.tasks import Result, Setup, Task
+from medprotect.protect.transforms import (
+    NOTES,
+    LoadProtectabled,
+    Protectd,
+    SaveProtectedd,
+    check_of,
+)
+from medprotect.scan.walk import Found, open_found
+
+CODECS = ("imagecodecs", "pyjpegls", "pylibjpeg-openjpeg", "pylibjpeg-rle", "pillow", "tifffile")
+
+
+def serve(connection: Connection) -> None:
+    """Answer a setup with the backend, then each task with a result, until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run decides when to stop
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no clean image in a core dump
+    torch.set_num_threads(1)
+    try:
+        worker = Worker(Setup(**json.loads(connection.recv_bytes())))
+        _send(connection, {"backend": worker.backend()})
+        while True:
+            fields = json.loads(connection.recv_bytes())
+            found = Found(**fields.pop("found"))
+            _send(connection, asdict(worker.do(Task(found, **fields))))
+    except EOFError:
+        return  # the run has ended
+    except MedprotectError as error:
+        _send(connection, {"slug": error.slug, "detail": str(error)})
+
+
+def _send(connection: Connection, fields: Mapping[str, Any]) -> None:
+    connection.send_bytes(json.dumps(fields).encode())
+
+
+class Worker:
+    """Pipelines, loaded, and what to do with a file.
+
+    Parameters
+    ----------
+    setup : Setup
+        What all files have in common.
+
+    Raises
+    ------
+    PipelineError, HashMismatchError
+        A pipeline is missing or damaged.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self._export = Path(setup.export)
+        key = Key(bytes.fromhex(setup.secret))
+        self._protect = {
+            name: Protectd(
+                "image",
+                load_card(Path(folder)),
+                key,
+                strength=setup.strength,
+                labels_sha256=setup.labels_sha256,
+                keep_uids=setup.keep_uids,
+            )
+            for name, folder in setup.pipelines.items()
+        }
+
+    def backend(self) -> dict[str, str]:
+        """Return what the bytes of a protected file depend on besides plan and key."""
+        found = {"zlib": zlib.ZLIB_RUNTIME_VERSION, "machine": os.uname().machine}
+        for name in ("numpy", "scipy", "monai", *CODECS):
+            found[name] = importlib.metadata.version(name)
+        for protect in self._protect.values():
+            facts = protect.protect.confounder.backend()
+            found |= {name: str(fact) for name, fact in facts.items() if name != "batch"}
+        return found
+
+    def do(self, task: Task) -> Result:
+        """Do a task; an error of its file is a result, and so is any other."""
+        try:
+            return self._do(task)
+        except InputError as error:
+            return Result(error.slug, str(error))
+        except VerificationError as error:
+            return Result(error.slug, str(error))
+        except MedprotectError as error:
+            return Result(error.slug, str(error), stops_run=True)
+        except MemoryError:
+            return Result(ImageTooLargeError.slug, "there is too little memory for it")
+        except Exception as error:  # a bug, or a decoder's: never worth more than its file
+            return Result(MedprotectError.slug, f"unexpected: {_place(error)}; please report it")
+
+    def _do(self, task: Task) -> Result:
+        with open_found(self._export, task.found) as stream:
+            data = stream.read()
+        if len(data) != task.found.size:
+            raise InputChangedError("changed while it was read; let the export come to rest")
+        digest = hashlib.sha256(data).hexdigest()
+        staged = Path(task.staged)
+        check_space(staged.parent, 2 * len(data))
+        if not task.pipeline:
+            write_file(staged, data)
+            written = staged.read_bytes()
+            if written != data:
+                raise VerificationError("the copy does not read as it was written")
+            return Result(sha256_in=digest, sha256_out=digest, size_out=len(data))
+        item = {"image": data, "label": task.label, "path": staged}
+        image = self._compose(task.pipeline)(item)["image"]
+        written = staged.read_bytes()
+        checked = check_of(image)
+        return Result(
+            sha256_in=digest,
+            sha256_out=hashlib.sha256(written).hexdigest(),
+            size_out=len(written),
+            images=checked.images,
+            share=checked.share,
+            notes=tuple(image.meta[NOTES]),
+        )
+
+    def _compose(self, pipeline: str) -> Compose:
+        steps = [LoadProtectabled("image"), self._protect[pipeline], SaveProtectedd("image")]
+        return Compose(steps)
+
+
+def _place(error: Exception) -> str:
+    """Return kind and place of an error; its text may hold what a header says."""
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1] if frames else None
+    where = f" at {Path(last.filename).name}:{last.lineno}" if last else ""
+    return f"{type(error).__name__}{where}"
