@@ -108,7 +108,7 @@ def check_picture_folder(folder: Path) -> None:
         The folder lies in one.
     """
     for place in (folder.resolve(), *folder.resolve().parents):
-        if place.with_name(place.name + ".medprotect").is_dir():
+        if place.name and place.with_name(place.name + ".medprotect").is_dir():
             raise OutputError(
                 "The folder lies in an OUT, and pictures of before beside after must not leave the "
                 "house; name another."
