@@ -92,6 +92,7 @@ class Confounder:
         if (rows, columns) != (height, width):
             size = (height, width)
             noise = functional.interpolate(noise, size, mode="bilinear", align_corners=False)
+            noise = mute_chroma(noise, max(height / rows, width / columns))
         if presented.shape[2] < noise.shape[1]:
             noise = noise.mean(1, keepdim=True)
         pattern: NDArray[np.float32] = noise.clamp(-1, 1)[0].permute(1, 2, 0).cpu().numpy()
@@ -144,6 +145,19 @@ def shrink(image: Tensor, long_side: int) -> Tensor:
         max(1, round(width * long_side / longest)),
     )
     return functional.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def mute_chroma(noise: Tensor, stretch: float) -> Tensor:
+    """Divide the colour of noise (B, 3, h, w') by how far it was stretched; its luminance stays.
+
+    The eye sees small differences of colour where they are wide, and misses them where they are
+    fine; of luminance the reverse (K. T. Mullen, J. Physiol. 359 (1985) 381).
+    """
+    if noise.shape[1] != 3:
+        return noise
+    weights = torch.tensor([0.299, 0.587, 0.114], device=noise.device).view(1, 3, 1, 1)
+    luminance = (noise * weights).sum(1, keepdim=True)
+    return luminance + (noise - luminance) / stretch
 
 
 def _fill(network: nn.Module, prefix: str, tensors: dict[str, Tensor]) -> None:
