@@ -109,16 +109,8 @@ class Worker:
         """Do a task; an error of its file is a result, and so is any other."""
         try:
             return self._do(task)
-        except InputError as error:
-            return Result(error.slug, str(error))
-        except VerificationError as error:
-            return Result(error.slug, str(error))
-        except MedprotectError as error:
-            return Result(error.slug, str(error), stops_run=True)
-        except MemoryError:
-            return Result(ImageTooLargeError.slug, "there is too little memory for it")
-        except Exception as error:  # a bug, or a decoder's: never worth more than its file
-            return Result(MedprotectError.slug, f"unexpected: {_place(error)}; please report it")
+        except Exception as error:  # whatever it is, it is never worth more than its file
+            return _result_of(_root(error))
 
     def _do(self, task: Task) -> Result:
         with open_found(self._export, task.found) as stream:
@@ -152,7 +144,24 @@ class Worker:
         return Compose(steps)
 
 
-def _place(error: Exception) -> str:
+def _root(error: BaseException) -> BaseException:
+    """Return the error that a transform raised; a Compose wraps it."""
+    while isinstance(error, RuntimeError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _result_of(error: BaseException) -> Result:
+    if isinstance(error, InputError | VerificationError):
+        return Result(error.slug, str(error))
+    if isinstance(error, MedprotectError):
+        return Result(error.slug, str(error), stops_run=True)
+    if isinstance(error, MemoryError):
+        return Result(ImageTooLargeError.slug, "there is too little memory for it")
+    return Result(MedprotectError.slug, f"unexpected: {_place(error)}; please report it")
+
+
+def _place(error: BaseException) -> str:
     """Return kind and place of an error; its text may hold what a header says."""
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1] if frames else None
