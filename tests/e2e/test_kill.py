@@ -1,0 +1,105 @@
+"""A run killed at any moment goes on to the same bytes.
+
+``MEDPROTECT_KILLS`` and ``MEDPROTECT_KILLED_FILES`` set how many times and with how many files; the
+figure in the documentation is for 20 and 300.
+"""
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+from pydicom import dcmread
+
+KILLS = int(os.environ.get("MEDPROTECT_KILLS", "3"))
+FILES = int(os.environ.get("MEDPROTECT_KILLED_FILES", "60"))
+
+
+def contents(root: Path) -> dict[str, str]:
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in root.rglob("*")
+        if path.is_file()
+    }
+
+
+def slices(source: Path, count: int) -> dict[str, Path | bytes]:
+    """Series of ten DICOM slices, and a PNG for every tenth file."""
+    files: dict[str, Path | bytes] = {}
+    dataset = dcmread(source)
+    for number in range(count):
+        series, place = divmod(number, 10)
+        if place == 9:
+            stream = BytesIO()
+            shade = np.random.default_rng(number).integers(0, 200, (40, 40), dtype=np.uint8)
+            Picture.fromarray(shade).save(stream, "PNG")
+            files[f"{series:02}/picture.png"] = stream.getvalue()
+            continue
+        dataset.SeriesInstanceUID = f"1.2.3.{series}"
+        dataset.SOPInstanceUID = f"1.2.3.{series}.{place}"
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        stream = BytesIO()
+        dataset.save_as(stream)
+        files[f"{series:02}/{place}.dcm"] = stream.getvalue()
+    return files
+
+
+class TestKill:
+    @pytest.fixture
+    def command(self, tmp_path: Path) -> Callable[[Path, Path], subprocess.Popen[str]]:
+        environment = os.environ | {"XDG_CONFIG_HOME": os.fspath(tmp_path / "config")}
+
+        def start(export: Path, out: Path) -> subprocess.Popen[str]:
+            return subprocess.Popen(
+                [sys.executable, "-m", "medprotect", "run", os.fspath(export), os.fspath(out)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env=environment,
+                start_new_session=True,
+            )
+
+        return start
+
+    def test_every_resumed_run_ends_with_the_bytes_of_the_whole_one(
+        self,
+        tmp_path: Path,
+        export: Callable[..., Path],
+        pydicom_file: Callable[[str], Path],
+        command: Callable[[Path, Path], subprocess.Popen[str]],
+    ) -> None:
+        root = export(slices(pydicom_file("CT_small.dcm"), FILES))
+        began = time.monotonic()
+        shown, _ = (whole := command(root, tmp_path / "whole")).communicate(timeout=600)
+        seconds = time.monotonic() - began
+        assert whole.returncode == 0, shown
+        expected = contents(tmp_path / "whole")
+        assert len(expected) == FILES
+        chance = random.Random(FILES + KILLS)  # noqa: S311 - moments, no secrets
+        cut_short = 0
+        for number in range(KILLS):
+            out = tmp_path / f"out-{number}"
+            process = command(root, out)
+            time.sleep(seconds * chance.uniform(0.3, 1.0))
+            if process.poll() is None:
+                os.kill(process.pid, signal.SIGKILL)
+                cut_short += 1
+            process.communicate(timeout=60)
+            there = contents(out) if out.exists() else {}
+            assert there.items() <= expected.items(), "a killed run leaves whole files only"
+            shown, _ = (resumed := command(root, out)).communicate(timeout=600)
+            assert resumed.returncode == 0, shown
+            assert contents(out) == expected
+            staging = tmp_path / f"out-{number}.medprotect" / "staging"
+            assert list(staging.iterdir()) == []
+        print(f"{cut_short} of {KILLS} runs were cut short, all ended with the same bytes")
+        assert cut_short
