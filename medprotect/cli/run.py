@@ -3,7 +3,7 @@
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,60 +36,70 @@ class OnReject(StrEnum):
     KEEP = "keep"
 
 
+Export = Annotated[Path, typer.Argument(help="The folder that is to leave the house.")]
+Out = Annotated[Path, typer.Argument(help="A new folder, or that of a run to go on with.")]
+Pipelines = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--pipeline",
+        help="auto, a name, or the folder of your own; may be given more than once.",
+        show_default="auto",
+    ),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(help="A table with columns file, label, where the classes are known."),
+]
+HowOthers = Annotated[
+    Others, typer.Option(help="Files that are no images: leave them out, or copy them.")
+]
+HowRejected = Annotated[
+    OnReject,
+    typer.Option(help="A series of which a file is rejected: hold it as a whole, or keep it."),
+]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(help="The owner's key; else one in your configuration folder."),
+]
+Jobs = Annotated[
+    int | None, typer.Option(min=1, help="Worker processes.", show_default="one per core")
+]
+State = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for journal and receipt, where not OUT.medprotect.", show_default=False
+    ),
+]
+HowStrong = Annotated[Strength, typer.Option(help="How much a pixel may change.")]
+
+
+def _flag(name: str, words: str) -> Any:
+    return typer.Option(name, help=words)
+
+
 def run(
-    export: Annotated[Path, typer.Argument(help="The folder that is to leave the house.")],
-    out: Annotated[Path, typer.Argument(help="A new folder, or that of a run to go on with.")],
-    pipeline: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--pipeline",
-            help="auto, a name, or the folder of your own; may be given more than once.",
-            show_default="auto",
-        ),
-    ] = None,
-    strength: Annotated[
-        Strength, typer.Option(help="How much a pixel may change.")
-    ] = Strength.STANDARD,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the plan and write nothing.")
-    ] = False,
-    labels: Annotated[
-        Path | None,
-        typer.Option(help="A table with columns file, label, where the classes are known."),
-    ] = None,
-    others: Annotated[
-        Others, typer.Option(help="Files that are no images: leave them out, or copy them.")
-    ] = Others.LEAVE,
-    on_reject: Annotated[
-        OnReject,
-        typer.Option(help="A series of which a file is rejected: hold it as a whole, or keep it."),
-    ] = OnReject.HOLD_SERIES,
-    key: Annotated[
-        Path | None,
-        typer.Option(help="The owner's key; else one in your configuration folder."),
-    ] = None,
+    export: Export,
+    out: Out,
+    pipeline: Pipelines = None,
+    strength: HowStrong = Strength.STANDARD,
+    dry_run: Annotated[bool, _flag("--dry-run", "Show the plan and write nothing.")] = False,
+    labels: Labels = None,
+    others: HowOthers = Others.LEAVE,
+    on_reject: HowRejected = OnReject.HOLD_SERIES,
+    key: KeyFile = None,
     keep_uids: Annotated[
-        bool, typer.Option("--keep-uids", help="Keep the UIDs of DICOM instances and series.")
+        bool, _flag("--keep-uids", "Keep the UIDs of DICOM instances and series.")
     ] = False,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes.", show_default="one per core")
-    ] = None,
-    state: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for journal and receipt, where not OUT.medprotect.", show_default=False
-        ),
-    ] = None,
-    rehash: Annotated[
-        bool, typer.Option("--rehash", help="When going on, hash every file again.")
-    ] = False,
+    jobs: Jobs = None,
+    state: State = None,
+    rehash: Annotated[bool, _flag("--rehash", "When going on, hash every file again.")] = False,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Remove what an earlier run wrote, begin anew.")
+        bool, _flag("--restart", "Remove what an earlier run wrote, begin anew.")
     ] = False,
     with_names: Annotated[
-        bool, typer.Option("--with-names", help="Show paths, which may be personal.")
+        bool, _flag("--with-names", "Show paths, which may be personal.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
+    as_json: Annotated[bool, _flag("--json", "One JSON object at the end.")] = False,
 ) -> None:
     """Protect an export: the same tree again, with noise in every image.
 

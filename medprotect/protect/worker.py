@@ -56,7 +56,7 @@ def serve(connection: Connection) -> None:
             fields = json.loads(connection.recv_bytes())
             found = Found(**fields.pop("found"))
             _send(connection, asdict(worker.do(Task(found, **fields))))
-    except EOFError:
+    except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the run has ended
     except MedprotectError as error:
         _send(connection, {"slug": error.slug, "detail": str(error)})
