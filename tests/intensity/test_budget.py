@@ -1,0 +1,143 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medprotect.errors import BudgetBelowOneError
+from medprotect.imaging.image import Image, Window
+from medprotect.intensity.budget import STRENGTHS, Reach, budget_lsb, budget_presented
+from medprotect.intensity.windows import View, slope_width, view
+
+from .images import make_anatomy, make_image
+
+
+def shown_in(window: Window, values: np.ndarray) -> np.ndarray:
+    """What a window presents, by the formulas of PS3.3 C.11.2.1.2 and C.11.2.1.3."""
+    center, width = window.center, window.width
+    if window.function == "SIGMOID":
+        return 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -90, 90)))
+    if window.function == "LINEAR":
+        return np.clip((values - (center - 0.5)) / max(width - 1, 1e-9) + 0.5, 0, 1)
+    return np.clip((values - center) / width + 0.5, 0, 1)
+
+
+def largest_shown(seen: View, budget: np.ndarray) -> float:
+    """Largest change that any clinical window presents where every pixel takes its budget."""
+    image = seen.image
+    largest = 0.0
+    for sign in (-1, 1):
+        before = image.stored.astype(np.float64)
+        after = before + sign * budget
+        for window in seen.windows:
+            if slope_width(window) > 0:
+                values = [v * image.slope + image.intercept for v in (before, after)]
+                change = np.abs(shown_in(window, values[1]) - shown_in(window, values[0]))
+                largest = max(largest, float(change.max()))
+    return largest
+
+
+class TestBound:
+    @given(
+        strength=st.sampled_from(sorted(STRENGTHS)),
+        center=st.floats(-500, 800),
+        width=st.floats(2, 3000),
+        function=st.sampled_from(["LINEAR", "LINEAR_EXACT", "SIGMOID"]),
+        slope=st.sampled_from([1.0, 0.5, 3.0, -1.0]),
+        modality=st.sampled_from(["CT", "MR"]),
+        body_part=st.sampled_from(["", "HEAD", "ABDOMEN"]),
+    )
+    @settings(max_examples=150, deadline=None)
+    def test_no_clinical_window_presents_more_than_the_strength(
+        self,
+        strength: str,
+        center: float,
+        width: float,
+        function: str,
+        slope: float,
+        modality: str,
+        body_part: str,
+    ) -> None:
+        image = make_image(
+            make_anatomy(),
+            modality=modality,
+            body_part=body_part,
+            slope=slope,
+            windows=(Window(center, width, function),),
+        )
+        seen = view(image)
+        budget = budget_lsb(seen, strength)
+        assert largest_shown(seen, budget) <= STRENGTHS[strength] / 255 + 1e-5
+
+    def test_a_pixel_just_outside_the_brain_window_may_not_jump_into_it(self) -> None:
+        stored = np.array([[0, 0, 999], [40, 85, 300], [0, 999, 0]], dtype=np.int16)
+        budget = budget_lsb(view(make_image(stored, modality="CT", body_part="HEAD")), "standard")
+        assert budget[1, 1] <= 2 + 85 - 79  # 8/255 of 79 HU, and the way to the window's edge
+        assert budget[1, 0] == 2
+        assert budget[1, 2] > 20
+
+    def test_it_is_whole_for_integers(self) -> None:
+        budget = budget_lsb(view(make_image(make_anatomy(), modality="CT")), "standard")
+        assert (budget == np.floor(budget)).all()
+        assert budget.max() >= 12  # 8/255 of 399 HU
+
+    def test_it_is_8_of_255_for_eight_bits(self) -> None:
+        image = make_image(make_anatomy("uint8", low=1, high=250))
+        for strength, bound in {"low": 4, "standard": 8, "high": 16}.items():
+            budget = budget_lsb(view(image), strength)
+            assert set(np.unique(budget[~view(image).mask])) == {bound}
+
+    def test_it_is_none_where_masked_and_where_no_window_shows_anything(self) -> None:
+        stored = make_anatomy("int16", low=-3000, high=3000)
+        stored[:4] = -3000
+        image = make_image(stored, modality="CT")
+        budget = budget_lsb(view(image), "high")
+        assert (budget[:4] == 0).all()
+        assert (budget[stored > 1400] == 0).all()
+        assert (budget[stored < -1400] == 0).all()
+
+    def test_a_slope_divides_it(self) -> None:
+        stored = make_anatomy("int16", low=-100, high=200)
+        one = budget_lsb(view(make_image(stored, modality="CT")), "high")
+        half = budget_lsb(view(make_image(stored, modality="CT", slope=0.5)), "high")
+        assert one[20, 20] == np.floor(16 * 399 / 255)
+        assert half[20, 20] == np.floor(2 * 16 * 399 / 255)
+
+    def test_presented_it_is_the_strength_in_the_first_window(self) -> None:
+        image = make_image(make_anatomy("uint8", low=1, high=250))
+        seen = view(image)
+        assert np.allclose(budget_presented(seen, "standard")[~seen.mask], 8 / 255)
+
+    @pytest.mark.parametrize("scale", [1e-30, 1e-3, 1.0, 1e30])
+    def test_floating_point_of_any_magnitude_has_one(self, scale: float) -> None:
+        stored = (make_anatomy("float64", low=0, high=1000) * scale).astype(np.float64)
+        budget = budget_lsb(view(make_image(stored)), "standard")
+        assert (budget > 0).mean() > 0.9
+        assert budget.max() == pytest.approx(8 / 255 * 1000 * scale, rel=0.1)
+
+
+def reach_of(image: Image, strength: str = "standard") -> None:
+    reach = Reach()
+    seen = view(image)
+    reach.add(seen, budget_lsb(seen, strength))
+    reach.check()
+
+
+class TestReach:
+    def test_an_image_in_which_noise_rounds_away_is_refused(self) -> None:
+        stored = make_anatomy("uint16", low=0, high=20)
+        with pytest.raises(BudgetBelowOneError, match="half of the pixels"):
+            reach_of(make_image(stored, modality="MR"))
+
+    def test_a_constant_image_is_refused(self) -> None:
+        with pytest.raises(BudgetBelowOneError, match="constant"):
+            reach_of(make_image(np.full((9, 9), 3, np.uint16), modality="MR"))
+
+    def test_an_ordinary_image_is_not(self) -> None:
+        reach_of(make_image(make_anatomy(), modality="CT"))
+
+    def test_empty_slices_do_not_count_in_a_file_of_many(self) -> None:
+        reach = Reach()
+        for stored in (make_anatomy("uint16", low=0, high=900), np.zeros((48, 48), np.uint16)):
+            seen = view(make_image(stored, modality="MR"))
+            reach.add(seen, budget_lsb(seen, "standard"))
+        reach.check()

@@ -1,0 +1,140 @@
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+from medprotect.errors import ConfigError
+from medprotect.plan.estimate import estimate_bytes, estimate_seconds
+from medprotect.plan.plan import Action, Row, Rules, ignores_case, plan_rows, reject_collisions
+from medprotect.plan.selection import find_candidates
+from medprotect.scan.walk import Found, walk
+
+RULES = Rules(find_candidates(["auto"]))
+
+
+def picture(kind: str) -> bytes:
+    shade = np.random.default_rng(0).integers(0, 255, (16, 16), dtype=np.uint8)
+    stream = BytesIO()
+    Picture.fromarray(shade).save(stream, kind)
+    return stream.getvalue()
+
+
+def plan(root: Path, rules: Rules = RULES) -> dict[str, Row]:
+    rows = list(plan_rows(root, root.parent / "out", walk(root), rules))
+    rows = reject_collisions(rows, ignores_case=False)
+    return {row.found.path: row for row in rows}
+
+
+class TestRows:
+    def test_every_entry_gets_its_action(
+        self, export: Callable[..., Path], pydicom_file: Callable[[str], Path]
+    ) -> None:
+        root = export(
+            {
+                "ct": pydicom_file("CT_small.dcm"),
+                "plan": pydicom_file("rtplan.dcm"),
+                "cut.dcm": pydicom_file("MR_truncated.dcm"),
+                "notes.txt": b"label\n",
+                "a.zip": b"PK\x03\x04" + bytes(60),
+                "photo.jpg": picture("JPEG"),
+            }
+        )
+        rows = plan(root)
+        assert {path: row.action.value for path, row in rows.items()} == {
+            "ct": "protect",
+            "plan": "leave",
+            "cut.dcm": "reject",
+            "notes.txt": "leave",
+            "a.zip": "reject",
+            "photo.jpg": "protect",
+        }
+        assert rows["photo.jpg"].out == "photo.jpg.png"
+        assert rows["ct"].out == "ct"
+        assert rows["ct"].pipeline == "radiology-grey"
+        assert rows["cut.dcm"].reason == "corrupt"
+
+    def test_a_file_cut_short_still_counts_to_its_series(
+        self, export: Callable[..., Path], pydicom_file: Callable[[str], Path]
+    ) -> None:
+        root = export({"1": pydicom_file("MR_small.dcm"), "2": pydicom_file("MR_truncated.dcm")})
+        rows = plan(root)
+        assert rows["1"].series
+        assert rows["2"].action is Action.REJECT
+        assert rows["2"].series == rows["1"].series
+
+    def test_others_are_taken_along_where_that_is_asked_for(
+        self, export: Callable[..., Path], pydicom_file: Callable[[str], Path]
+    ) -> None:
+        root = export({"plan": pydicom_file("rtplan.dcm"), "x.bin": bytes(range(256))})
+        rows = plan(root, Rules(RULES.candidates, copy_others=True))
+        assert rows["plan"].action is Action.COPY
+        assert rows["plan"].out == "plan"
+        assert rows["x.bin"].action is Action.REJECT
+
+    def test_reasons_and_kinds_name_nothing_of_the_file(
+        self, export: Callable[..., Path], pydicom_file: Callable[[str], Path]
+    ) -> None:
+        root = export({"Doe^Jane/scan.dcm": pydicom_file("MR_truncated.dcm")})
+        (row,) = plan(root).values()
+        assert "Doe" not in repr((row.kind, row.detail, row.why, row.series, row.pipeline))
+
+
+class TestLabels:
+    def test_a_known_class_is_in_the_row(self, export: Callable[..., Path]) -> None:
+        root = export({"a.png": picture("PNG")})
+        rules = Rules(RULES.candidates, labels={"a.png": "CXR"})
+        assert plan(root, rules)["a.png"].label == "CXR"
+
+    def test_an_unknown_class_ends_the_plan(self, export: Callable[..., Path]) -> None:
+        root = export({"a.png": picture("PNG")})
+        with pytest.raises(ConfigError, match="radiology-grey"):
+            plan(root, Rules(RULES.candidates, labels={"a.png": "unheard of"}))
+
+
+class TestCollisions:
+    def test_a_promoted_name_gives_way_to_a_file_that_has_it(
+        self, export: Callable[..., Path]
+    ) -> None:
+        root = export({"a.jpg": picture("JPEG"), "a.jpg.png": picture("PNG")})
+        rows = plan(root)
+        assert rows["a.jpg"].action is Action.REJECT
+        assert rows["a.jpg"].out == ""
+        assert "rename" in rows["a.jpg"].detail
+        assert rows["a.jpg.png"].action is Action.PROTECT
+
+    def test_a_promoted_name_that_is_a_folder_is_rejected(
+        self, export: Callable[..., Path]
+    ) -> None:
+        root = export({"a.jpg": picture("JPEG"), "a.jpg.png/b.png": picture("PNG")})
+        assert plan(root)["a.jpg"].action is Action.REJECT
+
+    def test_names_that_differ_in_case_meet_only_where_case_is_ignored(self) -> None:
+        rows = [Row(Found(name), Action.PROTECT, out=name) for name in ("A.dcm", "a.dcm", "b.dcm")]
+        apart = reject_collisions(rows, ignores_case=False)
+        assert [row.action for row in apart] == [Action.PROTECT] * 3
+        met = reject_collisions(rows, ignores_case=True)
+        assert [row.action.value for row in met] == ["reject", "reject", "protect"]
+
+    def test_this_file_system_is_asked_not_guessed(self, tmp_path: Path) -> None:
+        (tmp_path / "lower").mkdir()
+        assert ignores_case(tmp_path / "lower" / "absent") == (tmp_path / "LOWER").exists()
+
+
+class TestEstimate:
+    def test_more_workers_take_less_time_and_lossy_images_grow(
+        self, export: Callable[..., Path], pydicom_file: Callable[[str], Path]
+    ) -> None:
+        root = export(
+            {"ct": pydicom_file("CT_small.dcm"), "lossy.dcm": pydicom_file("JPEG-lossy.dcm")}
+        )
+        rows = plan(root)
+        assert estimate_seconds(rows.values(), 2) == estimate_seconds(rows.values(), 1) / 2
+        assert estimate_bytes([rows["ct"]]) == rows["ct"].found.size
+
+    def test_what_is_not_written_takes_nothing(self) -> None:
+        row = Row(Found("x", size=10), Action.LEAVE)
+        assert estimate_bytes([row]) == 0
+        assert estimate_seconds([row], 1) == 0

@@ -1,0 +1,82 @@
+import pytest
+
+from medprotect.errors import NoPipelineError, PipelineError
+from medprotect.imaging.image import Traits
+from medprotect.plan.selection import choose_pipeline, find_candidates
+
+from .cards import candidate
+
+CT = Traits("dicom", modality="CT")
+HEAD = Traits("dicom", modality="CT", body_part="HEAD")
+COLOUR = Traits("png", photometric="RGB", channels=3)
+
+
+class TestChoice:
+    def test_it_goes_by_modality_and_photometric_interpretation(self) -> None:
+        candidates = [
+            candidate("mr", modalities=("MR",), experimental=()),
+            candidate("ct", modalities=("CT",), experimental=()),
+            candidate("colour", channels=3, modalities=("", "SM"), experimental=()),
+        ]
+        assert choose_pipeline(candidates, CT).pipeline == "ct"
+        assert choose_pipeline(candidates, COLOUR).pipeline == "colour"
+
+    def test_one_for_the_body_part_comes_before_one_for_any(self) -> None:
+        candidates = [
+            candidate("any", modalities=("CT",), experimental=()),
+            candidate("head", modalities=("CT",), experimental=(), body_parts=("HEAD",)),
+        ]
+        assert choose_pipeline(candidates, HEAD).pipeline == "head"
+        assert choose_pipeline(candidates, CT).pipeline == "any"
+
+    def test_one_tested_on_the_modality_comes_before_one_that_is_not(self) -> None:
+        candidates = [
+            candidate("untested", modalities=("CT",), experimental=("CT",)),
+            candidate("tested", modalities=("CT",), experimental=()),
+        ]
+        assert choose_pipeline(candidates, CT).pipeline == "tested"
+        assert choose_pipeline(candidates[:1], CT).warnings == ("experimental_modality",)
+
+    def test_a_named_one_comes_first_and_takes_modalities_that_are_not_its_own(self) -> None:
+        candidates = [
+            candidate("ct", modalities=("CT",), experimental=()),
+            candidate("mine", named=True, modalities=("MR",), experimental=()),
+        ]
+        choice = choose_pipeline(candidates, CT)
+        assert choice.pipeline == "mine"
+        assert choice.warnings == ("modality_not_of_pipeline",)
+        assert choice.why == "named; CT, MONOCHROME2"
+
+    def test_a_named_one_never_takes_images_of_other_channels(self) -> None:
+        with pytest.raises(NoPipelineError, match="colour"):
+            choose_pipeline([candidate("mine", named=True)], COLOUR)
+
+    def test_quantitative_images_are_taken_by_name_only(self) -> None:
+        pet = Traits("dicom", modality="PT", quantitative=True)
+        images = {"modalities": ("PT",), "experimental": ()}
+        with pytest.raises(NoPipelineError, match="--pipeline names"):
+            choose_pipeline([candidate("pet", **images)], pet)
+        choice = choose_pipeline([candidate("pet", named=True, **images)], pet)
+        assert choice.warnings == ("quantitative",)
+
+    def test_where_none_fits_the_reason_says_what_for(self) -> None:
+        with pytest.raises(NoPipelineError, match="grey images of modality US"):
+            choose_pipeline(
+                [candidate("ct", modalities=("CT",), experimental=())], Traits("dicom", "US")
+            )
+
+
+class TestCandidates:
+    def test_auto_is_all_that_are_shipped(self) -> None:
+        names = {each.card.name for each in find_candidates(["auto"])}
+        assert {"blood-microscopy", "radiology-grey"} <= names
+        assert not any(each.named for each in find_candidates(["auto"]))
+
+    def test_one_named_beside_auto_is_named(self) -> None:
+        named = {each.card.name: each.named for each in find_candidates(["radiology-grey", "auto"])}
+        assert named["radiology-grey"]
+        assert not named["blood-microscopy"]
+
+    def test_one_that_is_none_is_said_to_be(self) -> None:
+        with pytest.raises(PipelineError, match="There is no pipeline 'sharpener'"):
+            find_candidates(["sharpener"])
