@@ -1,0 +1,168 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from monai.data.meta_tensor import MetaTensor
+from monai.transforms.compose import Compose
+from monai.transforms.intensity.array import ScaleIntensity
+from monai.transforms.utility.dictionary import CopyItemsd, Lambdad
+from pydicom import dcmread
+
+from medprotect.confounder.key import Key
+from medprotect.errors import ConfigError, OutputError, PipelineError
+from medprotect.protect.transforms import (
+    NOTES,
+    SAVED,
+    LoadProtectable,
+    LoadProtectabled,
+    Protect,
+    Protectd,
+    SaveProtected,
+    SaveProtectedd,
+    check_of,
+    from_tensor,
+)
+
+KEY = Key(bytes(range(32)))
+
+
+@pytest.fixture(scope="module")
+def protect() -> Protect:
+    return Protect("radiology-grey", KEY)
+
+
+@pytest.fixture
+def ct(pydicom_file: Callable[[str], Path]) -> Path:
+    return pydicom_file("CT_small.dcm")
+
+
+class TestLoad:
+    def test_it_gives_stored_values_channel_first(self, ct: Path) -> None:
+        image = LoadProtectable()(ct)
+        assert isinstance(image, MetaTensor)
+        assert image.shape == (1, 128, 128)
+        assert image.dtype == torch.int16
+        assert np.array_equal(image[0].numpy(), dcmread(ct).pixel_array)
+        assert image.meta["filename_or_obj"] == os.fspath(ct)
+
+    def test_it_gives_frames_last(self, pydicom_file: Callable[[str], Path]) -> None:
+        path = pydicom_file("SC_rgb_rle_2frame.dcm")
+        image = LoadProtectable()(path.read_bytes())
+        assert image.shape == (3, 100, 100, 2)
+        assert np.array_equal(from_tensor(image), dcmread(path).pixel_array)
+
+    def test_it_keeps_the_types_of_nifti(self) -> None:
+        import nibabel
+
+        folder = Path(nibabel.__file__).parent / "tests" / "data"
+        image = LoadProtectable()(folder / "example4d.nii.gz")
+        assert image.dtype == torch.int16
+        assert image.shape == (1, 96, 128, 48)
+
+    def test_other_transforms_can_look_at_it(self, ct: Path) -> None:
+        shown = ScaleIntensity()(LoadProtectable()(ct))
+        assert float(shown.max()) == 1
+
+
+class TestProtect:
+    def test_only_stored_values_within_the_budget_change(self, ct: Path, protect: Protect) -> None:
+        image = LoadProtectable()(ct)
+        changed = protect(image)
+        assert changed.dtype == image.dtype
+        assert changed.shape == image.shape
+        assert not torch.equal(changed.as_tensor(), image.as_tensor())
+
+    def test_the_same_key_and_image_give_the_same_noise(self, ct: Path, protect: Protect) -> None:
+        first, again = (protect(LoadProtectable()(ct)).as_tensor() for _ in range(2))
+        assert torch.equal(first, again)
+        other = Protect("radiology-grey", Key(bytes(32)))(LoadProtectable()(ct))
+        assert not torch.equal(first, other.as_tensor())
+
+    def test_an_image_from_elsewhere_is_refused(self, protect: Protect) -> None:
+        with pytest.raises(ConfigError, match="not read by LoadProtectable"):
+            protect(MetaTensor(torch.zeros(1, 8, 8)))
+
+    def test_an_image_changed_on_the_way_is_refused(self, ct: Path, protect: Protect) -> None:
+        image = LoadProtectable()(ct)
+        with pytest.raises(ConfigError, match="protect it first"):
+            protect(image + 1)
+
+    def test_labels_are_names_of_classes(self, ct: Path, protect: Protect) -> None:
+        image = LoadProtectable()(ct)
+        assert not torch.equal(
+            protect(image, "HeadCT").as_tensor(), protect(image, "Hand").as_tensor()
+        )
+        with pytest.raises(PipelineError, match="no class"):
+            protect(image, "Foot")
+
+    def test_a_strength_that_is_none_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match="low, standard, high"):
+            Protect("radiology-grey", KEY, strength="extreme")
+
+
+class TestSave:
+    def test_the_file_is_checked_and_named_as_its_source(
+        self, ct: Path, protect: Protect, tmp_path: Path
+    ) -> None:
+        saved = SaveProtected(tmp_path / "new")(protect(LoadProtectable()(ct)))
+        assert saved.meta[SAVED] == os.fspath(tmp_path / "new" / "CT_small.dcm")
+        assert check_of(saved).share <= 1
+        assert [path.name for path in (tmp_path / "new").iterdir()] == ["CT_small.dcm"]
+        assert np.array_equal(dcmread(saved.meta[SAVED]).pixel_array, saved[0].numpy())
+
+    def test_a_lossy_image_is_promoted_and_renamed(self, protect: Protect, tmp_path: Path) -> None:
+        from PIL import Image as Picture
+
+        source = tmp_path / "photo.jpg"
+        shade = np.random.default_rng(0).integers(0, 255, (32, 32), dtype=np.uint8)
+        Picture.fromarray(shade).save(source)
+        saved = SaveProtected(tmp_path / "new")(protect(LoadProtectable()(source)))
+        assert Path(saved.meta[SAVED]).name == "photo.jpg.png"
+        assert "promoted_to_lossless" in saved.meta[NOTES]
+
+    def test_a_file_is_never_overwritten(self, ct: Path, protect: Protect, tmp_path: Path) -> None:
+        (tmp_path / "CT_small.dcm").write_bytes(b"mine")
+        with pytest.raises(OutputError):
+            SaveProtected(tmp_path)(protect(LoadProtectable()(ct)))
+        assert (tmp_path / "CT_small.dcm").read_bytes() == b"mine"
+        assert [path.name for path in tmp_path.iterdir()] == ["CT_small.dcm"]
+
+    def test_an_unprotected_image_is_refused(self, ct: Path, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match="not protected"):
+            SaveProtected(tmp_path)(LoadProtectable()(ct))
+
+    def test_an_image_without_a_path_needs_one(self, ct: Path, protect: Protect) -> None:
+        with pytest.raises(ConfigError, match="no path"):
+            SaveProtected()(protect(LoadProtectable()(ct.read_bytes())))
+
+
+class TestDictionaries:
+    def test_they_work_in_a_compose_beside_other_transforms(self, ct: Path, tmp_path: Path) -> None:
+        steps = Compose(
+            [
+                LoadProtectabled("image"),
+                CopyItemsd("image", names="clean"),
+                Protectd("image", "radiology-grey", KEY),
+                SaveProtectedd("image", folder=tmp_path),
+                Lambdad("clean", lambda image: image.float()),
+            ]
+        )
+        item = steps({"image": ct, "label": None, "name": "kept"})
+        assert item["name"] == "kept"
+        change = (item["image"].float() - item["clean"]).abs()
+        assert 0 < float(change.max()) < 60
+        assert (tmp_path / "CT_small.dcm").is_file()
+
+    def test_paths_and_labels_come_from_the_items(self, ct: Path, tmp_path: Path) -> None:
+        steps = Compose(
+            [
+                LoadProtectabled("image"),
+                Protectd("image", "radiology-grey", KEY, label_key="class"),
+                SaveProtectedd("image", path_key="to"),
+            ]
+        )
+        steps({"image": ct.read_bytes(), "class": "Hand", "to": tmp_path / "x.dcm"})
+        assert (tmp_path / "x.dcm").is_file()
