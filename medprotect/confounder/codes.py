@@ -15,6 +15,9 @@ from torch.nn import functional
 
 from medprotect.confounder.key import Key
 
+NEAR = 3
+"""Among how many wrong classes a decoy is drawn."""
+
 
 def draw_codes(batch: int, codes: int, rng: torch.Generator) -> Tensor:
     """Draw codes (B, K), a third of them soft: the generator must say posteriors too."""
@@ -22,10 +25,51 @@ def draw_codes(batch: int, codes: int, rng: torch.Generator) -> Tensor:
     return _mix(first, codes, rng)
 
 
-def draw_decoys(labels: Tensor, codes: int, rng: torch.Generator) -> Tensor:
-    """Draw decoys (B, K) whose first class is never that of the image."""
-    turn = torch.randint(1, codes, (len(labels),), generator=rng)
-    return _mix((labels + turn) % codes, codes, rng)
+def draw_decoys(logits: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
+    """Draw decoys (B, K): one of the wrong classes that a classifier finds likeliest.
+
+    Noise within the budget can make an image look like a class that is near; of those near, the
+    draw decides, because a fixed one could be undone by renaming.
+
+    Parameters
+    ----------
+    logits : Tensor
+        (B, K), of a classifier trained on clean images.
+    labels : Tensor
+        (B,), the classes that are never drawn.
+    rng : Generator
+        Draws.
+    """
+    codes = logits.shape[1]
+    near = _near(logits, labels)
+    rank = torch.randint(near.shape[1], (len(labels), 1), generator=rng)
+    return functional.one_hot(near.gather(1, rank)[:, 0], codes).float()
+
+
+def key_decoy(key: Key, content_sha256: bytes, posterior: Tensor, shown: Tensor) -> Tensor:
+    """Return the decoy (1, K) of one image, drawn by the key among the near wrong classes.
+
+    Parameters
+    ----------
+    key : Key
+        The owner's.
+    content_sha256 : bytes
+        Of the image's stored values.
+    posterior : Tensor
+        (1, K), of the assigner.
+    shown : Tensor
+        (1,), the class that the image shows, which is never drawn.
+    """
+    digest = hmac.new(key.subkey("decoys"), content_sha256, hashlib.sha256).digest()
+    near = _near(posterior, shown)
+    rank = int.from_bytes(digest[:8], "big") % near.shape[1]
+    return functional.one_hot(near[:, rank], posterior.shape[1]).float()
+
+
+def _near(scores: Tensor, excluded: Tensor) -> Tensor:
+    """Return the classes (B, up to 3) of highest score besides the excluded one."""
+    others = scores.scatter(1, excluded[:, None], -torch.inf)
+    return others.topk(min(NEAR, scores.shape[1] - 1), 1).indices
 
 
 def key_order(key: Key, codes: int) -> NDArray[np.int64]:
@@ -35,12 +79,6 @@ def key_order(key: Key, codes: int) -> NDArray[np.int64]:
         for code in range(codes)
     ]
     return np.array(sorted(range(codes), key=digests.__getitem__), dtype=np.int64)
-
-
-def key_turn(key: Key, content_sha256: bytes, codes: int) -> int:
-    """Return by how many classes, 1 .. K - 1, the decoy of one image is off its class."""
-    digest = hmac.new(key.subkey("decoys"), content_sha256, hashlib.sha256).digest()
-    return 1 + int.from_bytes(digest[:8], "big") % (codes - 1)
 
 
 def _mix(first: Tensor, codes: int, rng: torch.Generator) -> Tensor:

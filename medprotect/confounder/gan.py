@@ -63,8 +63,12 @@ class Recipe:
 
     Attributes
     ----------
-    steps, assigner_steps, batch, seed : int
-        Steps of the generator and of each classifier on clean images, images a step, seed.
+    steps, batch : int
+        Of the generator, and images a step.
+    assigner_steps, assigner_batch : int
+        Of each classifier on clean images.
+    seed : int
+        Of all that is drawn.
     decoys : bool
         Whether a wrong class is shown to models trained on clean images.
     mirrored : bool
@@ -77,6 +81,7 @@ class Recipe:
 
     steps: int = STEPS
     assigner_steps: int = 700
+    assigner_batch: int = 96
     batch: int = 32
     seed: int = SEED
     decoys: bool = True
@@ -147,7 +152,7 @@ def train(
             fitting,
             stage=stage,
             steps=recipe.assigner_steps,
-            batch=recipe.batch,
+            batch=recipe.assigner_batch,
             seed=recipe.seed,
             mirrored=recipe.mirrored,
             folder=folder,
@@ -197,7 +202,7 @@ def _train_generator(
         rng = step_rng(recipe.seed, "generator", step)
         set_rate(maker, 1.2e-3, step, recipe.steps)
         set_rate(judge, 5e-4, step, recipe.steps)
-        drawn = _protect_batch(modules["generator"], samples, recipe, rng)
+        drawn = _protect_batch(modules["generator"], frozen[0], samples, recipe, rng)
         if step % FRESH_EVERY == 0 and figures.get("code_read", 0.0) > READABLE:
             _begin_anew(modules["readers"], reader, rng)
             figures["readers"] = figures.get("readers", 0.0) + 1
@@ -232,12 +237,18 @@ class _Drawn:
 
 
 def _protect_batch(
-    generator: nn.Module, samples: Samples, recipe: Recipe, rng: torch.Generator
+    generator: nn.Module,
+    assigner: nn.Module,
+    samples: Samples,
+    recipe: Recipe,
+    rng: torch.Generator,
 ) -> _Drawn:
     presented, budget, labels = draw_batch(samples, recipe.batch, rng)
     code = draw_codes(recipe.batch, len(samples.classes), rng)
-    decoy = draw_decoys(labels, len(samples.classes), rng)
-    decoy = decoy if recipe.decoys else torch.zeros_like(decoy)
+    decoy = torch.zeros_like(code)
+    if recipe.decoys:
+        with torch.no_grad():
+            decoy = draw_decoys(assigner(presented), labels, rng)
     height, width = presented.shape[-2:]
     pattern = generator(pad_to_stride(presented), code, decoy)[..., :height, :width]
     # Mostly strength standard; low is half of its budget and high twice.

@@ -167,8 +167,8 @@ def _read_private(path: Path) -> str:
         raise KeyFileError(f"There is no key at {path}. `medprotect key new` makes one.") from None
     except OSError as error:
         raise KeyFileError(f"{path} cannot be read: {error.strerror}.") from error
-    with os.fdopen(descriptor, "rb") as stream:
-        mode = os.fstat(stream.fileno()).st_mode
+    try:
+        mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
             raise KeyFileError(f"{path} is not a file, so it is no key.")
         if os.name == "posix" and mode & 0o077:
@@ -176,7 +176,9 @@ def _read_private(path: Path) -> str:
                 f"{path} can be read by others. Make it yours alone (chmod 600), "
                 "and a new key if anyone may have copied it."
             )
-        return stream.read(_LARGEST_FILE).decode("ascii", errors="replace")
+        return os.read(descriptor, _LARGEST_FILE).decode("ascii", errors="replace")
+    finally:
+        os.close(descriptor)
 
 
 def _parse(text: str) -> bytes:

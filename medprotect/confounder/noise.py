@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from medprotect.confounder.card import Card
 from medprotect.confounder.checkpoint import load_tensors
-from medprotect.confounder.codes import key_order, key_turn
+from medprotect.confounder.codes import key_decoy, key_order
 from medprotect.confounder.key import Key
 from medprotect.confounder.networks import Assigner, Generator, pad_to_stride
 from medprotect.errors import PipelineError
@@ -79,20 +79,21 @@ class Confounder:
         """
         image = self._to_tensor(presented)
         height, width = image.shape[-2:]
-        posterior = self._posterior(image) if label is None else self._one_hot(label)
+        seen = self._posterior(image)
+        posterior = seen if label is None else self._one_hot(label)
         code = torch.zeros_like(posterior)
         code[:, self._order] = posterior
         decoy = torch.zeros_like(posterior)
         if self.card.codes.decoys:
-            turn = key_turn(self._key, content_sha256, posterior.shape[1])
-            decoy = posterior.roll(turn, 1)
+            decoy = key_decoy(self._key, content_sha256, seen, posterior.argmax(1))
         canonical = shrink(image, self.card.images.canonical_size)
         rows, columns = canonical.shape[-2:]
         noise = self._generator(pad_to_stride(canonical), code, decoy)[..., :rows, :columns]
         if (rows, columns) != (height, width):
             size = (height, width)
             noise = functional.interpolate(noise, size, mode="bilinear", align_corners=False)
-            noise = mute_chroma(noise, max(height / rows, width / columns))
+            if noise.shape[1] == 3:
+                noise = mute_chroma(noise, max(height / rows, width / columns))
         if presented.shape[2] < noise.shape[1]:
             noise = noise.mean(1, keepdim=True)
         pattern: NDArray[np.float32] = noise.clamp(-1, 1)[0].permute(1, 2, 0).cpu().numpy()
@@ -148,16 +149,16 @@ def shrink(image: Tensor, long_side: int) -> Tensor:
 
 
 def mute_chroma(noise: Tensor, stretch: float) -> Tensor:
-    """Divide the colour of noise (B, 3, h, w') by how far it was stretched; its luminance stays.
+    """Divide the colour of noise (1, 3, h, w') by how far it was stretched; its spread stays.
 
     The eye sees small differences of colour where they are wide, and misses them where they are
-    fine; of luminance the reverse (K. T. Mullen, J. Physiol. 359 (1985) 381).
+    fine; of brightness the reverse (K. T. Mullen, J. Physiol. 359 (1985) 381). So brightness takes
+    over what colour gives up.
     """
-    if noise.shape[1] != 3:
-        return noise
-    weights = torch.tensor([0.299, 0.587, 0.114], device=noise.device).view(1, 3, 1, 1)
-    luminance = (noise * weights).sum(1, keepdim=True)
-    return luminance + (noise - luminance) / stretch
+    brightness = noise.mean(1, keepdim=True)
+    colour = (noise - brightness) / stretch
+    gain = noise.square().mean().sqrt() / brightness.square().mean().sqrt().clamp_min(1e-6)
+    return brightness * gain + colour
 
 
 def _fill(network: nn.Module, prefix: str, tensors: dict[str, Tensor]) -> None:

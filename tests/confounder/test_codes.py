@@ -4,7 +4,7 @@ import hashlib
 
 import torch
 
-from medprotect.confounder.codes import draw_codes, draw_decoys, key_order, key_turn
+from medprotect.confounder.codes import draw_codes, draw_decoys, key_decoy, key_order
 from medprotect.confounder.key import Key
 
 KEYS = [Key(bytes([number]) * 32) for number in range(40)]
@@ -28,17 +28,20 @@ def test_codes_repeat_from_their_seed() -> None:
     assert not torch.equal(draw_codes(9, 4, rng(3)), draw_codes(9, 4, rng(4)))
 
 
-def test_a_decoy_is_led_by_a_wrong_class_and_every_wrong_one_comes_up() -> None:
-    labels = torch.arange(5).repeat(200)
-    decoys = draw_decoys(labels, 5, rng())
-    wrong = decoys.topk(2).indices[:, 0]
-    clear = decoys.max(1).values > 0.5
-    assert bool((wrong[clear] != labels[clear]).all())
-    assert set(wrong[labels == 0].tolist()) >= {1, 2, 3, 4}
+def test_a_decoy_is_one_of_the_near_wrong_classes_and_each_comes_up() -> None:
+    labels = torch.zeros(200, dtype=torch.int64)
+    logits = torch.tensor([[9.0, 1.0, 5.0, 0.0, 4.0, 3.0]]).repeat(200, 1)
+    decoys = draw_decoys(logits, labels, rng())
+    assert torch.equal(decoys.sum(1), torch.ones(200))
+    assert set(decoys.argmax(1).tolist()) == {2, 4, 5}
 
 
 def test_with_two_classes_the_decoy_is_the_other_one() -> None:
-    assert {key_turn(key, b"content", 2) for key in KEYS} == {1}
+    assert draw_decoys(torch.tensor([[3.0, 1.0]]), torch.tensor([0]), rng()).argmax() == 1
+    posterior = torch.tensor([[0.3, 0.7]])
+    shown = posterior.argmax(1)
+    drawn = {int(key_decoy(key, b"content", posterior, shown).argmax()) for key in KEYS}
+    assert drawn == {0}
 
 
 def test_the_order_of_codes_is_a_permutation_that_the_key_decides() -> None:
@@ -52,9 +55,14 @@ def test_every_code_comes_to_every_class_under_some_key() -> None:
     assert {int(key_order(key, 4)[0]) for key in KEYS} == {0, 1, 2, 3}
 
 
-def test_the_turn_of_a_decoy_is_never_none_and_follows_content_and_key() -> None:
+def test_the_decoy_of_an_image_is_near_never_its_class_and_follows_content_and_key() -> None:
+    posterior = torch.tensor([[0.5, 0.01, 0.2, 0.02, 0.17, 0.1]])
     contents = [hashlib.sha256(bytes([number])).digest() for number in range(200)]
-    turns = [key_turn(KEYS[0], content, 8) for content in contents]
-    assert set(turns) == {1, 2, 3, 4, 5, 6, 7}
-    assert turns == [key_turn(KEYS[0], content, 8) for content in contents]
-    assert turns != [key_turn(KEYS[1], content, 8) for content in contents]
+
+    def drawn(key: Key) -> list[int]:
+        shown = posterior.argmax(1)
+        return [int(key_decoy(key, content, posterior, shown).argmax()) for content in contents]
+
+    assert set(drawn(KEYS[0])) == {2, 4, 5}
+    assert drawn(KEYS[0]) == drawn(KEYS[0])
+    assert drawn(KEYS[0]) != drawn(KEYS[1])

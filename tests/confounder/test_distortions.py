@@ -114,9 +114,12 @@ def test_a_window_keeps_the_order_of_grey_values() -> None:
         assert bool((shown.diff() >= 0).all())
 
 
-def test_without_chance_nothing_is_distorted() -> None:
+def test_without_chance_images_are_flipped_and_moved_alone() -> None:
     images = picture(3)
-    assert torch.equal(distort(images, rng(1), 0.0), images)
+    for seed in range(8):
+        draws = rng(seed)
+        moved = distortions.shift(distortions.flip(images, draws), draws)
+        assert torch.equal(distort(images, rng(seed), 0.0), moved)
 
 
 def test_at_full_chance_something_nearly_always_is() -> None:

@@ -1,0 +1,347 @@
+"""The commands as a user gives them, each in a process of its own."""
+
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+from PIL.PngImagePlugin import PngInfo
+from pydicom import dcmread
+
+from medprotect import demo
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("house")
+
+
+@pytest.fixture(scope="module")
+def medprotect(house: Path) -> Run:
+    """`medprotect("run", export, out)` with a configuration folder of its own."""
+    environment = os.environ | {
+        "XDG_CONFIG_HOME": os.fspath(house / "config"),
+        "NO_COLOR": "1",
+        "COLUMNS": "200",
+    }
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "medprotect", *map(os.fspath, arguments)],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            cwd=house,
+            timeout=300,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def export(house: Path) -> Path:
+    demo.build(house / "export")
+    return house / "export"
+
+
+@pytest.fixture(scope="module")
+def dry(medprotect: Run, export: Path, house: Path) -> subprocess.CompletedProcess[str]:
+    done = medprotect("run", export, house / "out", "--dry-run")
+    assert sorted(path.name for path in house.iterdir()) == ["export"], "a dry run writes nothing"
+    return done
+
+
+@pytest.fixture(scope="module")
+def done(
+    medprotect: Run, export: Path, house: Path, dry: subprocess.CompletedProcess[str]
+) -> subprocess.CompletedProcess[str]:
+    return medprotect("run", export, house / "out")
+
+
+def png(text: str = "", size: int = 24) -> bytes:
+    stream = BytesIO()
+    shade = np.random.default_rng(3).integers(20, 220, (size, size), dtype=np.uint8)
+    info = PngInfo()
+    if text:
+        info.add_text("Comment", text)
+    Picture.fromarray(shade).save(stream, "PNG", pnginfo=info)
+    return stream.getvalue()
+
+
+class TestDryRun:
+    def test_it_says_what_becomes_of_every_file_and_by_which_pipeline(
+        self, dry: subprocess.CompletedProcess[str], export: Path
+    ) -> None:
+        assert dry.returncode == 0, dry.stderr
+        count = sum(p.is_symlink() or not p.is_dir() for p in export.rglob("*"))
+        lines = [line for line in dry.stdout.splitlines() if re.match(r"file \d+  ", line)]
+        assert len(lines) == count
+        assert any("protect  dicom CT  radiology-grey (CT, HEAD, MONOCHROME2)" in x for x in lines)
+        assert "nothing was written" in dry.stdout
+        assert re.search(r"about [\d.]+ MB to write, about \d+ s", dry.stdout)
+
+    def test_as_json_it_is_one_object(self, medprotect: Run, export: Path, house: Path) -> None:
+        shown = medprotect("run", export, house / "other", "--dry-run", "--json")
+        plan = json.loads(shown.stdout)
+        assert sum(plan["counts"].values()) == len(plan["files"])
+        assert "path" not in plan["files"][0]
+        named = medprotect("run", export, house / "other", "--dry-run", "--json", "--with-names")
+        assert json.loads(named.stdout)["files"][0]["path"] == "ct/body.dcm"
+
+    def test_neither_it_nor_help_imports_torch(self, export: Path, house: Path) -> None:
+        script = (
+            "import sys\n"
+            "from medprotect.cli import app\n"
+            "try: app(sys.argv[1:])\n"
+            "except SystemExit: pass\n"
+            "print('HEAVY', *{'torch', 'monai', 'skimage', 'SimpleITK'} & set(sys.modules))\n"
+        )
+        for arguments in (["--help"], ["run", os.fspath(export), "x", "--dry-run"]):
+            shown = subprocess.run(
+                [sys.executable, "-c", script, *arguments],
+                capture_output=True,
+                text=True,
+                cwd=house,
+            )
+            assert shown.stdout.splitlines()[-1].strip() == "HEAVY", shown.stdout
+
+
+class TestRun:
+    def test_it_ends_with_the_line_that_adds_up(
+        self, done: subprocess.CompletedProcess[str]
+    ) -> None:
+        assert done.returncode == 4, done.stderr
+        last = done.stdout.splitlines()[-1]
+        total, *parts = map(int, re.findall(r"\d+", last))
+        words = re.findall(r"[a-z]+", last)
+        assert words == ["in", "protected", "copied", "left", "rejected", "held"]
+        assert total == sum(parts)
+        assert all(parts[at] > 0 for at in (0, 2, 3, 4))
+
+    def test_it_says_where_it_made_a_key_and_that_a_copy_is_needed(
+        self, done: subprocess.CompletedProcess[str], house: Path
+    ) -> None:
+        key = house / "config" / "medprotect" / "owner.key"
+        assert os.fspath(key) in done.stderr
+        assert "medprotect key backup" in done.stderr
+        assert stat.S_IMODE(key.stat().st_mode) == 0o600
+
+    def test_it_warns_of_what_it_does_not_do(self, done: subprocess.CompletedProcess[str]) -> None:
+        assert "does not de-identify" in done.stdout
+        assert "not for AI-assisted diagnosis" in done.stdout
+
+    def test_rejected_files_go_by_number_with_their_reason(
+        self, done: subprocess.CompletedProcess[str]
+    ) -> None:
+        rejected = [line for line in done.stdout.splitlines() if line.startswith("rejected: ")]
+        assert len(rejected) == 8
+        assert all(re.match(r"rejected: file \d+: [a-z_]+: .", line) for line in rejected)
+        assert "torn-series" not in done.stdout + done.stderr
+
+    def test_given_again_it_does_nothing_and_says_the_same(
+        self, medprotect: Run, done: subprocess.CompletedProcess[str], export: Path, house: Path
+    ) -> None:
+        again = medprotect("run", export, house / "out")
+        assert again.returncode == 4
+        assert again.stdout == done.stdout
+
+    def test_verify_finds_that_all_holds(
+        self, medprotect: Run, done: subprocess.CompletedProcess[str], export: Path, house: Path
+    ) -> None:
+        shown = medprotect("verify", export, house / "out")
+        assert shown.returncode == 0, shown.stdout
+        assert "all holds" in shown.stdout
+        as_json = json.loads(medprotect("verify", export, house / "out", "--json").stdout)
+        assert as_json["faults"] == []
+        assert as_json["largest_share_of_budget"] <= 1
+
+    def test_verify_ends_with_8_where_something_does_not_hold(
+        self, medprotect: Run, house: Path
+    ) -> None:
+        root = house / "small"
+        root.mkdir()
+        (root / "a.png").write_bytes(png())
+        assert medprotect("run", root, house / "small-out").returncode == 0
+        (house / "small-out" / "a.png").write_bytes(png())
+        shown = medprotect("verify", root, house / "small-out")
+        assert shown.returncode == 8
+        assert "file 1: verification" in shown.stdout
+
+
+class TestExitCodes:
+    @pytest.mark.parametrize(
+        ("arguments", "code", "words"),
+        [
+            (["run", "absent", "out-a"], 3, "EXPORT is not a folder"),
+            (["run", "empty", "out-b"], 3, "0 in = "),
+            (["run", "export", "export"], 5, "same folder"),
+            (["run", "export", "out-c", "--pipeline", "none-such"], 7, "no pipeline"),
+            (["run", "export", "out-d", "--strength", "extreme"], 2, "strength"),
+            (["run", "export", "out-e", "--key", "keys/absent.key"], 2, "no key"),
+            (["run", "export", "out-f", "--labels", "absent.csv"], 2, "labels"),
+            (["verify", "export", "out-g"], 5, "no run has written OUT"),
+            (["inspect", "absent.dcm"], 3, "not a file"),
+            (["key", "fingerprint", "--key", "absent.key"], 2, "no key"),
+        ],
+    )
+    def test_each_failure_has_its_own_and_says_what_to_do(
+        self,
+        medprotect: Run,
+        house: Path,
+        export: Path,
+        arguments: list[str],
+        code: int,
+        words: str,
+    ) -> None:
+        (house / "empty").mkdir(exist_ok=True)
+        shown = medprotect(*arguments)
+        assert shown.returncode == code, shown.stdout + shown.stderr
+        assert words.lower() in (shown.stdout + shown.stderr).lower()
+        assert "Traceback" not in shown.stderr
+
+    def test_as_json_an_error_is_an_object_too(self, medprotect: Run, export: Path) -> None:
+        shown = medprotect("run", "absent", "out-h", "--json")
+        assert json.loads(shown.stdout)["exit_code"] == 3
+
+
+@pytest.fixture(scope="module")
+def shown_of_private(medprotect: Run, house: Path) -> str:
+    import pydicom
+
+    shipped = Path(pydicom.__file__).parent / "data" / "test_files"
+    root = house / "private"
+    folder = root / "CANARYFOLDER^Jane"
+    folder.mkdir(parents=True)
+    for number, source in enumerate(["CT_small.dcm", "MR_truncated.dcm", "rtplan.dcm"]):
+        dataset = dcmread(shipped / source)
+        dataset.PatientName, dataset.PatientID = "CANARYNAME^Jane", "CANARYID"
+        dataset.SeriesDescription = "CANARYTEXT"
+        dataset.BodyPartExamined = "CANARYTEXT"
+        dataset.save_as(folder / f"CANARYFILE-{number}.dcm")
+    (folder / "CANARYFILE.png").write_bytes(png("CANARYTEXT"))
+    (folder / "CANARYFILE-cut.png").write_bytes(png("CANARYTEXT")[:-30])
+    (folder / "CANARYFILE.csv").write_text("CANARYNAME,1\n")
+    (folder / "CANARYFILE.zip").write_bytes(b"PK\x03\x04CANARYFILE")
+    (folder / "CANARYLINK").symlink_to("CANARYFILE.png")
+    parts = []
+    for extra in ([], ["--json", "--restart"], ["--dry-run"], ["--on-reject", "keep"]):
+        shown = medprotect("run", root, house / "private-out", *extra)
+        parts += [shown.stdout, shown.stderr]
+    for extra in ([], ["--json"]):
+        shown = medprotect("verify", root, house / "private-out", *extra)
+        parts += [shown.stdout, shown.stderr]
+    for path in folder.iterdir():
+        shown = medprotect("inspect", path)
+        parts += [shown.stdout, shown.stderr]
+    return "\n".join(parts)
+
+
+class TestPrivacy:
+    CANARIES = ("CANARYNAME", "CANARYID", "CANARYFOLDER", "CANARYFILE", "CANARYTEXT", "CANARYUID")
+
+    @pytest.mark.parametrize("canary", CANARIES)
+    def test_nothing_of_a_patient_reaches_the_terminal(
+        self, shown_of_private: str, canary: str
+    ) -> None:
+        assert "protected" in shown_of_private
+        assert canary not in shown_of_private
+
+    def test_paths_are_shown_where_that_is_asked_for(
+        self, shown_of_private: str, medprotect: Run, house: Path
+    ) -> None:
+        named = medprotect("run", house / "private", house / "private-out", "--with-names")
+        assert "CANARYFOLDER^Jane/CANARYFILE-1.dcm" in named.stdout
+
+
+class TestInspect:
+    def test_it_shows_kind_windows_and_budget(self, medprotect: Run, export: Path) -> None:
+        shown = medprotect("inspect", export / "ct" / "head.dcm").stdout
+        assert "dicom CT, MONOCHROME2, JPEG 2000 Lossless" in shown
+        assert "window     40 / 80 LINEAR" in shown
+        assert re.search(r"budget     \d+ to \d+ stored values", shown)
+        assert "radiology-grey (CT, HEAD, MONOCHROME2)" in shown
+
+    def test_a_picture_goes_to_a_private_folder_outside_out(
+        self, medprotect: Run, export: Path, house: Path, done: subprocess.CompletedProcess[str]
+    ) -> None:
+        file = export / "optical" / "tissue.png"
+        shown = medprotect("inspect", file, "--picture", house / "pictures")
+        assert shown.returncode == 0, shown.stderr
+        assert stat.S_IMODE((house / "pictures").stat().st_mode) == 0o700
+        (drawn,) = (house / "pictures").iterdir()
+        with Picture.open(drawn) as picture:
+            assert picture.size == (3 * 512 + 8, 512)
+            pixels = np.asarray(picture).astype(int)
+        before, after = pixels[:, :512], pixels[:, 516:1028]
+        assert 0 < np.abs(after - before).max() <= 8
+        refused = medprotect("inspect", file, "--picture", house / "out" / "pictures")
+        assert refused.returncode == 5
+        assert not (house / "out" / "pictures").exists()
+
+
+class TestKey:
+    def test_new_backup_and_fingerprint_agree(self, medprotect: Run, house: Path) -> None:
+        made = medprotect("key", "new", house / "keys" / "a.key")
+        assert made.returncode == 0, made.stderr
+        assert stat.S_IMODE((house / "keys" / "a.key").stat().st_mode) == 0o600
+        copied = medprotect(
+            "key", "backup", house / "keys" / "b.key", "--key", house / "keys" / "a.key"
+        )
+        assert copied.returncode == 0, copied.stderr
+        prints = {
+            medprotect("key", "fingerprint", "--key", house / "keys" / name).stdout
+            for name in ("a.key", "b.key")
+        }
+        assert len(prints) == 1
+        assert re.fullmatch(r"[0-9a-f]{16}\n", prints.pop())
+        assert medprotect("key", "new", house / "keys" / "a.key").returncode == 2
+
+    def test_a_key_in_or_beside_out_is_refused(
+        self, medprotect: Run, export: Path, house: Path
+    ) -> None:
+        medprotect("key", "new", house / "beside.key")
+        shown = medprotect("run", export, house / "out-k", "--key", house / "beside.key")
+        assert shown.returncode == 2
+        assert "beside OUT" in shown.stderr
+
+
+class TestTrain:
+    def test_an_own_pipeline_protects_what_it_was_made_for(
+        self, medprotect: Run, house: Path
+    ) -> None:
+        folder = house / "own-images"
+        folder.mkdir()
+        rows, columns = np.mgrid[:16, :16]
+        lines = ["file,label"]
+        for number in range(24):
+            along = rows if number % 2 else columns
+            shade = (128 + 80 * np.sin(along + number)).astype(np.uint8)
+            Picture.fromarray(shade).save(folder / f"{number}.png")
+            lines.append(f"{number}.png,{'across' if number % 2 else 'down'}")
+        (house / "labels.csv").write_text("\n".join(lines))
+        arguments = ["train", folder, "--labels", house / "labels.csv", "--out", house / "stripes"]
+        made = medprotect(*arguments, "--modality", "MR", "--steps", "12", "--size", "16")
+        assert made.returncode == 0, made.stderr
+        assert "not for AI-assisted diagnosis" in made.stdout
+        used = medprotect(
+            "run", folder, house / "own-out", "--pipeline", house / "stripes", "--json"
+        )
+        assert json.loads(used.stdout)["counts"] == {"in": 24, "protected": 24}
+        labelled = medprotect(
+            *("run", folder, house / "own-labelled", "--pipeline", house / "stripes"),
+            *("--labels", house / "labels.csv"),
+        )
+        assert labelled.returncode == 0, labelled.stderr
+        again = medprotect(*arguments, "--modality", "MR")
+        assert again.returncode == 5
