@@ -10,7 +10,7 @@ from medprotect.imaging.dicom import codecs
 from medprotect.imaging.dicom.document import Document
 from medprotect.imaging.dicom.elements import DataSet, Element, find, tag_of
 from medprotect.imaging.dicom.layout import PixelLayout
-from medprotect.imaging.dicom.sop_classes import MODALITIES, QUANTITATIVE
+from medprotect.imaging.dicom.sop_classes import BODY_PARTS, MODALITIES, QUANTITATIVE
 from medprotect.imaging.dicom.values import integer, numbers, text, texts
 from medprotect.imaging.image import Description, Role, Traits, Window
 
@@ -132,10 +132,11 @@ def describe_image(document: Document) -> Description:
     read_presentation(data_set, 0)
     modality = _code(data_set, "Modality")
     modality = modality if modality in MODALITIES else ""
+    body_part = _code(data_set, "BodyPartExamined")
     traits = Traits(
         format="dicom",
         modality=modality,
-        body_part=_code(data_set, "BodyPartExamined"),
+        body_part=body_part if body_part in BODY_PARTS else "",
         photometric=codecs.photometric_in_memory(syntax, layout.photometric),
         channels=layout.samples,
         bits_stored=layout.bits_stored,
