@@ -22,7 +22,7 @@ def plan_export(settings: Settings) -> list[Entry]:
         As for the run itself.
     """
     check_trees(settings.export, settings.out, settings.state)
-    if settings.out.exists() and any(settings.out.iterdir()) and not settings.state.exists():
+    if settings.out.is_dir() and any(walk(settings.out)) and not settings.state.exists():
         raise OutputError("OUT is not empty and no run is known to have written it")
     rows = list(plan_rows(settings.export, settings.out, walk(settings.export), settings.rules))
     rows = reject_collisions(rows, ignores_case=ignores_case(settings.out))

@@ -32,7 +32,7 @@ def claim(journal: Journal, settings: Settings, identity: dict[str, object]) -> 
     known = journal.about("identity")
     if not known:
         with mapped_errors():
-            if settings.out.is_dir() and any(settings.out.iterdir()):
+            if settings.out.is_dir() and any(walk(settings.out)):
                 raise OutputError(
                     "OUT is not empty and no run is known to have written it; name a new folder"
                 )
@@ -212,11 +212,19 @@ def _is_there(path: Path, entry: Entry, *, hashed: bool) -> bool:
 
 
 def _remove(out: Path, names: Iterable[str]) -> None:
-    """Remove from OUT what must not lie there."""
+    """Remove from OUT what must not lie there, and the folders that are empty then."""
     with mapped_errors():
         for name in names:
-            if name:
-                join_under(out, name).unlink(missing_ok=True)
+            path = join_under(out, name) if name else out
+            if path != out and path.is_file():
+                path.unlink()
+                _remove_empty(path.parent, out)
+
+
+def _remove_empty(folder: Path, out: Path) -> None:
+    while folder != out and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
 
 
 def _clear_staging(state: Path, entries: Iterable[Entry]) -> None:

@@ -256,12 +256,22 @@ class TestGoingOn:
         run(root, out)
         (out / "mine.txt").write_text("not the run's")
         (root / "1.png").unlink()
+        (root / "3.png").rename(root / "third.png")
         with pytest.raises(OutputError, match="not empty"):
             run(root, out, strength="low", begin_anew=True)
         assert set(files(out)) == {"mine.txt"}
         (out / "mine.txt").unlink()
         run(root, out, strength="low", begin_anew=True)
-        assert set(files(out)) == {"0.png", "2.png", "3.png"}
+        assert {path.name for path in out.rglob("*")} == {"0.png", "2.png", "third.png"}
+
+    def test_folders_that_are_empty_then_go_too(self, root: Path, tmp_path: Path) -> None:
+        out = tmp_path / "out"
+        (root / "a" / "b").mkdir(parents=True)
+        (root / "a" / "b" / "c.png").write_bytes(png(5))
+        run(root, out)
+        (root / "a").rename(root / "z")
+        run(root, out, begin_anew=True)
+        assert {path.name for path in out.iterdir()} == {f"{n}.png" for n in range(4)} | {"z"}
 
     def test_an_out_of_somebody_else_is_refused(self, root: Path, tmp_path: Path) -> None:
         (tmp_path / "out").mkdir()
