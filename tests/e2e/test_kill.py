@@ -53,23 +53,24 @@ def slices(source: Path, count: int) -> dict[str, Path | bytes]:
     return files
 
 
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[[Path, Path], subprocess.Popen[str]]:
+    environment = os.environ | {"XDG_CONFIG_HOME": os.fspath(tmp_path / "config")}
+
+    def start(export: Path, out: Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "medprotect", "run", os.fspath(export), os.fspath(out)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+            start_new_session=True,
+        )
+
+    return start
+
+
 class TestKill:
-    @pytest.fixture
-    def command(self, tmp_path: Path) -> Callable[[Path, Path], subprocess.Popen[str]]:
-        environment = os.environ | {"XDG_CONFIG_HOME": os.fspath(tmp_path / "config")}
-
-        def start(export: Path, out: Path) -> subprocess.Popen[str]:
-            return subprocess.Popen(
-                [sys.executable, "-m", "medprotect", "run", os.fspath(export), os.fspath(out)],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                env=environment,
-                start_new_session=True,
-            )
-
-        return start
-
     def test_every_resumed_run_ends_with_the_bytes_of_the_whole_one(
         self,
         tmp_path: Path,
@@ -103,3 +104,40 @@ class TestKill:
             assert list(staging.iterdir()) == []
         print(f"{cut_short} of {KILLS} runs were cut short, all ended with the same bytes")
         assert cut_short
+
+
+class TestSignals:
+    @pytest.mark.parametrize(
+        ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["INT", "TERM"]
+    )
+    def test_a_run_that_is_told_to_stop_leaves_whole_files_and_can_go_on(
+        self,
+        tmp_path: Path,
+        export: Callable[..., Path],
+        pydicom_file: Callable[[str], Path],
+        command: Callable[[Path, Path], subprocess.Popen[str]],
+        number: int,
+        code: int,
+    ) -> None:
+        root = export(slices(pydicom_file("CT_small.dcm"), 200))
+        out = tmp_path / "out"
+        process = command(root, out)
+        while not (out.is_dir() and any(out.iterdir())):
+            time.sleep(0.01)
+            assert process.poll() is None
+        second = command(root, out)
+        shown, _ = second.communicate(timeout=60)
+        assert second.returncode == 5, shown
+        assert f"process {process.pid}" in shown
+        process.send_signal(number)
+        shown, _ = process.communicate(timeout=60)
+        assert process.returncode == code, shown
+        assert "to come" in shown.splitlines()[-1]
+        assert "Traceback" not in shown
+        stopped = contents(out)
+        assert 0 < len(stopped) < 200
+        shown, _ = (resumed := command(root, out)).communicate(timeout=600)
+        assert resumed.returncode == 0, shown
+        finished = contents(out)
+        assert len(finished) == 200
+        assert stopped.items() <= finished.items()
