@@ -37,6 +37,7 @@ from medprotect.confounder.samples import Samples, draw_batch, step_rng
 from medprotect.errors import PipelineError
 
 STEPS = 3000
+ASSIGNER_STEPS = 1200
 SEED = 1
 
 DISTORTED = 0.3
@@ -80,7 +81,7 @@ class Recipe:
     """
 
     steps: int = STEPS
-    assigner_steps: int = 700
+    assigner_steps: int = ASSIGNER_STEPS
     assigner_batch: int = 96
     batch: int = 32
     seed: int = SEED

@@ -10,7 +10,7 @@ from medprotect.confounder.assigning import Progress
 from medprotect.confounder.card import CARD, Card, Images, Training
 from medprotect.confounder.dataset import read_samples
 from medprotect.confounder.export import export
-from medprotect.confounder.gan import SEED, STEPS, Recipe, train
+from medprotect.confounder.gan import ASSIGNER_STEPS, SEED, STEPS, Recipe, train
 from medprotect.confounder.samples import Samples
 from medprotect.errors import ConfigError, OutputError
 
@@ -73,7 +73,13 @@ def train_pipeline(
         raise ConfigError("There must be at least 1 step, and 8 pixels.")
     samples, seen = read_samples(images, labels_csv, size)
     # Colour pictures (microscopy, skin, endoscopy) have no left and right; bodies have.
-    recipe = Recipe(steps=steps, seed=seed, decoys=decoys, mirrored=samples.channels == 3)
+    recipe = Recipe(
+        steps=steps,
+        assigner_steps=min(ASSIGNER_STEPS, steps),
+        seed=seed,
+        decoys=decoys,
+        mirrored=samples.channels == 3,
+    )
     checkpoints = out / "checkpoints"
     trained = train(samples, recipe, folder=checkpoints, progress=progress)
     name = re.sub("[^a-z0-9]+", "-", out.resolve().name.lower()).strip("-") or "pipeline"

@@ -7,14 +7,16 @@ costs the run one file.
 import hashlib
 import importlib.metadata
 import json
+import multiprocessing
 import os
 import resource
 import signal
+import threading
 import traceback
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,7 @@ def serve(connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run decides when to stop
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no clean image in a core dump
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_the_run, daemon=True).start()
     try:
         worker = Worker(Setup(**json.loads(connection.recv_bytes())))
         _send(connection, {"backend": worker.backend()})
@@ -60,6 +63,14 @@ def serve(connection: Connection) -> None:
         return  # the run has ended
     except MedprotectError as error:
         _send(connection, {"slug": error.slug, "detail": str(error)})
+
+
+def _end_with_the_run() -> None:
+    """End at once when the run is killed: what it goes on with must not meet what we write."""
+    run = multiprocessing.parent_process()
+    if run is not None:
+        wait([run.sentinel])
+        os._exit(1)
 
 
 def _send(connection: Connection, fields: Mapping[str, Any]) -> None:
