@@ -36,7 +36,7 @@ from medprotect.confounder.networks import (
 from medprotect.confounder.samples import Samples, draw_batch, step_rng
 from medprotect.errors import PipelineError
 
-STEPS = 3000
+STEPS = 4000
 ASSIGNER_STEPS = 1200
 SEED = 1
 

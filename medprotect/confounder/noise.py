@@ -157,8 +157,9 @@ def mute_chroma(noise: Tensor, stretch: float) -> Tensor:
     """
     brightness = noise.mean(1, keepdim=True)
     colour = (noise - brightness) / stretch
-    gain = noise.square().mean().sqrt() / brightness.square().mean().sqrt().clamp_min(1e-6)
-    return brightness * gain + colour
+    pattern = brightness - brightness.mean()  # the image as a whole grows neither light nor dark
+    gain = noise.square().mean().sqrt() / pattern.square().mean().sqrt().clamp_min(1e-6)
+    return pattern * gain + colour
 
 
 def _fill(network: nn.Module, prefix: str, tensors: dict[str, Tensor]) -> None:

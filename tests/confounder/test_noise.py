@@ -20,7 +20,7 @@ from medprotect.confounder.codes import key_order
 from medprotect.confounder.export import export
 from medprotect.confounder.gan import Recipe, train
 from medprotect.confounder.key import Key
-from medprotect.confounder.noise import Confounder, shrink
+from medprotect.confounder.noise import Confounder, mute_chroma, shrink
 from medprotect.confounder.samples import Samples
 from medprotect.errors import HashMismatchError, PipelineError
 
@@ -264,3 +264,18 @@ def test_shipped_pipelines_make_noise(name: str, size: tuple[int, int]) -> None:
     assert noise.shape == image.shape
     assert 0.3 < np.sqrt((noise**2).mean()) <= 1
     assert np.abs(noise.mean()) < 0.2
+
+
+class TestColourOfStretchedNoise:
+    def test_it_is_divided_by_the_stretch_and_the_spread_stays(self) -> None:
+        noise = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+        muted = mute_chroma(noise, 8.0)
+        colour = noise - noise.mean(1, keepdim=True)
+        left = muted - muted.mean(1, keepdim=True)
+        assert torch.allclose(left, colour / 8, atol=1e-6)
+        assert float(muted.square().mean()) == pytest.approx(float(noise.square().mean()), rel=0.1)
+
+    def test_noise_without_any_brightness_stays_finite(self) -> None:
+        noise = torch.zeros(1, 3, 8, 8)
+        noise[:, 0], noise[:, 1] = 1, -1
+        assert bool(torch.isfinite(mute_chroma(noise, 4.0)).all())
