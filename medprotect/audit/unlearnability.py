@@ -5,7 +5,6 @@ from it, and are tested on clean images, their outputs renamed as an attacker wo
 """
 
 import argparse
-import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -23,21 +22,26 @@ from medprotect.audit.victims import VICTIMS, predict, train_victim
 from medprotect.confounder.card import load_card
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import Confounder
+from medprotect.imaging.image import Image
+from medprotect.intensity.budget import STRENGTHS
+from medprotect.protect.protectable import add_noise
 
 Images = NDArray[np.uint8]
 
 
-STRENGTHS = {"low": 4, "standard": 8, "high": 16}
-
-
 def protect(images: Images, confounder: Confounder, strength: str) -> Images:
-    """Protect images (N, H, W, C) without labels, each as a run protects a PNG."""
+    """Protect images (N, H, W, C) without labels, as a run protects a PNG of each."""
     protected = np.empty_like(images)
     for index, stored in enumerate(images):
-        content = hashlib.sha256(stored.tobytes()).digest()
-        noise = confounder.noise(stored.astype(np.float32) / 255, content)
-        change = np.rint(noise * STRENGTHS[strength])
-        protected[index] = np.clip(stored + change, 0, 255).astype(np.uint8)
+        colour = stored.shape[2] == 3
+        image = Image(
+            stored if colour else stored[..., 0],
+            lowest=0,
+            highest=255,
+            photometric="RGB" if colour else "MONOCHROME2",
+        )
+        changed = add_noise([image], confounder.noise, strength)
+        protected[index] = changed.reshape(stored.shape)
     return protected
 
 
@@ -169,7 +173,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--images", type=Path, required=True, help="MedMNIST npz, or a folder")
     parser.add_argument("--pipeline", default="blood-microscopy", help="name or folder")
     parser.add_argument("--key", type=Path, help="the owner's key; else a new one")
-    parser.add_argument("--strength", default="standard", choices=["low", "standard", "high"])
+    parser.add_argument("--strength", default="standard", choices=list(STRENGTHS))
     parser.add_argument("--victims", nargs="+", default=["resnet18"], choices=list(VICTIMS))
     parser.add_argument(
         "--countermeasures", nargs="+", default=["none"], choices=list(COUNTERMEASURES)
