@@ -2,10 +2,12 @@
 
 import json
 import multiprocessing
+import signal
 from collections.abc import Iterator
 from dataclasses import asdict
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
+from types import TracebackType
 from typing import Any, Self
 
 from medprotect import errors
@@ -13,7 +15,12 @@ from medprotect.errors import CorruptImageError, ImageTooLargeError, MedprotectE
 from medprotect.protect.tasks import Result, Setup, Task
 
 _WAIT_SECONDS = 0.25
-_KILLED = -9
+
+_CRASHES = frozenset(
+    -number
+    for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
+)
+"""Exit codes of a process that did itself in, by what a decoder made of a file."""
 
 
 class Pool:
@@ -48,15 +55,30 @@ class Pool:
         self._busy: dict[Connection, Task] = {}
         self.backend: dict[str, str] = {}
         self.stopping = False
-        for _ in range(jobs):
-            self._start()
+        try:
+            for _ in range(jobs):
+                self._start()
+        except BaseException:
+            self._end(at_once=True)
+            raise
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._end(at_once=kind is not None)
+
+    def _end(self, *, at_once: bool) -> None:
         for connection, process in self._workers.items():
+            if at_once:  # what they work on is begun again by the next run
+                process.kill()
             connection.close()
+        for process in self._workers.values():
             process.join(1)
             if process.is_alive():
                 process.kill()
@@ -67,6 +89,7 @@ class Pool:
         process = self._context.Process(target=_serve, args=(theirs,), daemon=True)
         process.start()
         theirs.close()
+        self._workers[ours] = process
         try:
             _send(ours, asdict(self._setup))
             answer = _receive(ours)
@@ -75,7 +98,6 @@ class Pool:
         if "backend" not in answer:
             raise error_of(answer["slug"], answer["detail"])
         self.backend = answer["backend"]
-        self._workers[ours] = process
 
     def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Result]]:
         """Work off tasks, which are drawn as workers fall idle, and yield results as they come."""
@@ -106,9 +128,9 @@ class Pool:
         connection.close()
         process.join()
         self._start()
-        if process.exitcode == _KILLED:
-            return Result(ImageTooLargeError.slug, "its worker was ended, for want of memory?")
-        return Result(CorruptImageError.slug, "its decoder crashed on it")
+        if process.exitcode in _CRASHES:
+            return Result(CorruptImageError.slug, "its decoder crashed on it")
+        return Result(ImageTooLargeError.slug, "its worker was ended, for want of memory?")
 
 
 def _serve(connection: Connection) -> None:

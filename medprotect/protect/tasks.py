@@ -43,15 +43,12 @@ class Task:
         Its name; "" to copy the file as it is.
     label : str
         The class, where it is known.
-    sha256_in : str
-        What the file is to be, where that is known from before.
     """
 
     found: Found
     staged: str
     pipeline: str = ""
     label: str = ""
-    sha256_in: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,8 @@ CODECS = ("imagecodecs", "pyjpegls", "pylibjpeg-openjpeg", "pylibjpeg-rle", "pil
 
 def serve(connection: Connection) -> None:
     """Answer a setup with the backend, then each task with a result, until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run decides when to stop
+    for number in (signal.SIGINT, signal.SIGTERM):  # they may come to the whole group,
+        signal.signal(number, signal.SIG_IGN)  # and the run decides when to stop
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no clean image in a core dump
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_the_run, daemon=True).start()

@@ -1,0 +1,152 @@
+"""Workers, as real processes on real files."""
+
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+from medprotect.confounder.card import shipped_cards
+from medprotect.errors import HashMismatchError, MedprotectError, PipelineError, StorageError
+from medprotect.protect.pool import Pool, error_of
+from medprotect.protect.tasks import Result, Setup, Task
+from medprotect.scan.walk import walk
+
+
+def png(seed: int, size: int = 24) -> bytes:
+    stream = BytesIO()
+    shade = np.random.default_rng(seed).integers(20, 220, (size, size), dtype=np.uint8)
+    Picture.fromarray(shade).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "export"
+    root.mkdir()
+    for number in range(5):
+        (root / f"{number}.png").write_bytes(png(number))
+    (tmp_path / "staging").mkdir()
+    return root
+
+
+def setup_of(root: Path) -> Setup:
+    pipelines = {card.name: str(card.folder) for card in shipped_cards()}
+    return Setup(str(root), "00" * 32, pipelines, "standard")
+
+
+def tasks_of(root: Path) -> Iterator[Task]:
+    for found in walk(root):
+        yield Task(found, str(root.parent / "staging" / found.path), "radiology-grey")
+
+
+def pids(pool: Pool) -> list[int]:
+    return [process.pid or 0 for process in pool._workers.values()]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state not in "ZX"
+
+
+def work_and_send(root: Path, number: int) -> dict[str, Result]:
+    """Work all files off; the worker of the first gets a signal while it has the file."""
+    with Pool(2, setup_of(root)) as pool:
+        victim = pids(pool)[0]
+
+        def tasks() -> Iterator[Task]:
+            for at, task in enumerate(tasks_of(root)):
+                if at == 0:
+                    os.kill(victim, signal.SIGSTOP)  # it gets the file and does not begin
+                if at == 1:
+                    os.kill(victim, number)
+                    os.kill(victim, signal.SIGCONT)
+                yield task
+
+        return {task.found.path: result for task, result in pool.results(tasks())}
+
+
+class TestPool:
+    def test_every_task_gets_its_result_and_no_worker_outlives_it(self, root: Path) -> None:
+        with Pool(2, setup_of(root)) as pool:
+            workers = pids(pool)
+            assert pool.backend["torch"]
+            results = {task.found.path: result for task, result in pool.results(tasks_of(root))}
+        assert sorted(results) == [f"{number}.png" for number in range(5)]
+        assert {result.slug for result in results.values()} == {""}
+        assert not any(map(is_alive, workers))
+
+    @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS])
+    def test_a_decoder_that_crashes_costs_its_file_and_no_other(
+        self, root: Path, number: int
+    ) -> None:
+        results = work_and_send(root, number)
+        assert results.pop("0.png").slug == "corrupt"
+        assert {result.slug for result in results.values()} == {""}
+
+    def test_a_worker_ended_from_outside_is_no_fault_of_the_file(self, root: Path) -> None:
+        results = work_and_send(root, signal.SIGKILL)
+        assert results.pop("0.png").slug == "too_large"  # which the next run tries again
+        assert {result.slug for result in results.values()} == {""}
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal_to_the_whole_group_costs_no_file(self, root: Path, number: int) -> None:
+        results = work_and_send(root, number)
+        assert {result.slug for result in results.values()} == {""}
+
+    def test_stopping_finishes_what_is_under_way_and_begins_nothing(self, root: Path) -> None:
+        with Pool(1, setup_of(root)) as pool:
+            done = []
+            for task, _ in pool.results(tasks_of(root)):
+                done.append(task.found.path)
+                pool.stopping = True
+        assert done == ["0.png"]
+
+    def test_an_error_ends_the_workers_at_once(self, root: Path) -> None:
+        with pytest.raises(StorageError), Pool(2, setup_of(root)) as pool:  # noqa: PT012
+            workers = pids(pool)
+            for pid in workers:
+                os.kill(pid, signal.SIGSTOP)  # they would never end by themselves
+            raise StorageError("full")
+        assert not any(map(is_alive, workers))
+
+    def test_a_damaged_pipeline_is_the_error_of_the_pool(self, root: Path, tmp_path: Path) -> None:
+        setup = setup_of(root)
+        own = shutil.copytree(setup.pipelines["radiology-grey"], tmp_path / "own")
+        weights = own / "models" / "generator.safetensors"
+        data = bytearray(weights.read_bytes())
+        data[len(data) // 2] ^= 1
+        weights.write_bytes(data)
+        with pytest.raises(HashMismatchError):
+            Pool(2, replace(setup, pipelines={"own": str(own)}))
+        with pytest.raises(PipelineError):
+            Pool(1, replace(setup, pipelines={"own": str(tmp_path / "none")}))
+
+    def test_a_full_disk_is_the_error_of_the_run_and_not_of_a_file(
+        self, root: Path, mounted: Callable[..., Path]
+    ) -> None:
+        disk = mounted(root.parent / "disk", "-t", "tmpfs", "-o", "size=1m", "tmpfs")
+        with Pool(1, setup_of(root)) as pool:
+            tasks = (replace(task, staged=str(disk / "a")) for task in tasks_of(root))
+            _, result = next(iter(pool.results(tasks)))
+        assert (result.slug, result.stops_run) == ("storage", True)
+        assert list(disk.iterdir()) == []
+
+
+class TestErrorOf:
+    def test_an_error_comes_back_as_what_it_was(self) -> None:
+        error = error_of("storage", "make room")
+        assert isinstance(error, StorageError)
+        assert str(error) == "make room"
+
+    def test_one_that_is_unknown_is_the_common_one(self) -> None:
+        assert type(error_of("from another time", "")) is MedprotectError
