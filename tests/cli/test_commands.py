@@ -57,15 +57,14 @@ def export(house: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def dry(medprotect: Run, export: Path, house: Path) -> subprocess.CompletedProcess[str]:
-    done = medprotect("run", export, house / "out", "--dry-run")
-    assert sorted(path.name for path in house.iterdir()) == ["export"], "a dry run writes nothing"
+    before = sorted(house.iterdir())
+    done = medprotect("run", export, house / "never", "--dry-run")
+    assert sorted(house.iterdir()) == before, "a dry run writes nothing"
     return done
 
 
 @pytest.fixture(scope="module")
-def done(
-    medprotect: Run, export: Path, house: Path, dry: subprocess.CompletedProcess[str]
-) -> subprocess.CompletedProcess[str]:
+def done(medprotect: Run, export: Path, house: Path) -> subprocess.CompletedProcess[str]:
     return medprotect("run", export, house / "out")
 
 
@@ -130,9 +129,15 @@ class TestRun:
         assert all(parts[at] > 0 for at in (0, 2, 3, 4))
 
     def test_it_says_where_it_made_a_key_and_that_a_copy_is_needed(
-        self, done: subprocess.CompletedProcess[str], house: Path
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        key = house / "config" / "medprotect" / "owner.key"
+        (tmp_path / "export").mkdir()
+        (tmp_path / "export" / "a.png").write_bytes(png())
+        monkeypatch.setenv("XDG_CONFIG_HOME", os.fspath(tmp_path / "config"))
+        command = [sys.executable, "-m", "medprotect", "run", "export", "out"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        key = tmp_path / "config" / "medprotect" / "owner.key"
         assert os.fspath(key) in done.stderr
         assert "medprotect key backup" in done.stderr
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
