@@ -23,6 +23,7 @@ def hold_lock(state: Path) -> Iterator[None]:
     OutputError, StorageError
         The folder cannot be written.
     """
+    make_folders(state.parent)
     make_folders(state, mode=0o700)
     with mapped_errors():
         descriptor = os.open(state / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

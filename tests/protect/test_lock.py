@@ -34,3 +34,14 @@ def test_the_death_of_its_holder_frees_it(tmp_path: Path) -> None:
     assert done.returncode == 9
     with hold_lock(tmp_path):
         pass
+
+
+def test_only_the_state_folder_itself_is_private(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        with hold_lock(tmp_path / "new" / "out.medprotect"):
+            pass
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o755
+    assert stat.S_IMODE((tmp_path / "new" / "out.medprotect").stat().st_mode) == 0o700
