@@ -1,6 +1,7 @@
 """How a command ends: the exit code and the last words, without names, paths or header values."""
 
 import json
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -27,8 +28,9 @@ def ending(*, as_json: bool = False) -> Iterator[None]:
         yield
     except MedprotectError as error:
         _fail(error.exit_code, error.slug, str(error), as_json)
-    except KeyboardInterrupt:
-        _fail(130, "interrupted", "interrupted; run again to go on", as_json)
+    except KeyboardInterrupt as error:
+        number = error.args[0] if error.args else signal.SIGINT
+        _fail(SIGNALLED + number, "interrupted", "interrupted; run again to go on", as_json)
     except BrokenPipeError:
         sys.stderr.close()
         raise typer.Exit(1) from None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medprotect.cli.ending import SIGNALLED, ending
+from medprotect.cli.ending import ending
 
 if TYPE_CHECKING:
     from medprotect.confounder.key import Key
@@ -193,8 +193,5 @@ def _carry_out(
     with RunView(settings, key, made, with_names=with_names, as_json=as_json) as view:
         summary = protect_export(settings, key, view.progress, begin_anew=restart)
     view.show_end(summary)
-    if summary.interrupted:
-        raise typer.Exit(SIGNALLED + summary.interrupted)
-    code = summary.exit_code
-    if code:
-        raise typer.Exit(code)
+    if summary.exit_code:
+        raise typer.Exit(summary.exit_code)

@@ -35,6 +35,11 @@ from medprotect.protect.settings import Settings
 from medprotect.protect.tasks import Result, Setup, Task
 from medprotect.scan.walk import check_trees, join_under
 
+_TO_COME = frozenset({Outcome.PLANNED, Outcome.STAGED})
+
+SIGNALLED = 128
+"""Added to the number of the signal that ended a command, as shells do."""
+
 REJECTED_EXIT_CODE = 4
 """Of a run that is done, and rejected some files."""
 
@@ -81,6 +86,8 @@ class Summary:
     @property
     def exit_code(self) -> int:
         """What a command that ends so returns; 0 where every image is protected."""
+        if self.interrupted:
+            return SIGNALLED + self.interrupted
         reasons = {e.row.reason for e in self.entries if e.outcome is Outcome.REJECTED}
         for kind in (MedprotectError, VerificationError):
             if kind.slug in reasons:
@@ -116,13 +123,17 @@ def protect_export(
         The disk is full or fails; the run can go on later.
     PipelineError
         A pipeline is damaged.
+    KeyboardInterrupt
+        SIGINT or SIGTERM came before the work began, or twice; with its number.
     """
     check_trees(settings.export, settings.out, settings.state)
     with hold_lock(settings.state), Journal(settings.state) as journal:
         if begin_anew:
             restart(journal, settings)
         claim(journal, settings, settings.identity(key))
-        return Run(settings, key, journal, progress or Progress()).go()
+        run = Run(settings, key, journal, progress or Progress())
+        with _Signals(run):
+            return run.go()
 
 
 class Run:
@@ -136,6 +147,7 @@ class Run:
         self._blocked: set[str] = set()
         self._members: dict[str, list[int]] = {}
         self._signal = 0
+        self._pool: Pool | None = None
 
     def go(self) -> Summary:
         """Do what is left to do."""
@@ -154,7 +166,8 @@ class Run:
             if any(entry.outcome is Outcome.PLANNED for entry in self._entries):
                 self._work()
         finally:
-            summary = Summary(self._entries, self._signal)
+            to_come = any(entry.outcome in _TO_COME for entry in self._entries)
+            summary = Summary(self._entries, self._signal if to_come else 0)
             write_receipt(self._settings, self._key, self._journal, summary.entries)
         return summary
 
@@ -170,8 +183,9 @@ class Run:
             keep_uids=self._settings.keep_uids,
         )
         left = sum(entry.outcome is Outcome.PLANNED for entry in self._entries)
-        with Pool(min(self._settings.jobs, left), setup) as pool, _Signals(self, pool):
+        with Pool(min(self._settings.jobs, left), setup) as pool:
             claim_backend(self._journal, pool.backend)
+            self._pool = pool
             for task, result in pool.results(self._tasks()):
                 self._finish(self._entries[self._numbers[task.found.path]], result)
 
@@ -242,8 +256,7 @@ class Run:
         series = self._series(entry)
         if series:
             self._blocked.add(series)
-            waiting = (Outcome.PLANNED, Outcome.STAGED)
-            self._drop([each for each in self._of_series(series) if each.outcome in waiting])
+            self._drop([each for each in self._of_series(series) if each.outcome in _TO_COME])
 
     def _drop(self, entries: list[Entry]) -> None:
         """Hold entries: their staged files go, and they do not."""
@@ -256,20 +269,24 @@ class Run:
         self._journal.record(entries)
         for entry in entries:
             at = self._numbers[entry.path]
+            was_to_come = self._entries[at].outcome in _TO_COME
             self._entries[at] = entry
-            if entry.outcome is not Outcome.STAGED:
+            if was_to_come and entry.outcome is not Outcome.STAGED:
                 self._progress.done(at + 1, entry)
 
     def interrupt(self, number: int) -> None:
-        """Note the signal that ends the run early."""
+        """End the run after the files under way; at once where none are, or when told again."""
+        if self._pool is None or self._signal:
+            raise KeyboardInterrupt(number)
         self._signal = number
+        self._pool.stopping = True
 
 
 class _Signals:
-    """The first SIGINT or SIGTERM ends a run after the files under way; the second at once."""
+    """Tell a run of SIGINT and SIGTERM."""
 
-    def __init__(self, run: Run, pool: Pool) -> None:
-        self._run, self._pool = run, pool
+    def __init__(self, run: Run) -> None:
+        self._run = run
 
     def __enter__(self) -> None:
         self._before = {
@@ -282,7 +299,4 @@ class _Signals:
             signal.signal(number, handler)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if self._pool.stopping:
-            raise KeyboardInterrupt
         self._run.interrupt(number)
-        self._pool.stopping = True

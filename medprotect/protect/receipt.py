@@ -12,6 +12,7 @@ from medprotect.confounder.card import Card
 from medprotect.confounder.key import Key
 from medprotect.protect.atomic import fsync_dir, mapped_errors, write_file
 from medprotect.protect.journal import IN_OUT, Entry, Journal, Outcome
+from medprotect.protect.resume import STAGING
 from medprotect.protect.settings import Settings
 
 NAME = "receipt.json"
@@ -29,7 +30,8 @@ def write_receipt(settings: Settings, key: Key, journal: Journal, entries: list[
     """
     receipt = make_receipt(settings, key, journal, entries)
     path = settings.state / NAME
-    partial = settings.state / f".medprotect-{secrets.token_hex(8)}.part"
+    # A kill leaves it in staging, which the next run clears.
+    partial = settings.state / STAGING / f".medprotect-{secrets.token_hex(8)}.part"
     text = json.dumps(receipt, indent=1, ensure_ascii=False)
     write_file(partial, text.encode("utf-8", "surrogateescape"), mode=0o600)
     with mapped_errors():

@@ -1,6 +1,7 @@
 """What of an earlier run still holds: the plan is made anew, what was done is kept."""
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from medprotect.scan.walk import Found, join_under, open_found, walk
 
 STAGING = "staging"
 """Folder in the state folder for files on their way to OUT."""
+
+_MAYBE_IN_OUT = IN_OUT | {Outcome.PLANNED, Outcome.STAGED}
 
 _RETRIED = frozenset({"changed", "unsafe_path", "error", "too_large"})
 """Reasons that may be gone by the next run."""
@@ -55,20 +58,19 @@ def claim_backend(journal: Journal, backend: dict[str, str]) -> None:
         The processor or a library is another.
     """
     known = journal.about("backend")
-    differing = sorted(
-        name for name in {*known, *backend} if known and known.get(name) != backend.get(name)
-    )
+    # A run that only copied so far knows of no torch, and its bytes depend on none.
+    differing = sorted(name for name in known if name in backend and known[name] != backend[name])
     if differing:
         raise StateMismatchError(
             f"the run began on another machine or with other libraries ({', '.join(differing)}), "
             "where the same bytes are not promised; go on there, or begin anew with --restart"
         )
-    journal.state_about("backend", backend)
+    journal.state_about("backend", known | backend)
 
 
 def restart(journal: Journal, settings: Settings) -> None:
     """Forget an earlier run and remove from OUT what it wrote, and nothing else."""
-    _remove(settings.out, {entry.row.out for entry in journal.entries()})
+    _remove(settings.out, _written(journal.entries()))
     journal.replace_all([])
     journal.state_about("identity", {})
     journal.state_about("backend", {})
@@ -97,6 +99,8 @@ def reconcile(
     ------
     StateMismatchError
         Files are gone from the export whose protected form lies in OUT.
+    OutputError
+        Names in OUT are taken by files that the run did not write.
     """
     known = {entry.path: entry for entry in journal.entries()}
     rows = []
@@ -109,8 +113,10 @@ def reconcile(
     entries = [_carry_over(settings, row, known.get(row.found.path)) for row in rows]
     if settings.hold_series:
         entries = hold(entries)
-    named = {entry.row.out for entry in (*known.values(), *entries)}
-    _remove(settings.out, named - {e.row.out for e in entries if e.outcome in IN_OUT})
+    _remove(
+        settings.out, _written(known.values()) - {e.row.out for e in entries if e.outcome in IN_OUT}
+    )
+    _refuse_taken(settings.out, entries)
     _clear_staging(settings.state, entries)
     journal.replace_all(entries)
     return entries
@@ -140,6 +146,7 @@ def _plan(settings: Settings, found: Found, before: Entry | None) -> Row:
         before is not None
         and before.row.found == found
         and before.row.action is Action.PROTECT
+        and before.outcome in IN_OUT
         and not settings.rehash
     ):
         return before.row
@@ -156,6 +163,21 @@ def _refuse_vanished(known: dict[str, Entry], rows: Iterable[Row]) -> None:
         )
 
 
+def _written(entries: Iterable[Entry]) -> set[str]:
+    """Return the names in OUT that a run wrote, or may have been killed while it gave them."""
+    return {entry.row.out for entry in entries if entry.outcome in _MAYBE_IN_OUT}
+
+
+def _refuse_taken(out: Path, entries: Iterable[Entry]) -> None:
+    to_come = [e for e in entries if e.outcome in (Outcome.PLANNED, Outcome.STAGED)]
+    with mapped_errors():
+        taken = sum(os.path.lexists(join_under(out, entry.row.out)) for entry in to_come)
+    if taken:
+        raise OutputError(
+            f"{taken} names in OUT are taken by files that no run wrote; move them away"
+        )
+
+
 def _carry_over(settings: Settings, row: Row, before: Entry | None) -> Entry:
     """Return what an earlier run did for a row, if it still holds; else the plan alone."""
     if row.action is Action.REJECT:
@@ -166,7 +188,10 @@ def _carry_over(settings: Settings, row: Row, before: Entry | None) -> Entry:
         return Entry(row)
     if not _is_same_content(settings, row.found, before):
         return Entry(row)
-    return replace(before, row=row) if _still_holds(settings, row, before) else Entry(row)
+    if not _still_holds(settings, row, before):
+        return Entry(row)
+    # Of a rejected file, only the worker that tried it knew the reason.
+    return replace(before, row=replace(row, reason=before.row.reason, detail=before.row.detail))
 
 
 def _is_same_plan(row: Row, before: Row) -> bool:
