@@ -1,154 +1,151 @@
-"""One worker process, spoken to as a run does."""
+"""One worker, in this process: what it makes of tasks, and of errors."""
 
-import json
 import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+import re
+import resource
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image as Picture
 
 from medprotect.confounder.card import load_card
 from medprotect.errors import PipelineError
-from medprotect.protect.pool import Pool
+from medprotect.protect.protectable import check_file
 from medprotect.protect.tasks import Result, Setup, Task
+from medprotect.protect.worker import Worker
 from medprotect.scan.walk import walk
 
-SECRET = bytes(range(32)).hex()
 
-
-@pytest.fixture(scope="module")
-def work(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pool, Path]]:
-    root = tmp_path_factory.mktemp("export")
-    pipelines = {"radiology-grey": os.fspath(load_card("radiology-grey").folder)}
-    with Pool(1, Setup(os.fspath(root), SECRET, pipelines, "standard")) as pool:
-        yield pool, root
+def png(seed: int = 0, size: int = 24, spread: int = 200) -> bytes:
+    stream = BytesIO()
+    shade = np.random.default_rng(seed).integers(20, 20 + spread, (size, size), dtype=np.uint8)
+    Picture.fromarray(shade).save(stream, "PNG")
+    return stream.getvalue()
 
 
 @pytest.fixture
-def do(work: tuple[Pool, Path], tmp_path: Path) -> Callable[..., tuple[Result, Path]]:
-    """`do(content, **fields)` is what becomes of a file with that content."""
-    pool, root = work
+def staging(tmp_path: Path) -> Path:
+    (tmp_path / "staging").mkdir()
+    return tmp_path / "staging"
 
-    def give(content: bytes, change: bytes | None = None, **fields: Any) -> tuple[Result, Path]:
-        path = root / "file"
-        path.write_bytes(content)
+
+@pytest.fixture
+def do(tmp_path: Path, staging: Path) -> Callable[..., Result]:
+    """`do(data)` is what the worker answers to a file of these bytes, staged as ``staged``."""
+    root = tmp_path / "export"
+    root.mkdir()
+    folder = str(load_card("radiology-grey").folder)
+    worker = Worker(Setup(str(root), "00" * 32, {"radiology-grey": folder}, "standard"))
+
+    def task(data: bytes, pipeline: str = "radiology-grey", label: str = "") -> Result:
+        (root / "a").write_bytes(data)
         (found,) = walk(root)
-        if change is not None:
-            path.write_bytes(change)
-        staged = tmp_path / "staged"
-        task = Task(found, os.fspath(staged), **{"pipeline": "radiology-grey"} | fields)
-        ((_, result),) = pool.results(iter([task]))
-        return result, staged
+        return worker.do(Task(found, str(staging / "staged"), pipeline, label))
 
-    return give
+    return task
 
 
-class TestResults:
-    def test_a_protected_file_is_staged_with_its_hashes(
-        self, do: Callable[..., tuple[Result, Path]], pydicom_file: Callable[[str], Path]
+class TestWorker:
+    def test_a_protected_file_is_staged_with_what_was_found_of_it(
+        self, do: Callable[..., Result], staging: Path
     ) -> None:
-        result, staged = do(pydicom_file("CT_small.dcm").read_bytes())
+        result = do(png())
         assert result.slug == ""
-        assert result.images == 1
-        assert 0 < result.share <= 1
-        assert result.size_out == staged.stat().st_size
-        assert result.sha256_in != result.sha256_out
+        assert [path.name for path in staging.iterdir()] == ["staged"]
+        written = (staging / "staged").read_bytes()
+        assert (result.images, result.size_out) == (1, len(written))
+        assert check_file(png(), written, "standard").share == result.share > 0
 
-    def test_a_file_without_pipeline_is_copied(
-        self, do: Callable[..., tuple[Result, Path]]
-    ) -> None:
-        result, staged = do(b"words", pipeline="")
-        assert staged.read_bytes() == b"words"
+    def test_a_copy_is_byte_for_byte(self, do: Callable[..., Result], staging: Path) -> None:
+        result = do(b"file,label\n", pipeline="")
+        assert (staging / "staged").read_bytes() == b"file,label\n"
         assert result.sha256_in == result.sha256_out
 
-    def test_a_damaged_image_is_a_rejection_with_its_reason(
-        self, do: Callable[..., tuple[Result, Path]], pydicom_file: Callable[[str], Path]
+    def test_a_label_says_what_the_noise_says(
+        self, do: Callable[..., Result], staging: Path
     ) -> None:
-        result, staged = do(pydicom_file("MR_truncated.dcm").read_bytes())
-        assert result.slug == "corrupt"
-        assert not result.stops_run
-        assert not staged.exists()
+        made = []
+        for label in ("Hand", "CXR", "Hand"):
+            do(png(), label=label)
+            made.append((staging / "staged").read_bytes())
+            (staging / "staged").unlink()
+        assert made[0] == made[2] != made[1]
 
-    def test_a_flat_image_is_a_rejection_through_monai_too(
-        self, do: Callable[..., tuple[Result, Path]]
+    @pytest.mark.parametrize(
+        ("data", "slug"),
+        [
+            (png()[:-40], "corrupt"),
+            (b"no picture", "not_an_image"),
+            (b"", "not_an_image"),
+            (png(spread=1), "budget_below_one"),
+        ],
+        ids=["torn", "text", "empty", "flat"],
+    )
+    def test_an_error_of_the_file_is_its_result_and_leaves_nothing(
+        self, do: Callable[..., Result], staging: Path, data: bytes, slug: str
     ) -> None:
-        from io import BytesIO
+        result = do(data)
+        assert (result.slug, result.stops_run) == (slug, False)
+        assert result.detail
+        assert list(staging.iterdir()) == []
 
-        from PIL import Image as Picture
-
-        stream = BytesIO()
-        Picture.new("L", (20, 20), 7).save(stream, "PNG")
-        result, _ = do(stream.getvalue())
-        assert result.slug == "budget_below_one"
-
-    def test_a_file_changed_since_the_plan_is_rejected(
-        self, do: Callable[..., tuple[Result, Path]], pydicom_file: Callable[[str], Path]
+    def test_a_file_that_changed_since_the_plan_is_not_read(
+        self, tmp_path: Path, do: Callable[..., Result], staging: Path
     ) -> None:
-        content = pydicom_file("CT_small.dcm").read_bytes()
-        result, _ = do(content, change=content + b"more")
+        do(png())
+        root = tmp_path / "export"
+        (found,) = walk(root)
+        os.utime(root / "a", ns=(1, 1))
+        worker = Worker(Setup(str(root), "00" * 32, {}, "standard"))
+        result = worker.do(Task(found, str(staging / "other")))
         assert result.slug == "changed"
+        assert not (staging / "other").exists()
 
-    def test_a_bug_is_told_by_kind_and_place_alone(
-        self, do: Callable[..., tuple[Result, Path]], pydicom_file: Callable[[str], Path]
+    def test_a_place_that_is_taken_stops_the_run(
+        self, do: Callable[..., Result], staging: Path
     ) -> None:
-        result, _ = do(pydicom_file("CT_small.dcm").read_bytes(), pipeline="unknown to it")
+        (staging / "staged").write_bytes(b"another's")
+        result = do(png())
+        assert (result.slug, result.stops_run) == ("output", True)
+        assert [path.read_bytes() for path in staging.iterdir()] == [b"another's"]
+
+    def test_an_error_nobody_thought_of_is_told_by_kind_and_place_alone(
+        self, tmp_path: Path, do: Callable[..., Result]
+    ) -> None:
+        do(png())
+        root = tmp_path / "export"
+        (found,) = walk(root)
+        worker = Worker(Setup(str(root), "00" * 32, {}, "standard"))
+        result = worker.do(Task(found, str(tmp_path / "CANARY^Jane\0")))
         assert result.slug == "error"
-        assert result.detail.startswith("unexpected: KeyError at worker.py:")
-        assert "unknown to it" not in result.detail
+        assert re.match(r"unexpected: ValueError at \w+\.py:\d+; please", result.detail)
+        assert not result.stops_run
 
-    def test_an_unknown_class_stops_the_run(
-        self, do: Callable[..., tuple[Result, Path]], pydicom_file: Callable[[str], Path]
-    ) -> None:
-        result, _ = do(pydicom_file("CT_small.dcm").read_bytes(), label="unheard of")
-        assert result.slug == PipelineError.slug
-        assert result.stops_run
-
-
-class TestStart:
-    def test_the_backend_names_what_bytes_depend_on(self, work: tuple[Pool, Path]) -> None:
-        backend = work[0].backend
-        assert {"torch", "cpu_capability", "threads", "numpy", "imagecodecs", "zlib"} <= set(
-            backend
-        )
-        assert backend["threads"] == "1"
-
-    def test_a_missing_pipeline_is_said_before_any_file(self, tmp_path: Path) -> None:
-        setup = Setup(os.fspath(tmp_path), SECRET, {"x": os.fspath(tmp_path / "x")}, "low")
-        with pytest.raises(PipelineError, match="There is no pipeline"):
-            Pool(1, setup)
-
-
-def test_a_worker_ends_when_its_run_is_killed(tmp_path: Path) -> None:
-    setup = Setup(os.fspath(tmp_path), SECRET, {}, "standard")
-    script = (
-        "import json, os, sys\n"
-        "from medprotect.protect.pool import Pool\n"
-        "from medprotect.protect.tasks import Setup\n"
-        "if __name__ == '__main__':\n"
-        "    pool = Pool(1, Setup(**json.loads(sys.argv[1])))\n"
-        "    (worker,) = pool._workers.values()\n"
-        "    print(worker.pid, flush=True)\n"
-        "    os.kill(os.getpid(), 9)\n"
-    )
-    path = tmp_path / "run.py"
-    path.write_text(script)
-    done = subprocess.run(
-        [sys.executable, os.fspath(path), json.dumps(asdict(setup))],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    worker = int(done.stdout)
-    for _ in range(100):
+    def test_too_little_memory_is_a_reason(self, do: Callable[..., Result], staging: Path) -> None:
+        stream = BytesIO()
+        Picture.fromarray(np.zeros((9000, 9000), np.uint8)).save(stream, "PNG")
+        soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        used = pages * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + 100 * 1024**2, hard))
         try:
-            os.kill(worker, 0)
-        except ProcessLookupError:
-            break
-        time.sleep(0.1)
-    else:
-        pytest.fail("the worker outlived its run")
+            result = do(stream.getvalue())
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        assert (result.slug, result.stops_run) == ("too_large", False)
+        assert list(staging.iterdir()) == []
+
+    def test_its_backend_names_all_that_the_bytes_depend_on(
+        self, tmp_path: Path, do: Callable[..., Result]
+    ) -> None:
+        folder = str(load_card("radiology-grey").folder)
+        worker = Worker(Setup(str(tmp_path), "00" * 32, {"radiology-grey": folder}, "standard"))
+        names = {"torch", "numpy", "zlib", "machine", "cpu_capability", "imagecodecs", "threads"}
+        assert names <= set(worker.backend())
+
+    def test_a_pipeline_that_is_missing_is_told_at_once(self, tmp_path: Path) -> None:
+        with pytest.raises(PipelineError):
+            Worker(Setup(str(tmp_path), "00" * 32, {"x": str(tmp_path / "x")}, "standard"))

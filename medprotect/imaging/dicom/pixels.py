@@ -154,6 +154,8 @@ class EncapsulatedPixels:
                     value, number_of_frames=frames, extended_offsets=self._extended_offsets()
                 )
             )
+        except MemoryError:
+            raise
         except Exception as error:  # whatever it raises on damaged offsets or fragments
             raise CorruptImageError("the compressed frames cannot be told apart") from error
         if len(found) != frames or not all(found):

@@ -229,6 +229,8 @@ class JpegFile:
                     stored = np.array(image)
         except PillowImage.DecompressionBombError as error:
             raise ImageTooLargeError("more pixels than the JPEG decoder allows") from error
+        except MemoryError:
+            raise
         except Exception as error:
             raise CorruptImageError("the pixels cannot be decoded in full") from error
         if stored.shape != self._header.shape or stored.dtype != np.uint8:

@@ -172,6 +172,8 @@ class PngFile:
         plain = [self._chunks[0], Chunk("IDAT", self._deflated), Chunk("IEND", b"")]
         try:
             samples: NDArray[Any] = imagecodecs.png_decode(write_chunks(plain))
+        except MemoryError:
+            raise
         except Exception as error:
             raise CorruptImageError("the pixels cannot be decoded in full") from error
         shape = (header.rows, header.columns, header.samples)[: 2 if header.samples == 1 else 3]

@@ -235,7 +235,7 @@ def _decode_segment(raw: bytes, page: Page, rows: int, tables: bytes) -> NDArray
             segment = imagecodecs.delta_decode(segment, axis=1)
         elif page.predictor == 3:
             segment = imagecodecs.floatpred_decode(segment, axis=1)
-    except CorruptImageError:
+    except (CorruptImageError, MemoryError):
         raise
     except Exception as error:
         raise CorruptImageError("a strip or tile cannot be decoded in full") from error
