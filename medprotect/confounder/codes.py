@@ -1,6 +1,6 @@
 """Codes and decoys: what the noise says, and which wrong class it shows.
 
-Both are distributions over the K classes. In training the code is drawn whatever the image: it is
+Both are distributions over the K classes. In training the classes of a code are in any order: it is
 a message, and the key may order the codes as it likes.
 """
 
@@ -19,10 +19,24 @@ NEAR = 3
 """Among how many wrong classes a decoy is drawn."""
 
 
-def draw_codes(batch: int, codes: int, rng: torch.Generator) -> Tensor:
-    """Draw codes (B, K), a third of them soft: the generator must say posteriors too."""
-    first = torch.randint(codes, (batch,), generator=rng)
-    return _mix(first, codes, rng)
+def draw_codes(posteriors: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
+    """Draw codes (B, K): an image's posterior or its one-hot label, the classes in a drawn order.
+
+    So codes are as hard and as soft as those of a run, and any key may order them.
+
+    Parameters
+    ----------
+    posteriors : Tensor
+        (B, K), of the assigner.
+    labels : Tensor
+        (B,), the classes.
+    rng : Generator
+        Draws.
+    """
+    known = functional.one_hot(labels, posteriors.shape[1]).float()
+    chosen = torch.rand((len(labels), 1), generator=rng) < 0.5
+    order = torch.rand(posteriors.shape, generator=rng).argsort(1)
+    return torch.where(chosen, known, posteriors).gather(1, order)
 
 
 def draw_decoys(logits: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
@@ -79,12 +93,3 @@ def key_order(key: Key, codes: int) -> NDArray[np.int64]:
         for code in range(codes)
     ]
     return np.array(sorted(range(codes), key=digests.__getitem__), dtype=np.int64)
-
-
-def _mix(first: Tensor, codes: int, rng: torch.Generator) -> Tensor:
-    second = torch.randint(codes, first.shape, generator=rng)
-    share = 0.5 + 0.5 * torch.rand(first.shape, generator=rng)
-    hard = torch.rand(first.shape, generator=rng) < 2 / 3
-    share = torch.where(hard, torch.ones_like(share), share)[:, None]
-    one = functional.one_hot(first, codes)
-    return share * one + (1 - share) * functional.one_hot(second, codes)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from medprotect.confounder.assigning import (
     REPORT_EVERY,
@@ -161,12 +162,27 @@ def train(
         )
     temperature, accuracy = calibrate(assigner, held_out)
     progress("calibration", 1, 1, {"accuracy": accuracy, "temperature": temperature})
-    figures = _train_generator(modules, list(clean.values()), samples, recipe, folder, progress)
+    known = _Clean(list(clean.values()), temperature)
+    figures = _train_generator(modules, known, samples, recipe, folder, progress)
     figures["assigner_balanced_accuracy"] = accuracy
     generator = modules["generator"]
     if not isinstance(generator, Generator):
         raise TypeError("the generator is not one")
     return Trained(generator.eval(), assigner.eval(), temperature, figures)
+
+
+@dataclass(frozen=True, slots=True)
+class _Clean:
+    """Classifiers trained on clean images, the assigner first, and its temperature."""
+
+    networks: list[nn.Module]
+    temperature: float
+
+    @torch.no_grad()
+    def logits(self, presented: Tensor) -> Tensor:
+        """Return the assigner's logits (B, K), calibrated."""
+        logits: Tensor = self.networks[0](presented)
+        return logits / self.temperature
 
 
 def _generator_modules(samples: Samples, recipe: Recipe) -> nn.ModuleDict:
@@ -183,13 +199,13 @@ def _generator_modules(samples: Samples, recipe: Recipe) -> nn.ModuleDict:
 
 def _train_generator(
     modules: nn.ModuleDict,
-    frozen: list[nn.Module],
+    clean: _Clean,
     samples: Samples,
     recipe: Recipe,
     folder: Path | None,
     progress: Progress,
 ) -> dict[str, float]:
-    for network in frozen:
+    for network in clean.networks:
         network.eval().requires_grad_(False)
     maker, reader, judge = (
         torch.optim.Adam(modules[name].parameters(), lr=2e-3, betas=(0.5, 0.99))
@@ -203,14 +219,14 @@ def _train_generator(
         rng = step_rng(recipe.seed, "generator", step)
         set_rate(maker, 1.2e-3, step, recipe.steps)
         set_rate(judge, 5e-4, step, recipe.steps)
-        drawn = _protect_batch(modules["generator"], frozen[0], samples, recipe, rng)
+        drawn = _protect_batch(modules["generator"], clean, samples, recipe, rng)
         if step % FRESH_EVERY == 0 and figures.get("code_read", 0.0) > READABLE:
             _begin_anew(modules["readers"], reader, rng)
             figures["readers"] = figures.get("readers", 0.0) + 1
         reading = modules["readers"].get_submodule(str(int(figures.get("readers", 0)) % 2))
         # On another image alone from the start, nothing is learnt at larger sizes: fade it in.
         ramp = min(1.0, (step + 1) / (FADED_IN * recipe.steps))
-        loss, measured = _loss(drawn, modules, frozen, recipe, reading, ramp, rng)
+        loss, measured = _loss(drawn, modules, clean, recipe, reading, ramp, rng)
         maker.zero_grad()
         reader.zero_grad()
         loss.backward()
@@ -239,17 +255,15 @@ class _Drawn:
 
 def _protect_batch(
     generator: nn.Module,
-    assigner: nn.Module,
+    clean: _Clean,
     samples: Samples,
     recipe: Recipe,
     rng: torch.Generator,
 ) -> _Drawn:
     presented, budget, labels = draw_batch(samples, recipe.batch, rng)
-    code = draw_codes(recipe.batch, len(samples.classes), rng)
-    decoy = torch.zeros_like(code)
-    if recipe.decoys:
-        with torch.no_grad():
-            decoy = draw_decoys(assigner(presented), labels, rng)
+    logits = clean.logits(presented)
+    code = draw_codes(functional.softmax(logits, 1), labels, rng)
+    decoy = draw_decoys(logits, labels, rng) if recipe.decoys else torch.zeros_like(code)
     height, width = presented.shape[-2:]
     pattern = generator(pad_to_stride(presented), code, decoy)[..., :height, :width]
     # Mostly strength standard; low is half of its budget and high twice.
@@ -260,7 +274,7 @@ def _protect_batch(
 def _loss(
     drawn: _Drawn,
     modules: nn.ModuleDict,
-    frozen: list[nn.Module],
+    clean: _Clean,
     recipe: Recipe,
     reader: nn.Module,
     ramp: float,
@@ -275,7 +289,7 @@ def _loss(
     measured = {"confounder": loss.item(), "code_read": said.item()}
     protected = (drawn.presented + drawn.noise).clamp(0, 1)
     if recipe.decoys:
-        seen = [network(distort(protected, rng, chance)) for network in frozen]
+        seen = [network(distort(protected, rng, chance)) for network in clean.networks]
         term = decoy_loss(seen, drawn.decoy)
         loss = loss + recipe.decoy_weight * term
         fooled = (seen[0].argmax(1) == drawn.decoy.argmax(1)).float().mean()
