@@ -1,28 +1,26 @@
 """Codes and decoys: what the noise says, and which wrong class it shows.
 
-Both are distributions over the K classes. In training the classes of a code are in any order: it is
-a message, and the key may order the codes as it likes.
+Both are distributions over the K classes.
 """
 
 import hashlib
 import hmac
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from medprotect.confounder.key import Key
+from medprotect.confounder.networks import PERIOD
 
 NEAR = 3
 """Among how many wrong classes a decoy is drawn."""
 
 
 def draw_codes(posteriors: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
-    """Draw codes (B, K): an image's posterior or its one-hot label, the classes in a drawn order.
+    """Draw codes (B, K): an image's posterior or its one-hot label.
 
-    So codes are as hard and as soft as those of a run, and any key may order them.
+    So codes are as hard and as soft as those of a run, with labels and without.
 
     Parameters
     ----------
@@ -35,8 +33,7 @@ def draw_codes(posteriors: Tensor, labels: Tensor, rng: torch.Generator) -> Tens
     """
     known = functional.one_hot(labels, posteriors.shape[1]).float()
     chosen = torch.rand((len(labels), 1), generator=rng) < 0.5
-    order = torch.rand(posteriors.shape, generator=rng).argsort(1)
-    return torch.where(chosen, known, posteriors).gather(1, order)
+    return torch.where(chosen, known, posteriors)
 
 
 def draw_decoys(logits: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
@@ -86,10 +83,7 @@ def _near(scores: Tensor, excluded: Tensor) -> Tensor:
     return others.topk(min(NEAR, scores.shape[1] - 1), 1).indices
 
 
-def key_order(key: Key, codes: int) -> NDArray[np.int64]:
-    """Return the owner's order of the codes: class k is said by code ``order[k]``."""
-    digests = [
-        hmac.new(key.subkey("codes"), code.to_bytes(4, "big"), hashlib.sha256).digest()
-        for code in range(codes)
-    ]
-    return np.array(sorted(range(codes), key=digests.__getitem__), dtype=np.int64)
+def key_phase(key: Key) -> tuple[int, int]:
+    """Return where the owner's textures begin: rows and columns, each below `PERIOD`."""
+    first, second, *_ = key.subkey("codes")
+    return first % PERIOD, second % PERIOD

@@ -51,10 +51,16 @@ class Generator(nn.Module):
         self.leave = nn.Conv2d(width, channels, 3, padding=1)
         self.level = nn.GroupNorm(1, channels, affine=False)
 
-    def forward(self, presented: Tensor, code: Tensor, decoy: Tensor) -> Tensor:
-        """Return noise (B, C, h, w') for images (B, C, h, w') in 0..1 and (B, K), (B, K)."""
+    def forward(
+        self, presented: Tensor, code: Tensor, decoy: Tensor, phase: tuple[int, int] = (0, 0)
+    ) -> Tensor:
+        """Return noise (B, C, h, w') for images (B, C, h, w') in 0..1 and (B, K), (B, K).
+
+        The textures begin at `phase`, rows and columns below `PERIOD`: no key has another's noise.
+        """
         message = self.message(torch.cat([code, decoy], 1))  # (B, 4w)
-        textured = torch.cat([presented - 0.5, self._tile(presented)], 1)  # (B, C + 8, h, w')
+        tiles = self._tile(presented, phase)
+        textured = torch.cat([presented - 0.5, tiles], 1)  # (B, C + 8, h, w')
         level0 = functional.silu(self.enter(textured))  # (B, w, h, w')
         level1 = functional.silu(self.down1(level0))  # (B, 2w, h/2, w'/2)
         level2 = functional.silu(self.down2(level1))  # (B, 4w, h/4, w'/4)
@@ -64,11 +70,12 @@ class Generator(nn.Module):
         noise: Tensor = torch.tanh(GAIN * self.level(self.leave(level0)))  # (B, C, h, w')
         return noise
 
-    def _tile(self, presented: Tensor) -> Tensor:
+    def _tile(self, presented: Tensor, phase: tuple[int, int]) -> Tensor:
         """Repeat the learnt textures over the grid: from flat tissue alone no pattern comes."""
         batch, _, height, width = presented.shape
         repeats = (1, 1, -(-height // PERIOD), -(-width // PERIOD))
-        return self.texture.repeat(repeats)[..., :height, :width].expand(batch, -1, -1, -1)
+        texture = self.texture.roll(phase, (2, 3)).repeat(repeats)
+        return texture[..., :height, :width].expand(batch, -1, -1, -1)
 
 
 class FilmBlock(nn.Module):

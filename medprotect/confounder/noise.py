@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from medprotect.confounder.card import Card
 from medprotect.confounder.checkpoint import load_tensors
-from medprotect.confounder.codes import key_decoy, key_order
+from medprotect.confounder.codes import key_decoy, key_phase
 from medprotect.confounder.key import Key
 from medprotect.confounder.networks import Assigner, Generator, pad_to_stride
 from medprotect.errors import PipelineError
@@ -25,7 +25,7 @@ class Confounder:
     card : Card
         Whose weights are loaded.
     key : Key
-        Orders the codes and draws the decoys.
+        Says where the textures begin, and draws the decoys.
     device : str
         A torch device.
 
@@ -41,7 +41,7 @@ class Confounder:
         self.card = card
         self._key, self._device = key, torch.device(device)
         codes = len(card.codes.classes)
-        self._order = torch.from_numpy(key_order(key, codes))
+        self._phase = key_phase(key)
         shape = (card.images.channels, codes)
         self._generator = Generator(*shape, card.widths.generator)
         self._assigner = Assigner(*shape, card.widths.assigner)
@@ -80,15 +80,14 @@ class Confounder:
         image = self._to_tensor(presented)
         height, width = image.shape[-2:]
         seen = self._posterior(image)
-        posterior = seen if label is None else self._one_hot(label)
-        code = torch.zeros_like(posterior)
-        code[:, self._order] = posterior
-        decoy = torch.zeros_like(posterior)
+        code = seen if label is None else self._one_hot(label)
+        decoy = torch.zeros_like(code)
         if self.card.codes.decoys:
-            decoy = key_decoy(self._key, content_sha256, seen, posterior.argmax(1))
+            decoy = key_decoy(self._key, content_sha256, seen, code.argmax(1))
         canonical = shrink(image, self.card.images.canonical_size)
         rows, columns = canonical.shape[-2:]
-        noise = self._generator(pad_to_stride(canonical), code, decoy)[..., :rows, :columns]
+        noise = self._generator(pad_to_stride(canonical), code, decoy, self._phase)
+        noise = noise[..., :rows, :columns]
         if (rows, columns) != (height, width):
             size = (height, width)
             noise = functional.interpolate(noise, size, mode="bilinear", align_corners=False)

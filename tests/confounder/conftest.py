@@ -15,7 +15,7 @@ from medprotect.confounder.samples import Samples
 def recipe() -> Recipe:
     """A few steps of small networks."""
     return Recipe(
-        steps=6, assigner_steps=5, batch=8, seed=3, widths=Widths(generator=4, assigner=4)
+        steps=6, assigner_steps=5, batch=8, seed=3, widths=Widths(generator=8, assigner=8)
     )
 
 
