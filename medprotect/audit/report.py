@@ -1,0 +1,241 @@
+"""The report of an audit: one HTML page that loads nothing, runs nothing, and can be printed.
+
+All text from outside passes through `html.escape`; the page's policy (CSP) forbids the rest.
+"""
+
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from medprotect.audit.chart import learning_curve, scale_bar
+from medprotect.audit.fidelity_table import fidelity_section
+from medprotect.audit.matrix_table import (
+    SIGNS,
+    all_figures,
+    matrix_section,
+    name_countermeasure,
+    write_interval,
+)
+from medprotect.audit.pictures import Shown, picture_section
+from medprotect.audit.report_schema import Audit
+from medprotect.audit.verdict import (
+    HELD,
+    IN_PART,
+    Degree,
+    countermeasures_by_degree,
+    headline,
+    name_attack,
+    percent,
+    sentences,
+)
+
+_SPLITS = {
+    "given": "as the data set came; whether it parts patients was not checked",
+    "patient-wise": "by patient: no patient stands on both sides",
+    "by image": "image by image: images of one patient may stand on both sides, "
+    "and accuracies may be better than with new patients",
+}
+_DECOYS = {
+    "on": "The noise also misleads models that learned from clean images.",
+    "off": "The noise has no decoys, which would mislead models that learned from clean images.",
+    "unknown": "Whether the noise also misleads models that learned from clean images is not "
+    "known; take it that it does.",
+}
+
+
+def write_report(audit: Audit, path: Path, pictures: Sequence[Shown] = ()) -> None:
+    """Write the page; see `make_report`."""
+    path.write_text(make_report(audit, pictures), encoding="utf-8")
+
+
+def make_report(audit: Audit, pictures: Sequence[Shown] = ()) -> str:
+    """Return the page.
+
+    Parameters
+    ----------
+    audit : Audit
+        As the audit writes it as JSON.
+    pictures : sequence of Shown, optional
+        Before, after, and the noise. They show clean images, and the page says so.
+
+    Raises
+    ------
+    ValueError
+        A picture is not a PNG.
+    """
+    page = (files("medprotect.audit") / "report.html").read_text(encoding="utf-8")
+    return Template(page).substitute(
+        date=escape(audit["date"]),
+        about=_about(audit),
+        headline=escape(headline(audit)),
+        lead="".join(_paragraph(each) for each in sentences(audit)),
+        measures=_measures(audit),
+        tried=_tried(audit),
+        matrix=matrix_section(audit),
+        curves=_curves(audit),
+        further=_further(audit),
+        fidelity=fidelity_section(audit["fidelity"], min(audit["data"]["image_size"][:2])),
+        pictures=picture_section(pictures),
+        limits=_limits(audit),
+        method=_method(audit),
+    )
+
+
+def _paragraph(text: str, kind: str = "") -> str:
+    return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
+
+
+def _items(texts: Sequence[str]) -> str:
+    return "<ul>" + "".join(f"<li>{escape(each)}</li>" for each in texts) + "</ul>"
+
+
+def _about(audit: Audit) -> str:
+    data = audit["data"]
+    size = " \N{MULTIPLICATION SIGN} ".join(str(side) for side in data["image_size"])
+    return escape(
+        f"Audit by medprotect {audit['medprotect']}, {audit['date']}. "
+        f"{data['train']:,} images to learn from and {data['test']:,} clean ones to test on, "
+        f"{len(data['classes'])} classes, {size}."
+    )
+
+
+def _measures(audit: Audit) -> str:
+    protection = audit["protection"]
+    if not protection["measurable"]:
+        return ""
+    attacker = protection["worst_attacker"]
+    worst = name_attack(attacker) if attacker else "none was tried"
+    parts = [
+        ("Withheld from plain training", "", protection["plain"], protection["plain_interval"]),
+        (
+            "Withheld from the strongest attack tried",
+            worst,
+            protection["worst"],
+            protection["worst_interval"],
+        ),
+    ]
+    drawn = ""
+    for title, note, share, interval in parts:
+        notes = [each for each in (write_interval(interval), note) if each]
+        drawn += f'<div><h3>{title}</h3><p class="figure">{percent(share)}</p>'
+        drawn += _paragraph("; ".join(notes), "soft") if notes else ""
+        drawn += scale_bar(share, interval) if share is not None else ""
+        drawn += "</div>"
+    return f'<div class="measures">{drawn}</div>' + _paragraph(
+        "The figure, P, is the share of what the clean images teach beyond guessing that the "
+        f"protected ones do not teach. At {percent(1)} nothing was learned, at {percent(0)} as "
+        "much as from the clean images. Below it stands its interval.",
+        "soft",
+    )
+
+
+def _tried(audit: Audit) -> str:
+    parted = countermeasures_by_degree(audit)
+    titles = {
+        Degree.HELD: ("Held", f"P at least {percent(HELD)}"),
+        Degree.PART: ("Held in part", f"P at least {percent(IN_PART)}"),
+        Degree.NOT: ("Did not hold", f"P below {percent(IN_PART)}"),
+    }
+    lists = "".join(
+        f"<section><h3>{SIGNS[each]} {title}</h3>{_paragraph(limit, 'soft')}"
+        f"{_counted(parted[each])}</section>"
+        for each, (title, limit) in titles.items()
+    )
+    lists += f"<section><h3>Not tried</h3>{_items(audit['not_tried'] or ['none named'])}</section>"
+    tried = f"<h3>How it was tried</h3>{_items(audit['tried'])}" if audit["tried"] else ""
+    note = "Beside each countermeasure stands its least P over all models tried."
+    return f'<div class="lists">{lists}</div>{_paragraph(note, "soft")}{tried}'
+
+
+def _counted(countermeasures: list[tuple[str, float]]) -> str:
+    if not countermeasures:
+        return '<ul><li class="number">none</li></ul>'
+    lines = (
+        f'<li>{escape(name_countermeasure(name))} <span class="number">{percent(share)}</span></li>'
+        for name, share in countermeasures
+    )
+    return f"<ul>{''.join(lines)}</ul>"
+
+
+def _curves(audit: Audit) -> str:
+    curves = audit["curves"]
+    if not curves:
+        return ""
+    last = max((step for curve in curves for step in curve["steps"]), default=1)
+    figures = "".join(
+        f"<figure><figcaption>{escape(curve['label'])}</figcaption>"
+        f"{learning_curve(curve, audit['accuracy']['chance'], last)}</figure>"
+        for curve in curves
+    )
+    note = (
+        "Accuracy in percent while a model learns: dashed on the images it learns from, solid on "
+        "clean images it has not seen, dotted what guessing gives. Where protection holds, the "
+        "dashed line rises and the solid one stays low."
+    )
+    return (
+        f'<h3>How learning went</h3>{_paragraph(note, "soft")}<div class="curves">{figures}</div>'
+    )
+
+
+def _further(audit: Audit) -> str:
+    return _probe(audit) + _utility(audit)
+
+
+def _probe(audit: Audit) -> str:
+    probe = audit["probe"]
+    if probe is None or probe["protected_features"] is None:
+        return ""
+    return "<h3>With a few clean images</h3>" + _paragraph(
+        f"Given {probe['images_per_class']} clean images a class, a simple reader of what a model "
+        f"learned from protected images reaches {percent(probe['protected_features'])}; with an "
+        f"untrained model {percent(probe['untrained_features'])}. The protected images gave it "
+        f"{percent(probe['gain']).removesuffix('%').rstrip()} points."
+    )
+
+
+def _utility(audit: Audit) -> str:
+    utility = audit["utility"]
+    if utility is None or utility["clean_trained_on_protected"] is None:
+        return ""
+    return "<h3>Use by computers</h3>" + _paragraph(
+        "A model that learned from clean images has an accuracy of "
+        f"{percent(utility['clean_trained_on_clean'])} on clean images and of "
+        f"{percent(utility['clean_trained_on_protected'])} on protected ones."
+    )
+
+
+def _limits(audit: Audit) -> str:
+    decoys = _DECOYS.get(audit["protection"]["decoys"], _DECOYS["unknown"])
+    texts = [
+        "Copies of these images that were released in clear earlier undo all of it: who has them "
+        "can learn from them, and learn how to remove the noise.",
+        "The audit trains models that tell classes apart. Segmentation and detection were not "
+        "tried.",
+        "The figures hold for these images, these models and these countermeasures. "
+        "Somebody who finds a better one gets more.",
+        f"{decoys} Protected images are not for AI-assisted diagnosis.",
+        "Likeness is measured, not read by physicians. Protected images are for looking at, "
+        "not for measuring in.",
+    ]
+    return _items(texts)
+
+
+def _method(audit: Audit) -> str:
+    data = audit["data"]
+    lines = {
+        "Classes": ", ".join(data["classes"]),
+        "Images": f"{data['train']:,} to learn from, {data['validation']:,} to choose with, "
+        f"{data['test']:,} to test on",
+        "Parted": _SPLITS.get(data["split"], data["split"]),
+        "Accuracy": "balanced: the mean, over the classes, of the share recognised",
+        "Budget": audit["budget"],
+        **audit.get("environment", {}),
+    }
+    listed = "".join(
+        f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in lines.items()
+    )
+    words = " ".join(f"<span>{escape(word)}</span>" for word in audit["command"].split())
+    command = f"<dt>Command</dt><dd><code>{words}</code></dd>"
+    return f"<dl>{listed}{command}</dl>{all_figures(audit)}"
