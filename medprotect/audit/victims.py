@@ -1,19 +1,17 @@
-"""Victims: models trained on images by somebody unauthorised."""
+"""Victims: networks that somebody unauthorised might train, each at a width fit for small images.
+
+All are called with the number of channels and of classes, and give an untrained network that takes
+images (B, C, h, w) in -0.5..0.5 to logits (B, K).
+"""
 
 from collections.abc import Callable
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medprotect.audit.halves import Labelled
-from medprotect.confounder.networks import channels_last
-
 Victim = Callable[[int, int], nn.Module]
-"""``victim(channels, classes)`` is an untrained network, images (B, C, h, w) to logits."""
+"""``victim(channels, classes)``."""
 
 
 def resnet18(channels: int, classes: int) -> nn.Module:
@@ -35,7 +33,7 @@ def resnet18(channels: int, classes: int) -> nn.Module:
 
 
 def vgg(channels: int, classes: int) -> nn.Module:
-    """Return a plain network of six convolutions in the manner of VGG."""
+    """Return a plain network of six convolutions in the manner of VGG (ICLR 2015)."""
     layers: list[nn.Module] = []
     entering = channels
     for width in (32, 64, 128):
@@ -47,50 +45,93 @@ def vgg(channels: int, classes: int) -> nn.Module:
     return nn.Sequential(*layers, *head)
 
 
-VICTIMS: dict[str, Victim] = {"resnet18": resnet18, "vgg": vgg}
+def densenet(channels: int, classes: int) -> nn.Module:
+    """Return MONAI's DenseNet with 121's blocks, narrower."""
+    from monai.networks.nets.densenet import DenseNet
+
+    network: nn.Module = DenseNet(
+        spatial_dims=2,
+        in_channels=channels,
+        out_channels=classes,
+        init_features=16,
+        growth_rate=8,
+        block_config=(6, 12, 24, 16),
+    )
+    # The stem halves twice, which leaves nothing of a small image.
+    network.features.conv0 = nn.Conv2d(channels, 16, 3, padding=1, bias=False)  # type: ignore[union-attr]
+    network.features.pool0 = nn.Identity()  # type: ignore[union-attr]
+    return network
 
 
-def train_victim(
-    victim: Victim, part: Labelled, classes: int, *, seed: int, epochs: int = 12, batch: int = 128
-) -> nn.Module:
-    """Train a victim as anybody would: AdamW, one cycle of the rate, random shift and mirroring."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = channels_last(victim(part.images.shape[3], classes))
-        images, labels = to_tensor(part.images), torch.from_numpy(part.labels)
-        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=1e-2)
-        steps = epochs * (len(part) // batch)
-        rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
-        network.train()
-        for _ in range(epochs):
-            for indices in torch.randperm(len(part)).split(batch)[: len(part) // batch]:
-                logits = network(_vary(images[indices]))
-                loss: Any = functional.cross_entropy(logits, labels[indices])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                rate.step()
-    return network.eval()
+def mobilenet(channels: int, classes: int) -> nn.Module:
+    """Return inverted residuals with depthwise convolutions (MobileNetV2, CVPR 2018)."""
+    blocks = [(16, 16, 1), (16, 24, 2), (24, 24, 1), (24, 48, 2), (48, 48, 1), (48, 96, 2)]
+    return nn.Sequential(
+        nn.Conv2d(channels, 16, 3, padding=1, bias=False),
+        nn.BatchNorm2d(16),
+        nn.ReLU6(),
+        *(InvertedResidual(*block) for block in blocks),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(96, classes),
+    )
 
 
-@torch.inference_mode()
-def predict(network: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return the predicted classes (N,)."""
-    parts = [network(part).argmax(1) for part in to_tensor(images).split(256)]
-    predicted: NDArray[np.int64] = torch.cat(parts).numpy()
-    return predicted
+class InvertedResidual(nn.Module):
+    """Widen, convolve each feature by itself, narrow."""
+
+    def __init__(self, entering: int, leaving: int, stride: int) -> None:
+        super().__init__()
+        wide = 4 * entering
+        self.same = entering == leaving and stride == 1
+        self.layers = nn.Sequential(
+            nn.Conv2d(entering, wide, 1, bias=False),
+            nn.BatchNorm2d(wide),
+            nn.ReLU6(),
+            nn.Conv2d(wide, wide, 3, stride=stride, padding=1, groups=wide, bias=False),
+            nn.BatchNorm2d(wide),
+            nn.ReLU6(),
+            nn.Conv2d(wide, leaving, 1, bias=False),
+            nn.BatchNorm2d(leaving),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (B, leaving, h / stride, w / stride)."""
+        changed: Tensor = self.layers(features)
+        return features + changed if self.same else changed
 
 
-def to_tensor(images: NDArray[np.uint8]) -> Tensor:
-    """Return (N, C, H, W) float32 in -0.5..0.5 from (N, H, W, C)."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 - 0.5
+class SmallViT(nn.Module):
+    """A transformer on patches (Dosovitskiy et al., ICLR 2021): 8 x 8 of them, 4 blocks."""
+
+    def __init__(self, channels: int, classes: int, width: int = 64) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(channels, width, 4, stride=4)
+        self.place = nn.Parameter(torch.randn(1, width, 8, 8) * 0.02)
+        layer = nn.TransformerEncoderLayer(
+            width, 4, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.blocks = nn.TransformerEncoder(layer, 4, enable_nested_tensor=False)
+        self.leave = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, classes))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (B, K)."""
+        resized = functional.interpolate(images, (32, 32), mode="bilinear", antialias=True)
+        features = self.patches(resized) + self.place  # (B, width, 8, 8)
+        features = self.blocks(features.flatten(2).transpose(1, 2))  # (B, 64, width)
+        logits: Tensor = self.leave(features.mean(1))
+        return logits
 
 
-def _vary(images: Tensor) -> Tensor:
-    height, width = images.shape[-2:]
-    reach = max(1, height // 14)
-    padded = functional.pad(images, (reach,) * 4, mode="replicate")
-    top, left = (int(torch.randint(2 * reach + 1, ())) for _ in range(2))
-    moved = padded[..., top : top + height, left : left + width]
-    mirrored = moved.flip(-1) if float(torch.rand(())) < 0.5 else moved
-    return mirrored.contiguous(memory_format=torch.channels_last)
+def vit(channels: int, classes: int) -> nn.Module:
+    """Return a small vision transformer."""
+    return SmallViT(channels, classes)
+
+
+VICTIMS: dict[str, Victim] = {
+    "resnet18": resnet18,
+    "vgg": vgg,
+    "densenet": densenet,
+    "mobilenet": mobilenet,
+    "vit": vit,
+}

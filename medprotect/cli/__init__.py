@@ -2,6 +2,7 @@
 
 import typer
 
+from medprotect.cli.audit import audit
 from medprotect.cli.inspect import inspect
 from medprotect.cli.key import app as key
 from medprotect.cli.run import run
@@ -17,6 +18,7 @@ app.command()(run)
 app.command()(verify)
 app.command()(inspect)
 app.command()(train)
+app.command()(audit)
 app.add_typer(key, name="key")
 
 

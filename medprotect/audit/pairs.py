@@ -1,0 +1,227 @@
+"""Clean and protected images of two folders, with their labels, as victims see them."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from medprotect.audit.halves import Labelled
+from medprotect.confounder.noise import shrink
+from medprotect.errors import ConfigError, InputError, MedprotectError
+from medprotect.imaging import formats
+from medprotect.intensity.windows import present, view
+
+Images = NDArray[np.uint8]
+
+SPLITS = ("train", "validation", "test")
+SHARES = (0.6, 0.2, 0.2)
+COLUMNS = frozenset({"file", "label", "patient", "split"})
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """A data set, clean and protected, in three parts that share no patient.
+
+    Attributes
+    ----------
+    clean, validation, test : Labelled
+        Clean images; `clean` is what the victims would train on without protection.
+    protected : NDArray of uint8
+        The same images as `clean`, protected.
+    patients : NDArray of int64, optional
+        The patient of each test image, where patients are known.
+    classes : tuple of str
+        Their names.
+    split : str
+        How the parts came to be: ``given``, ``patient-wise`` or ``by image``.
+    """
+
+    clean: Labelled
+    protected: Images
+    validation: Labelled
+    test: Labelled
+    patients: NDArray[np.int64] | None
+    classes: tuple[str, ...]
+    split: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    file: str
+    label: str
+    patient: str
+    split: str
+    line: int
+
+
+def read_pairs(clean: Path, protected: Path, labels_csv: Path, size: int, seed: int = 1) -> Pairs:
+    """Read what an audit needs.
+
+    Parameters
+    ----------
+    clean, protected : Path
+        The export, and what `medprotect run` wrote of it. Of images for validation and testing only
+        the clean ones are read: a victim is judged on clean images.
+    labels_csv : Path
+        Columns ``file`` (relative to `clean`), ``label``, and where known ``patient`` and ``split``
+        (train, validation or test).
+    size : int
+        Pixels of the long side at most; all images are brought to one square grid.
+
+    Raises
+    ------
+    ConfigError
+        The table or the images cannot be used, or a protected image is missing.
+    """
+    rows = _read_table(labels_csv)
+    parts, split = _part(rows, seed)
+    classes = tuple(sorted({row.label for row in rows}))
+    if len(classes) < 2:
+        raise ConfigError("The labels file names one class; an audit needs two or more.")
+    read = {name: [_read(clean, row, row.file, size) for row in parts[name]] for name in SPLITS}
+    noisy = [_read(protected, row, _protected_name(protected, row), size) for row in parts["train"]]
+    every = [image for images in (*read.values(), noisy) for image in images]
+    if len({image.shape[2] for image in every}) > 1:
+        raise ConfigError("Grey and colour images are mixed; audit each by itself.")
+    side = max(max(image.shape[:2]) for image in every)
+
+    def stack(images: list[Images]) -> Images:
+        return np.stack([_to_square(image, side) for image in images])
+
+    def labelled(name: str) -> Labelled:
+        numbers = np.array([classes.index(row.label) for row in parts[name]], dtype=np.int64)
+        return Labelled(stack(read[name]), numbers)
+
+    return Pairs(
+        clean=labelled("train"),
+        protected=stack(noisy),
+        validation=labelled("validation"),
+        test=labelled("test"),
+        patients=_patients(parts["test"]),
+        classes=classes,
+        split=split,
+    )
+
+
+def _read_table(labels_csv: Path) -> list[_Row]:
+    try:
+        with labels_csv.open(newline="", encoding="utf-8-sig") as stream:
+            table = csv.DictReader(stream, strict=True)
+            names = set(table.fieldnames or ())
+            if not {"file", "label"} <= names <= COLUMNS:
+                raise ConfigError(
+                    "The labels file needs the columns file, label; patient, split may follow."
+                )
+            rows = [
+                _Row(
+                    row["file"] or "",
+                    row["label"] or "",
+                    row.get("patient") or "",
+                    row.get("split") or "",
+                    table.line_num,
+                )
+                for row in table
+            ]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        raise ConfigError("The labels file cannot be read as a CSV table in UTF-8.") from None
+    for row in rows:
+        if not row.file or not row.label or (row.split and row.split not in SPLITS):
+            raise ConfigError(
+                f"Line {row.line} of the labels file lacks a file or a label, or its split is "
+                "none of train, validation, test."
+            )
+    return rows
+
+
+def _part(rows: list[_Row], seed: int) -> tuple[dict[str, list[_Row]], str]:
+    """Part the rows: as given, else by patient, else by image, so that each class is in each."""
+    if all(row.split for row in rows):
+        parts = {name: [row for row in rows if row.split == name] for name in SPLITS}
+        _refuse_shared_patients(parts)
+        split = "given"
+    else:
+        known = all(row.patient for row in rows)
+        parts, split = _draw(rows, seed, known), "patient-wise" if known else "by image"
+    if not all(parts.values()):
+        raise ConfigError("Too few images: training, validation and test each need some.")
+    return parts, split
+
+
+def _draw(rows: list[_Row], seed: int, by_patient: bool) -> dict[str, list[_Row]]:
+    groups: dict[str, list[_Row]] = {}
+    for row in rows:
+        groups.setdefault(row.patient if by_patient else row.file, []).append(row)
+    strata: dict[str, list[list[_Row]]] = {}
+    for group in groups.values():
+        strata.setdefault(group[0].label, []).append(group)
+    rng = np.random.default_rng(seed)
+    parts: dict[str, list[_Row]] = {name: [] for name in SPLITS}
+    for label in sorted(strata):
+        order = rng.permutation(len(strata[label]))
+        ends = np.cumsum(np.array(SHARES) * len(order)).round()
+        for place, index in enumerate(order):
+            name = SPLITS[int(np.searchsorted(ends, place, side="right"))]
+            parts[name] += strata[label][index]
+    return parts
+
+
+def _refuse_shared_patients(parts: dict[str, list[_Row]]) -> None:
+    seen: dict[str, str] = {}
+    for name, rows in parts.items():
+        for row in rows:
+            if row.patient and seen.setdefault(row.patient, name) != name:
+                raise ConfigError(
+                    f"The patient in line {row.line} of the labels file is in two parts of the "
+                    "split: what is learned of a patient would be tested on the same."
+                )
+
+
+def _patients(rows: list[_Row]) -> NDArray[np.int64] | None:
+    if not all(row.patient for row in rows):
+        return None
+    names = sorted({row.patient for row in rows})
+    return np.array([names.index(row.patient) for row in rows], dtype=np.int64)
+
+
+def _protected_name(protected: Path, row: _Row) -> str:
+    """Return the name in OUT: a lossy image went out lossless, under a longer name."""
+    for name in (row.file, f"{row.file}.png"):
+        if (protected / name).is_file():
+            return name
+    raise ConfigError(
+        f"The image in line {row.line} of the labels file is not among the protected ones."
+    )
+
+
+def _read(folder: Path, row: _Row, name: str, size: int) -> Images:
+    path = folder / name
+    try:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise OSError
+        images = list(formats.open_file(path.read_bytes()).images())
+        if len(images) != 1:
+            raise ConfigError(
+                f"The file in line {row.line} of the labels file holds several images; an audit "
+                "takes one a file."
+            )
+    except (OSError, InputError) as error:
+        reason = error.slug if isinstance(error, MedprotectError) else "unreadable"
+        raise ConfigError(
+            f"The file in line {row.line} of the labels file cannot be audited: {reason}."
+        ) from None
+    presented = np.ascontiguousarray(present(view(images[0])))
+    tensor = shrink(torch.from_numpy(presented).permute(2, 0, 1)[None], size)
+    result: Images = (tensor[0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte().numpy()
+    return result
+
+
+def _to_square(image: Images, side: int) -> Images:
+    height, width = image.shape[:2]
+    plane = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    padded = functional.pad(plane, (0, side - width, 0, side - height), mode="replicate")
+    result: Images = padded[0].permute(1, 2, 0).byte().numpy()
+    return result

@@ -1,0 +1,133 @@
+"""`medprotect audit`: whether the protection holds, against whom, and where it does not."""
+
+import datetime
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medprotect.cli.ending import ending
+
+if TYPE_CHECKING:
+    from medprotect.audit.examination import Budget, Examination
+    from medprotect.audit.pairs import Pairs
+    from medprotect.audit.report_schema import Audit
+
+BUDGET_NAMES = ("quick", "standard", "thorough")
+
+
+def audit(
+    clean: Annotated[Path, typer.Argument(help="The images in clear.")],
+    protected: Annotated[Path, typer.Argument(help="The same images, protected.")],
+    labels: Annotated[
+        Path,
+        typer.Option(
+            help="A table with columns file, label; patient and split where known. "
+            "Files relative to CLEAN."
+        ),
+    ],
+    budget: Annotated[
+        str, typer.Option(metavar="|".join(BUDGET_NAMES), help="How much is tried.")
+    ] = "quick",
+    size: Annotated[
+        int, typer.Option(min=8, max=224, help="Pixels of the long side that victims see.")
+    ] = 64,
+    decoys: Annotated[
+        str, typer.Option(metavar="on|off|unknown", help="Whether the pipeline has decoys.")
+    ] = "unknown",
+    report: Annotated[Path | None, typer.Option(help="Also write one HTML page, here.")] = None,
+    pictures: Annotated[
+        bool, typer.Option("--pictures", help="Show images in the page: it must not leave then.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
+) -> None:
+    """Train models on the protected images and see whether they work on clean ones.
+
+    Nothing of the images is changed. The first number is P: 1 where a model learned nothing from
+    the protected images, 0 where they taught as much as the clean ones.
+    """
+    with ending(as_json=as_json):
+        from medprotect.errors import ConfigError
+
+        if budget not in BUDGET_NAMES or decoys not in ("on", "off", "unknown"):
+            raise ConfigError("--budget is quick, standard or thorough; --decoys on, off, unknown.")
+        print("loading", file=sys.stderr, flush=True)
+        from medprotect.audit.examination import BUDGETS, examine
+        from medprotect.audit.pairs import read_pairs
+        from medprotect.audit.pictures import show_pair
+        from medprotect.audit.report import write_report
+        from medprotect.audit.verdict import sentences
+
+        pairs = read_pairs(clean, protected, labels, size)
+        found = examine(pairs, BUDGETS[budget], decoys=decoys, say=_say)
+        result = _as_json(pairs, found, BUDGETS[budget])
+        if report:
+            write_report(result, report, show_pair(pairs) if pictures else ())
+        if as_json:
+            print(json.dumps(result, indent=1))
+            return
+        _show(result, sentences(result))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _as_json(pairs: "Pairs", found: "Examination", budget: "Budget") -> "Audit":
+    from medprotect import __version__
+    from medprotect.audit.examination import NOT_TRIED
+    from medprotect.audit.report_schema import SCHEMA_VERSION
+
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "medprotect": __version__,
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        # Without the paths: the page may be shown to others, and paths may name patients.
+        "command": f"medprotect audit CLEAN PROTECTED --labels LABELS --budget {budget.name}",
+        "budget": budget.name,
+        "data": {
+            "classes": list(pairs.classes),
+            "train": len(pairs.clean),
+            "validation": len(pairs.validation),
+            "test": len(pairs.test),
+            "split": pairs.split,
+            "image_size": list(pairs.clean.images.shape[1:]),
+        },
+        "protection": found.protection,
+        "accuracy": found.accuracy,
+        "matrix": found.matrix,
+        "probe": found.probe,
+        "utility": found.utility,
+        "curves": found.curves,
+        "fidelity": found.fidelity,
+        "tried": budget.describe(),
+        "not_tried": list(NOT_TRIED),
+        "environment": {"python": platform.python_version(), "machine": platform.machine()},
+    }
+
+
+def _show(result: "Audit", words: list[str]) -> None:
+    held = result["protection"]
+    if not held["measurable"]:
+        print("P cannot be measured: clean images teach these models hardly more than guessing")
+    else:
+        attacker = held["worst_attacker"]
+        named = f"{attacker['victim']}, {attacker['countermeasure']}" if attacker else "none"
+        print(f"P {_number(held['plain'])} {_interval(held['plain_interval'])}, plain")
+        print(f"P {_number(held['worst'])} {_interval(held['worst_interval'])}, worst: {named}")
+    for line in words:
+        print(line)
+    print("not tried: " + "; ".join(result["not_tried"]))
+
+
+def _number(value: float | None) -> str:
+    return "?" if value is None else f"{value:.3f}"
+
+
+def _interval(values: object) -> str:
+    if not isinstance(values, list | tuple):
+        return ""
+    return f"[{values[0]:.3f}, {values[1]:.3f}]"

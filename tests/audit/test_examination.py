@@ -1,0 +1,77 @@
+"""The whole audit: nothing is claimed of unprotected images, much of covered ones."""
+
+import numpy as np
+import pytest
+
+from medprotect.audit.examination import BUDGETS, Budget, examine
+from medprotect.audit.halves import Labelled
+from medprotect.audit.pairs import Pairs
+
+from .stripes import covered, pairs
+
+
+def budget(steps: int = 40) -> Budget:
+    return Budget(
+        name="tiny",
+        victims=("vgg",),
+        countermeasures=("posterise-2",),
+        clean_shares=(0.5,),
+        seeds=(1, 2),
+        steps=steps,
+    )
+
+
+@pytest.mark.slow
+def test_of_unprotected_images_p_is_nothing_within_its_interval() -> None:
+    found = examine(pairs(), budget(), say=lambda _: None)
+    held = found.protection
+    assert held["measurable"]
+    assert held["plain"] == pytest.approx(0, abs=0.1)
+    low, high = held["plain_interval"] or (1, 1)
+    assert low <= 0.02
+    assert high >= -0.02
+
+
+@pytest.mark.slow
+def test_of_covered_images_p_is_high_and_clean_images_in_the_mix_lower_it() -> None:
+    clean = pairs().clean
+    said: list[str] = []
+    found = examine(pairs(covered(clean.images, clean.labels)), budget(), say=said.append)
+    plain, posterised, mixed = found.matrix
+    assert (plain["countermeasure"], posterised["countermeasure"]) == ("none", "posterise-2")
+    assert (plain["P"] or 0) > 0.6
+    assert mixed["clean_share"] == 0.5
+    assert (mixed["P"] or 0) < (plain["P"] or 0)
+    worst = min(plain["P"] or 0, posterised["P"] or 0)
+    assert found.protection["worst"] == worst  # a share of clean images is no attack
+    assert len(said) == 4
+    assert [curve["label"] for curve in found.curves] == ["vgg, clean", "vgg, protected"]
+
+
+@pytest.mark.slow
+def test_shuffled_labels_are_said_not_to_be_measurable() -> None:
+    whole = pairs()
+    random = np.random.default_rng(0)
+
+    def shuffled(part: Labelled) -> Labelled:
+        return Labelled(part.images, random.permutation(part.labels))
+
+    mixed = Pairs(
+        clean=shuffled(whole.clean),
+        protected=whole.protected,
+        validation=shuffled(whole.validation),
+        test=shuffled(whole.test),
+        patients=None,
+        classes=whole.classes,
+        split="given",
+    )
+    found = examine(mixed, budget(), say=lambda _: None)
+    assert not found.protection["measurable"]
+    assert found.protection["plain"] is None
+
+
+@pytest.mark.parametrize("name", list(BUDGETS))
+def test_a_budget_says_what_it_tries(name: str) -> None:
+    chosen = BUDGETS[name]
+    words = " ".join(chosen.describe())
+    assert all(each in words for each in (*chosen.victims, *chosen.countermeasures))
