@@ -122,6 +122,7 @@ class _Watch:
         self._last: list[tuple[float, Predicted]] = []
 
     def look(self, network: nn.Module, step: int, images: Tensor, labels: Tensor) -> None:
+        """Test the victim as it is now, and keep it if it is the best so far."""
         classes, truth = self._task.classes, self._task.validation.labels
         chosen, tested = predict(network, self._validation), predict(network, self._test)
         order = best_relabelling(chosen, truth, classes)
@@ -136,6 +137,7 @@ class _Watch:
         self._curve.validation.append(self._last[0][0])
 
     def end(self, network: nn.Module) -> Attempt:
+        """Return what was kept; the last look was the last step."""
         as_is, renamed = (outcome for _, outcome in self._last)
         return Attempt(as_is, renamed, self._best[1], network.eval(), self._curve)
 

@@ -1,0 +1,80 @@
+"""`medprotect audit` as a user gives it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+SHADES = ("dark", "light")
+
+
+def audit(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "medprotect", "audit", *map(os.fspath, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=550,
+    )
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
+    """Squares brighter or darker than what is around them, and the same, black all over."""
+    random = np.random.default_rng(0)
+    clean, out, table = tmp_path / "clean", tmp_path / "out", tmp_path / "labels.csv"
+    clean.mkdir()
+    out.mkdir()
+    lines = ["file,label"]
+    for index in range(80):
+        image = random.integers(90, 160, (12, 12), dtype=np.uint8)
+        image[3:9, 3:9] = 30 if index % 2 else 220
+        Picture.fromarray(image).save(clean / f"{index}.png")
+        Picture.fromarray(np.zeros_like(image)).save(out / f"{index}.png")
+        lines.append(f"{index}.png,{SHADES[index % 2]}")
+    table.write_text("\n".join(lines) + "\n")
+    return clean, out, table
+
+
+@pytest.mark.slow
+def test_an_audit_prints_p_first_and_writes_its_page(folders: tuple[Path, Path, Path]) -> None:
+    clean, out, table = folders
+    page = clean.parent / "audit.html"
+    shown = audit(clean, out, "--labels", table, "--size", "12", "--json", "--report", page)
+    assert shown.returncode == 0, shown.stderr
+    found = json.loads(shown.stdout)
+    assert found["schema_version"] == 1
+    assert found["accuracy"]["clean"] > 0.9
+    assert found["protection"]["plain"] > 0.7
+    assert [row["countermeasure"] for row in found["matrix"]] == [
+        "none",
+        "grey",
+        "jpeg-10",
+        "blur-1",
+    ]
+    assert "segmentation" in " ".join(found["not_tried"])
+    text = page.read_text()
+    assert os.fspath(clean) not in text
+    assert "data:image/png" not in text
+
+
+def test_a_wrong_budget_is_a_wrong_argument(folders: tuple[Path, Path, Path]) -> None:
+    clean, out, table = folders
+    refused = audit(clean, out, "--labels", table, "--budget", "endless")
+    assert refused.returncode == 2
+    assert "quick" in refused.stderr
+
+
+def test_a_protected_image_that_is_missing_stops_the_audit(
+    folders: tuple[Path, Path, Path],
+) -> None:
+    clean, out, table = folders
+    for path in out.iterdir():
+        path.unlink()
+    refused = audit(clean, out, "--labels", table)
+    assert refused.returncode == 2
+    assert "not among the protected" in refused.stderr
