@@ -167,10 +167,11 @@ def examine(
         rows.append(work.row(case, runs, clean[clean_best], baseline))
     plain = next(at for at, row in enumerate(rows) if row["victim"] == budget.victims[0])
     first = budget.victims[0]
+    a_clean = work.accuracy(clean[clean_best], "best")
     return Examination(
-        protection=_summary(rows, plain, work.accuracy(clean[clean_best], "as_is"), pairs, decoys),
+        protection=_summary(rows, plain, a_clean, pairs, decoys),
         accuracy={
-            "clean": work.accuracy(clean[clean_best], "as_is"),
+            "clean": a_clean,
             "chance": 1 / len(pairs.classes),
             "clean_victim": clean_best,
         },
@@ -255,12 +256,10 @@ class _Work:
             "as_is": self.accuracy(runs, "as_is"),
             "renamed": self.accuracy(runs, "renamed"),
             "early_stopped": best,
-            "attacker_best": max(best, self.accuracy(runs, "renamed")),
-            "P": protection(
-                self.accuracy(clean, "as_is"), max(best, self.accuracy(runs, "renamed")), classes
-            ),
+            "attacker_best": best,
+            "P": protection(self.accuracy(clean, "best"), best, classes),
             "P_interval": protection_interval(
-                _outcomes(clean, "as_is"),
+                _outcomes(clean, "best"),
                 _outcomes(runs, "best"),
                 self.pairs.test.labels,
                 classes,

@@ -1,4 +1,7 @@
-"""Labelled images that a small network learns in seconds: stripes across, up, along and down."""
+"""Labelled images that a small network learns in seconds: wide and fine stripes, two ways.
+
+Mirrored, each is still of its class, as attackers mirror what they train on.
+"""
 
 import csv
 from pathlib import Path
@@ -9,16 +12,16 @@ from PIL import Image as Picture
 from medprotect.audit.halves import Labelled
 from medprotect.audit.pairs import Images, Pairs
 
-CLASSES = ("across", "along", "down", "up")
+CLASSES = ("across", "across fine", "along", "along fine")
 
 
 def stripes(count: int, seed: int = 0, side: int = 16) -> Labelled:
     random = np.random.default_rng(seed)
     labels = np.arange(count) % 4
     rows, columns = np.mgrid[:side, :side]
-    angles = labels * np.pi / 4
-    phase = np.outer(np.cos(angles), rows.ravel()) + np.outer(np.sin(angles), columns.ravel())
-    waves = 128 + 90 * np.sin(1.2 * phase + random.uniform(0, 6, (count, 1)))
+    way = np.where((labels < 2)[:, None], rows.ravel(), columns.ravel())
+    period = np.where(labels % 2, 4, 9)[:, None]
+    waves = 128 + 90 * np.sin(2 * np.pi * way / period + random.uniform(0, 6, (count, 1)))
     noisy = waves.reshape(count, side, side, 1) + random.normal(0, 10, (count, side, side, 1))
     return Labelled(noisy.clip(0, 255).astype(np.uint8), labels.astype(np.int64))
 

@@ -19,7 +19,7 @@ TASK = Task(PAIRS.validation, PAIRS.test, 4)
 
 def attack(train: Labelled, countermeasure: Countermeasure | None = None, seed: int = 1) -> Attempt:
     return attempt(
-        vgg, countermeasure or Countermeasure(), train, TASK, seed=seed, steps=40, batch=32
+        vgg, countermeasure or Countermeasure(), train, TASK, seed=seed, steps=100, batch=32
     )
 
 
@@ -39,7 +39,7 @@ def test_every_victim_takes_grey_and_colour_of_any_size(name: str, channels: int
 def test_clean_images_teach_their_classes() -> None:
     run = attack(PAIRS.clean)
     assert score(run.as_is) > 0.8
-    assert run.curve.steps[-1] == 40
+    assert run.curve.steps[-1] == 100
     assert len(run.curve.train) == len(run.curve.validation) == len(run.curve.steps) == 10
 
 
@@ -47,7 +47,8 @@ def test_images_without_anatomy_teach_nothing_of_it() -> None:
     shaded = covered(PAIRS.clean.images, PAIRS.clean.labels)
     run = attack(Labelled(shaded, PAIRS.clean.labels))
     assert run.curve.train[-1] > 0.9
-    assert score(run.best) < 0.5
+    assert score(run.as_is) < 0.5
+    assert score(run.best) < score(attack(PAIRS.clean).best) - 0.2
 
 
 def test_permuted_classes_are_renamed_by_an_attacker_with_clean_images() -> None:

@@ -10,20 +10,20 @@ from medprotect.audit.pairs import Pairs
 from .stripes import covered, pairs
 
 
-def budget(steps: int = 40) -> Budget:
+def budget(*seeds: int) -> Budget:
     return Budget(
         name="tiny",
         victims=("vgg",),
         countermeasures=("posterise-2",),
         clean_shares=(0.5,),
-        seeds=(1, 2),
-        steps=steps,
+        seeds=seeds or (1,),
+        steps=60,
     )
 
 
 @pytest.mark.slow
 def test_of_unprotected_images_p_is_nothing_within_its_interval() -> None:
-    found = examine(pairs(), budget(), say=lambda _: None)
+    found = examine(pairs(count=96), budget(1, 2), say=lambda _: None)
     held = found.protection
     assert held["measurable"]
     assert held["plain"] == pytest.approx(0, abs=0.1)
@@ -34,9 +34,9 @@ def test_of_unprotected_images_p_is_nothing_within_its_interval() -> None:
 
 @pytest.mark.slow
 def test_of_covered_images_p_is_high_and_clean_images_in_the_mix_lower_it() -> None:
-    clean = pairs().clean
+    clean = pairs(count=96).clean
     said: list[str] = []
-    found = examine(pairs(covered(clean.images, clean.labels)), budget(), say=said.append)
+    found = examine(pairs(covered(clean.images, clean.labels), 96), budget(), say=said.append)
     plain, posterised, mixed = found.matrix
     assert (plain["countermeasure"], posterised["countermeasure"]) == ("none", "posterise-2")
     assert (plain["P"] or 0) > 0.6
@@ -50,7 +50,7 @@ def test_of_covered_images_p_is_high_and_clean_images_in_the_mix_lower_it() -> N
 
 @pytest.mark.slow
 def test_shuffled_labels_are_said_not_to_be_measurable() -> None:
-    whole = pairs()
+    whole = pairs(count=96)
     random = np.random.default_rng(0)
 
     def shuffled(part: Labelled) -> Labelled:
