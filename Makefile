@@ -43,8 +43,9 @@ demo: $(READY) demo/export
 	@echo 'Records:  demo/out.medprotect  stays in the house: journal and receipt'
 	@echo 'Look at:  demo/pictures        before | after | noise x16'
 
+# A process a core, each with one thread: threads of several would wait for each other.
 test: $(READY)
-	$(BIN)/pytest --cov=medprotect
+	OMP_NUM_THREADS=1 $(BIN)/pytest --cov=medprotect --numprocesses=auto --dist=worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check

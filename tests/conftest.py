@@ -110,10 +110,10 @@ def nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     if os.geteuid() != 0:
         yield folder
         return
-    opened = [folder.parent, folder.parent.parent]
-    modes = [path.stat().st_mode for path in opened]
-    for path in opened:
-        path.chmod(0o711)
+    # The way there stays open: another process of the tests may be on it.
+    for path in folder.parents:
+        if not path.stat().st_mode & stat.S_IXOTH:
+            path.chmod(0o711)
     os.chown(folder, 65534, 65534)
     os.setegid(65534)
     os.seteuid(65534)
@@ -122,8 +122,6 @@ def nobody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     finally:
         os.seteuid(0)
         os.setegid(0)
-        for path, mode in zip(opened, modes, strict=True):
-            path.chmod(mode)
 
 
 @pytest.fixture
