@@ -12,8 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from medprotect.audit.relabelling import balanced_accuracy
-
 MEASURABLE = 0.15
 """How far clean accuracy must lie above chance, for P to mean anything."""
 
@@ -21,6 +19,8 @@ RESAMPLES = 1000
 
 Predicted = NDArray[np.int64]
 """Classes (N,) that a model gives the clean test images."""
+
+Values = NDArray[np.float64]
 
 
 def protection(clean: float, protected: float, classes: int) -> float | None:
@@ -58,14 +58,18 @@ def protection_interval(
         (N,), the patient of each image; then patients are drawn, not images.
     """
     rng = np.random.default_rng(0)
-    members = _members(groups, len(labels))
+    names, group = np.unique(
+        np.arange(len(labels)) if groups is None else groups, return_inverse=True
+    )
+    of_class = (labels[:, None] == np.arange(classes)).astype(np.float64)
+    found = [[of_class * (run == labels)[:, None] for run in runs] for runs in (clean, protected)]
     values: list[float] = []
     for _ in range(RESAMPLES):
-        drawn = rng.integers(len(members), size=len(members))
-        at = np.concatenate([members[each] for each in drawn])
+        drawn = rng.integers(len(names), size=len(names))
+        times = np.bincount(drawn, minlength=len(names))[group].astype(np.float64)
         scores = [
-            np.mean([_score(runs[pick], labels, at, classes) for pick in _draw(rng, len(runs))])
-            for runs in (clean, protected)
+            np.mean([_score(runs[pick], of_class, times) for pick in _draw(rng, len(runs))])
+            for runs in found
         ]
         value = protection(float(scores[0]), float(scores[1]), classes)
         if value is not None:
@@ -76,17 +80,20 @@ def protection_interval(
     return round(float(low), 6), round(float(high), 6)
 
 
-def _members(groups: NDArray[np.int64] | None, count: int) -> list[NDArray[np.int64]]:
-    if groups is None:
-        return list(np.arange(count)[:, None])
-    return [np.flatnonzero(groups == each) for each in np.unique(groups)]
-
-
 def _draw(rng: np.random.Generator, count: int) -> NDArray[np.int64]:
     return rng.integers(count, size=count)
 
 
-def _score(
-    predicted: Predicted, labels: NDArray[np.int64], at: NDArray[np.int64], classes: int
-) -> float:
-    return balanced_accuracy(predicted[at], labels[at], classes)
+def _score(found: Values, of_class: Values, times: Values) -> float:
+    """Return the balanced accuracy where each image counts as many times as it was drawn.
+
+    Parameters
+    ----------
+    found, of_class : NDArray of float64
+        (N, classes), one where an image is of a class; of `found`, where that was told, too.
+    times : NDArray of float64
+        (N,).
+    """
+    there = times @ of_class
+    present = there > 0
+    return float(((times @ found)[present] / there[present]).mean())
