@@ -1,1 +1,1 @@
-"""Cards of the data sets that pipelines were made with: declarations, nothing to import."""
+"""Cards of the data sets that pipelines were made with or measured on; nothing to import."""

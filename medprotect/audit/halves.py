@@ -46,7 +46,8 @@ class Halves:
 def read_halves(source: Path) -> Halves:
     """Read a MedMNIST file (npz), or a folder with one folder of pictures a class.
 
-    Of such a folder every tenth picture is for validation and every tenth a test.
+    Of such a folder every tenth picture is for validation and every tenth a test; a folder may hold
+    the folders ``train`` and ``test`` instead, each with one a class: then those are the tests.
 
     Raises
     ------
@@ -54,7 +55,7 @@ def read_halves(source: Path) -> Halves:
         The source is neither.
     """
     if source.is_dir():
-        return _read_classes(source)
+        return _read_folder(source)
     try:
         with np.load(source, allow_pickle=False) as arrays:
             parts = {
@@ -80,7 +81,31 @@ def _labelled(images: NDArray[np.uint8], labels: NDArray[np.integer]) -> Labelle
     return Labelled(images, labels.reshape(-1).astype(np.int64))
 
 
-def _read_classes(folder: Path) -> Halves:
+def _read_folder(folder: Path) -> Halves:
+    given = (folder / "train").is_dir() and (folder / "test").is_dir()
+    whole, classes = _read_classes(folder / "train" if given else folder)
+    place = np.arange(len(whole)) % 10
+    test, test_classes = _take(whole, place == 9), classes
+    if given:
+        test, test_classes = _read_classes(folder / "test")
+    if test_classes != classes or test.images.shape[1:] != whole.images.shape[1:]:
+        raise ConfigError(f"In {folder}, train and test differ in classes or in size.")
+    learned = place < 8
+    return Halves(
+        a=_take(whole, learned & (place % 2 == 0)),
+        b=_take(whole, learned & (place % 2 == 1)),
+        validation=_take(whole, place == 8 if not given else ~learned),
+        test=test,
+        classes=classes,
+    )
+
+
+def _take(part: Labelled, chosen: NDArray[np.bool_]) -> Labelled:
+    return Labelled(part.images[chosen], part.labels[chosen])
+
+
+def _read_classes(folder: Path) -> tuple[Labelled, tuple[str, ...]]:
+    """Read pictures in the order of their classes: in colour where any is, else grey."""
     classes = sorted(path for path in folder.iterdir() if path.is_dir())
     if len(classes) < 2:
         raise ConfigError(f"{folder} holds no folders, one a class.")
@@ -88,15 +113,17 @@ def _read_classes(folder: Path) -> Halves:
     labels: list[int] = []
     for label, path in enumerate(classes):
         for file in sorted(path.iterdir()):
-            with Picture.open(file) as picture:
-                images.append(np.asarray(picture.convert("L"))[..., None])
+            images.append(_read_picture(file))
             labels.append(label)
+    if any(image.shape[2] == 3 for image in images):
+        images = [np.broadcast_to(image, (*image.shape[:2], 3)) for image in images]
     if len({image.shape for image in images}) != 1:
         raise ConfigError(f"The pictures in {folder} are not all of one size.")
-    whole = _labelled(np.stack(images), np.array(labels))
-    place = np.arange(len(whole)) % 10
-    parts = {"a": place % 2 == 0, "b": place % 2 == 1, "validation": place == 8, "test": place == 9}
-    parts["a"] &= place < 8
-    parts["b"] &= place < 8
-    taken = {name: Labelled(whole.images[at], whole.labels[at]) for name, at in parts.items()}
-    return Halves(**taken, classes=tuple(path.name for path in classes))
+    return _labelled(np.stack(images), np.array(labels)), tuple(path.name for path in classes)
+
+
+def _read_picture(file: Path) -> NDArray[np.uint8]:
+    with Picture.open(file) as picture:
+        grey = picture.mode in ("1", "L", "LA") or picture.mode.startswith(("I", "F"))
+        image = np.asarray(picture.convert("L" if grey else "RGB"))
+    return image if image.ndim == 3 else image[..., None]

@@ -1,6 +1,6 @@
 """Lay a data set out for training: ``python -m medprotect.audit.medmnist DATASET SOURCE OUT``.
 
-DATASET names a card of ``medprotect.datasets`` (``bloodmnist``, ``mednist``). SOURCE is a MedMNIST
+DATASET names a card of ``medprotect.datasets`` (``bloodmnist`` and others). SOURCE is a MedMNIST
 file (npz) or a folder with one folder of pictures a class. OUT gets ``images/*.png`` and, for each
 part of `Halves`, ``labels-<part>.csv`` with columns file, label; the card lies beside them as
 ``dataset.toml``.

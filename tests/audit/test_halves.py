@@ -15,6 +15,8 @@ from medprotect.audit import medmnist
 from medprotect.audit.halves import Halves, read_halves
 from medprotect.errors import ConfigError
 
+CARDS = sorted(path.stem for path in (Path(__file__).parents[2] / "datasets").glob("*.toml"))
+
 
 def crops(count: int, channels: int) -> NDArray[np.uint8]:
     picture = coins()
@@ -57,10 +59,11 @@ def test_a_medmnist_file_falls_into_halves_of_its_training_set(
     assert len(halves.classes) == 6
 
 
-def class_folders(root: Path) -> Path:
+def class_folders(root: Path, channels: int = 1, first: int = 0) -> Path:
     for label, name in enumerate(["b", "a"]):
         (root / name).mkdir(parents=True)
-        for index, image in enumerate(crops(50, 1)[label * 20 : label * 20 + 20]):
+        start = first + label * 20
+        for index, image in enumerate(crops(start + 20, channels)[start:]):
             Image.fromarray(image).save(root / name / f"{index:03d}.png")
     return root
 
@@ -76,6 +79,38 @@ def test_a_folder_of_classes_falls_into_parts_that_share_nothing(tmp_path: Path)
     assert len(set(all_images(halves))) == 40
     assert halves.classes == ("a", "b")
     assert set(halves.b.labels.tolist()) == {0, 1}
+
+
+def test_pictures_keep_their_colour_and_grey_ones_among_them_get_three_channels(
+    tmp_path: Path,
+) -> None:
+    folder = class_folders(tmp_path / "set", channels=3)
+    assert read_halves(folder).a.images.shape == (16, 12, 12, 3)
+    with Image.open(folder / "a" / "000.png") as picture:
+        assert np.array_equal(read_halves(folder).a.images[0], np.asarray(picture))
+        picture.convert("L").save(folder / "a" / "000.png")
+    first = read_halves(folder).a.images[0]
+    assert np.array_equal(first[..., 0], first[..., 2])
+
+
+def test_a_test_set_that_is_given_is_kept_apart(tmp_path: Path) -> None:
+    class_folders(tmp_path / "train")
+    class_folders(tmp_path / "test", first=40)
+    halves = read_halves(tmp_path)
+    parts = (halves.a, halves.b, halves.validation, halves.test)
+    assert [len(part) for part in parts] == [16, 16, 8, 40]
+    assert len(set(all_images(halves))) == 80
+    given = crops(80, 1)
+    expected = np.concatenate([given[60:], given[40:60]])  # of class a, then of b
+    assert np.array_equal(halves.test.images[..., 0], expected)
+
+
+def test_a_test_set_of_other_classes_is_refused(tmp_path: Path) -> None:
+    class_folders(tmp_path / "train")
+    class_folders(tmp_path / "test", first=40)
+    (tmp_path / "test" / "a").rename(tmp_path / "test" / "c")
+    with pytest.raises(ConfigError, match="differ in classes"):
+        read_halves(tmp_path)
 
 
 def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
@@ -118,7 +153,7 @@ def test_a_data_set_is_laid_out_for_training(
 
 
 def test_an_unknown_data_set_names_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="bloodmnist, mednist"):
+    with pytest.raises(ConfigError, match=", ".join(CARDS)):
         medmnist.read_card("nothing")
 
 
@@ -127,7 +162,7 @@ def test_a_card_of_another_number_of_classes_is_refused() -> None:
         medmnist.name_classes(medmnist.read_card("bloodmnist"), ("0", "1"))
 
 
-@pytest.mark.parametrize("dataset", ["bloodmnist", "mednist"])
+@pytest.mark.parametrize("dataset", CARDS)
 def test_every_card_states_origin_licence_and_split(dataset: str) -> None:
     card = tomllib.loads(medmnist.read_card(dataset))
     for entry in ("name", "source", "licence", "attribution", "citation", "split", "get"):
