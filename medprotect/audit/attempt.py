@@ -1,4 +1,4 @@
-"""One attempt of an attacker: a victim trained from scratch under a countermeasure, and tested."""
+"""One attempt of an attacker: a victim trained under a countermeasure, and tested."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,13 +13,13 @@ from medprotect.audit.countermeasures.countermeasure import Aid, Countermeasure
 from medprotect.audit.countermeasures.tensors import to_tensor
 from medprotect.audit.halves import Labelled
 from medprotect.audit.relabelling import balanced_accuracy, best_relabelling
-from medprotect.audit.victims import Victim
+from medprotect.audit.victims import PEAK_RATES, Victim
 from medprotect.confounder.networks import channels_last
 
 Predicted = NDArray[np.int64]
 
 RATE = 3e-3
-"""Peak of the learning rate."""
+"""Peak of the learning rate, from scratch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,9 @@ def attempt(
         torch.manual_seed(seed)
         network = channels_last(victim(train.images.shape[3], task.classes))
     rng = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE / 3, weight_decay=1e-2)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
+    peak = PEAK_RATES.get(victim, RATE)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=peak / 3, weight_decay=1e-2)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=steps)
     for step, indices in enumerate(_batches(len(train), batch, steps, rng)):
         network.train()
         images = _vary(treated[indices], rng)

@@ -73,7 +73,11 @@ class Budget:
         """Return what is tried, in sentences."""
         under = f"{'every one' if self.crossed else self.victims[0]} also under each of"
         tried = [
-            f"Models, from scratch, without countermeasure: {', '.join(self.victims)}",
+            f"Models without countermeasure: {', '.join(self.victims)}",
+            "From scratch, but for pretrained: EfficientNet-Lite0 that learned ImageNet, "
+            "all layers of which are fine-tuned"
+            if "pretrained" in self.victims
+            else "From scratch",
             f"{under}: {', '.join(self.countermeasures)}" if self.countermeasures else "",
             f"Each with {len(self.seeds)} seeds, {self.steps} steps of 128 images, "
             "AdamW, shifted and mirrored at random",
@@ -100,7 +104,7 @@ BUDGETS = {
         ),
         Budget(
             name="standard",
-            victims=("resnet18", "vgg", "mobilenet", "vit"),
+            victims=("resnet18", "vgg", "mobilenet", "vit", "pretrained"),
             countermeasures=_TREATED,
             clean_shares=(0.2, 0.5),
         ),
@@ -154,7 +158,13 @@ def examine(
         What else the attacker has.
     say : callable
         Told, in a line, what was found so far.
+
+    Raises
+    ------
+    ConfigError
+        What a victim or a countermeasure needs is not there.
     """
+    _make_each(budget.victims, pairs)
     work = _Work(pairs, budget, aid or Aid(), say)
     clean = {name: work.try_all(_Case(name, NONE), pairs.clean) for name in budget.victims}
     clean_best = max(clean, key=lambda name: work.accuracy(clean[name], "best"))
@@ -184,6 +194,13 @@ def examine(
         utility=_utility(clean[first][0].network, pairs),
         fidelity=fidelity(pairs.clean.images, pairs.protected),
     )
+
+
+def _make_each(victims: Iterable[str], pairs: Pairs) -> None:
+    """Make each victim once: what one lacks is said before hours of training."""
+    with torch.random.fork_rng(devices=[]):
+        for victim in victims:
+            VICTIMS[victim](pairs.test.images.shape[3], len(pairs.classes))
 
 
 def _cases(budget: Budget) -> Iterable[_Case]:

@@ -1,7 +1,7 @@
 """Victims: networks that somebody unauthorised might train, each at a width fit for small images.
 
-All are called with the number of channels and of classes, and give an untrained network that takes
-images (B, C, h, w) in -0.5..0.5 to logits (B, K).
+All are called with the number of channels and of classes, and give a network that takes images
+(B, C, h, w) in -0.5..0.5 to logits (B, K): untrained, but for the one that is called so.
 """
 
 from collections.abc import Callable
@@ -9,6 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from medprotect.audit.pretrained import FineTuned
 
 Victim = Callable[[int, int], nn.Module]
 """``victim(channels, classes)``."""
@@ -128,10 +130,25 @@ def vit(channels: int, classes: int) -> nn.Module:
     return SmallViT(channels, classes)
 
 
+def pretrained(channels: int, classes: int) -> nn.Module:
+    """Return an EfficientNet-Lite0 that learned ImageNet, to be fine-tuned.
+
+    Raises
+    ------
+    ConfigError
+        Its weights are not installed.
+    """
+    return FineTuned(classes)  # grey or colour: it learned from colour
+
+
 VICTIMS: dict[str, Victim] = {
     "resnet18": resnet18,
     "vgg": vgg,
     "densenet": densenet,
     "mobilenet": mobilenet,
     "vit": vit,
+    "pretrained": pretrained,
 }
+
+PEAK_RATES: dict[Victim, float] = {pretrained: 1e-3}
+"""Peak of the learning rate, for those that are not trained from scratch."""
