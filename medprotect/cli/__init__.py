@@ -3,6 +3,7 @@
 import typer
 
 from medprotect.cli.audit import audit
+from medprotect.cli.bench import app as bench
 from medprotect.cli.inspect import inspect
 from medprotect.cli.key import app as key
 from medprotect.cli.run import run
@@ -19,6 +20,7 @@ app.command()(verify)
 app.command()(inspect)
 app.command()(train)
 app.command()(audit)
+app.add_typer(bench, name="bench")
 app.add_typer(key, name="key")
 
 

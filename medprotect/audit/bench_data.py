@@ -1,0 +1,111 @@
+"""What the bench compares protections on: half B of a data set, and its clean tests."""
+
+import hashlib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from medprotect.audit.bench_run import DataSettings
+from medprotect.audit.halves import Labelled, read_halves
+from medprotect.audit.medmnist import name_classes, read_card
+from medprotect.confounder.noise import shrink
+from medprotect.errors import ConfigError
+
+_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchData:
+    """Labelled images of one size.
+
+    Attributes
+    ----------
+    dataset : str
+        The name of its card.
+    train : Labelled
+        What is protected, and what victims learn from: half B, or a part of it.
+    validation, test : Labelled
+        Clean images.
+    classes : tuple of str
+        Their names.
+    """
+
+    dataset: str
+    train: Labelled
+    validation: Labelled
+    test: Labelled
+    classes: tuple[str, ...]
+
+    def settings(self) -> DataSettings:
+        """Return by what these images are known: runs on others are not compared with theirs."""
+        digest = hashlib.sha256()
+        for part in (self.train, self.validation, self.test):
+            digest.update(f"{part.images.shape}".encode())
+            digest.update(np.ascontiguousarray(part.images).data)
+            digest.update(np.ascontiguousarray(part.labels).data)
+        return {
+            "dataset": self.dataset,
+            "sha256": digest.hexdigest(),
+            "train": len(self.train),
+            "image_size": list(self.train.images.shape[1:]),
+        }
+
+
+def read_bench_data(
+    dataset: str, images: Path, *, size: int, train: int | None = None, test: int | None = None
+) -> BenchData:
+    """Read the images of a data set that has a card.
+
+    Parameters
+    ----------
+    dataset : str
+        The name of the card.
+    images : Path
+        As `medprotect.audit.halves.read_halves` takes them.
+    size : int
+        Pixels of the long side at most: larger images are brought to it, all of them.
+    train, test : int, optional
+        Images at most, of half B, and of the validation and the test set each: drawn at random,
+        always the same.
+
+    Raises
+    ------
+    ConfigError
+        There is no such card, the images are not of its classes, or there are too few.
+    """
+    card = read_card(dataset)
+    halves = read_halves(images)
+    classes = name_classes(card, halves.classes)
+    parts = {
+        "train": _draw(halves.b, train),
+        "validation": _draw(halves.validation, test),
+        "test": _draw(halves.test, test),
+    }
+    for part in parts.values():
+        if len(np.unique(part.labels)) < len(classes):
+            raise ConfigError("Not every class is in every part; take more images.")
+    small = {name: _resize(part, size) for name, part in parts.items()}
+    return BenchData(dataset=dataset, classes=classes, **small)
+
+
+def describe_data(dataset: str) -> tuple[str, str]:
+    """Return name and origin of a data set, as its card has them."""
+    card = tomllib.loads(read_card(dataset))
+    return card["name"], f"{card['title']}. {card['licence']}: {card['attribution']}."
+
+
+def _draw(part: Labelled, most: int | None) -> Labelled:
+    at = np.sort(np.random.default_rng(0).permutation(len(part))[:most])
+    return Labelled(part.images[at], part.labels[at])
+
+
+def _resize(part: Labelled, size: int) -> Labelled:
+    if max(part.images.shape[1:3]) <= size:
+        return part
+    presented = torch.from_numpy(part.images).permute(0, 3, 1, 2)
+    small = torch.cat([shrink(each.float(), size) for each in presented.split(_BATCH)])
+    images = small.clamp(0, 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
+    return Labelled(images, part.labels)

@@ -1,0 +1,127 @@
+"""`medprotect bench`: our protection beside others, on public data sets."""
+
+import shlex
+import sys
+from collections.abc import Collection
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medprotect.cli.ending import ending
+
+app = typer.Typer(
+    no_args_is_help=True, help="Our protection beside others, on public data sets: runs, tables."
+)
+
+Dataset = Annotated[str, typer.Option(help="A data set that has a card: bloodmnist, busi ...")]
+Images = Annotated[Path, typer.Option(help="Its images: a MedMNIST file, or a folder of classes.")]
+Out = Annotated[Path, typer.Option(help="Folder of the runs; what is there is not done again.")]
+Protections = Annotated[str, typer.Option(help="What is compared, with commas between.")]
+Pipeline = Annotated[str, typer.Option(help="Of ours: a name, a folder, or auto: one shipped.")]
+Victims = Annotated[str, typer.Option(help="Models; countermeasures are tried on the first one.")]
+Countermeasures = Annotated[str, typer.Option(help="What is tried besides plain training.")]
+Seeds = Annotated[str, typer.Option(help="Each training is done with each.")]
+Steps = Annotated[int, typer.Option(min=1, help="Of each training.")]
+Train = Annotated[
+    int | None, typer.Option(min=2, help="Images to learn from at most; else all of half B.")
+]
+Test = Annotated[
+    int | None, typer.Option(min=2, help="Images to choose on and to test on at most, each.")
+]
+Strength = Annotated[str, typer.Option(metavar="low|standard|high", help="The budget of all.")]
+Size = Annotated[int, typer.Option(min=8, max=224, help="Pixels of the long side at most.")]
+
+
+@app.command()
+def protection(
+    dataset: Dataset,
+    images: Images,
+    out: Out,
+    protections: Protections = "ours,ours-labels,class-wise,em,tap,lsp,ar",
+    pipeline: Pipeline = "auto",
+    victims: Victims = "resnet18",
+    countermeasures: Countermeasures = "grey,jpeg-10,blur-1,posterise-2",
+    seeds: Seeds = "1,2,3",
+    steps: Steps = 600,
+    train: Train = None,
+    test: Test = None,
+    strength: Strength = "standard",
+    size: Size = 64,
+) -> None:
+    """Train models on clean images and on those of each protection; each training makes a file.
+
+    A second start goes on where the first one was stopped. Nothing is downloaded.
+    """
+    given = dict(locals())
+    with ending():
+        print("loading", file=sys.stderr, flush=True)
+        from medprotect.audit.bench import UNAIDED, list_attacks, run_bench
+        from medprotect.audit.bench_data import read_bench_data
+        from medprotect.audit.bench_protection import PROTECTIONS, find_protection
+        from medprotect.audit.victims import VICTIMS
+        from medprotect.intensity.budget import STRENGTHS
+
+        (budget,) = _take(strength, STRENGTHS, "strength")
+        names = _take(protections, PROTECTIONS, "protections")
+        attacks = list_attacks(
+            _take(victims, VICTIMS, "victims"),
+            _take(countermeasures, UNAIDED, "countermeasures") if countermeasures else (),
+            _take_seeds(seeds),
+            steps,
+        )
+        data = read_bench_data(dataset, images, size=size, train=train, test=test)
+        compared = [find_protection(name, budget, pipeline, data) for name in names]
+        tally = run_bench(data, compared, attacks, out, command=_write_command(given), say=_say)
+        print(f"{tally.made} runs made, {tally.kept} were there: medprotect bench table {out}")
+
+
+@app.command()
+def table(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or their files.")],
+    out: Annotated[Path | None, typer.Option(help="Where the page goes; else it is shown.")] = None,
+) -> None:
+    """Write the tables of runs as one page in Markdown: docs/benchmarks.md is made so."""
+    with ending():
+        from medprotect.audit.bench_run import read_runs, write_whole
+        from medprotect.audit.bench_table import write_page
+
+        page = write_page(read_runs(runs))
+        if out is None:
+            print(page, end="")
+        else:
+            write_whole(out, page.encode())
+
+
+def _take(text: str, known: Collection[str], option: str) -> tuple[str, ...]:
+    """Return the names in a text, each known, each once."""
+    from medprotect.errors import ConfigError
+
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"--{option} has no {name!r}; there are {', '.join(known)}.")
+    return names
+
+
+def _take_seeds(text: str) -> tuple[int, ...]:
+    from medprotect.errors import ConfigError
+
+    try:
+        return tuple(dict.fromkeys(int(seed) for seed in text.split(",")))
+    except ValueError:
+        raise ConfigError("--seeds are whole numbers with commas between.") from None
+
+
+def _write_command(given: dict[str, object]) -> str:
+    """Write the command that was given in full, but no place: of paths, the last part alone."""
+    words = ["medprotect", "bench", "protection"]
+    for name, value in given.items():
+        if value is not None:
+            last = Path(str(value)).name if name in ("images", "out", "pipeline") else str(value)
+            words += [f"--{name}", last]
+    return shlex.join(words)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

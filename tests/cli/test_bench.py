@@ -1,0 +1,104 @@
+"""`medprotect bench` as a user gives it."""
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from medprotect.cli import app
+from medprotect.cli.bench import protection
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """Squares darker and brighter than what is around them, as a MedMNIST file."""
+    random = np.random.default_rng(0)
+    arrays: dict[str, np.ndarray] = {}
+    for part, count in {"train": 64, "val": 16, "test": 24}.items():
+        labels = np.arange(count) // 2 % 2
+        drawn = random.integers(90, 160, (count, 12, 12), dtype=np.uint8)
+        drawn[:, 3:9, 3:9] = np.where(labels, 220, 30)[:, None, None]
+        arrays |= {f"{part}_images": drawn, f"{part}_labels": labels[:, None].astype(np.uint8)}
+    path = tmp_path / "in the house" / "squares.npz"
+    path.parent.mkdir()
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    return path
+
+
+def medprotect(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "medprotect", *map(os.fspath, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_a_bench_runs_once_and_becomes_a_page(images: Path, tmp_path: Path) -> None:
+    runs, page = tmp_path / "runs", tmp_path / "docs" / "page.md"
+    command = [
+        *("bench", "protection", "--dataset", "breastmnist", "--images", images, "--out", runs),
+        *("--protections", "class-wise,ours-labels", "--victims", "vgg", "--steps", "2"),
+        *("--countermeasures", "", "--seeds", "1", "--test", "20"),
+    ]
+    first = medprotect(*command)
+    assert first.returncode == 0, first.stderr
+    assert "3 runs made, 0 were there" in first.stdout
+    assert "3/3 ours-labels: vgg, none, seed 1: " in first.stderr
+    again = CliRunner().invoke(app, list(map(os.fspath, command)))
+    assert "0 runs made, 3 were there" in again.stdout
+    shown = CliRunner().invoke(app, ["bench", "table", os.fspath(runs), "--out", os.fspath(page)])
+    assert shown.exit_code == 0, shown.stderr
+    text = page.read_text()
+    assert "| ours-labels (radiology-grey) |" in text
+    assert "--images squares.npz --out runs --protections class-wise,ours-labels" in text
+    assert os.fspath(tmp_path) not in text
+    found = [path.read_text() for path in runs.rglob("*.json")]
+    assert not any(os.fspath(tmp_path) in text for text in found)
+    assert {json.loads(text)["settings"]["attack"]["steps"] for text in found} == {2}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--protections", "ours,magic", "there are ours, ours-labels, class-wise"),
+        ("--victims", "", "there are resnet18"),
+        ("--countermeasures", "none", "there are blur-0.5"),
+        ("--countermeasures", "diffusion", "has no 'diffusion'"),
+        ("--seeds", "one", "whole numbers"),
+        ("--strength", "huge", "low, standard, high"),
+        ("--dataset", "imagenet", "no data set card"),
+        ("--dataset", "bloodmnist", "8 classes"),
+        ("--pipeline", "nothing", "no pipeline"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_any_training(
+    images: Path, option: str, value: str, told: str
+) -> None:
+    out = images.parent / "runs"
+    place = ["--dataset", "breastmnist", "--images", os.fspath(images), "--out", os.fspath(out)]
+    refused = CliRunner().invoke(app, ["bench", "protection", *place, option, value])
+    assert refused.exit_code in (2, 7)
+    assert told in refused.stderr
+    assert not out.exists()
+
+
+def test_a_page_of_nothing_is_refused(tmp_path: Path) -> None:
+    refused = CliRunner().invoke(app, ["bench", "table", os.fspath(tmp_path)])
+    assert refused.exit_code == 2
+    assert "no runs" in refused.stderr
+
+
+def test_by_default_all_protections_are_compared() -> None:
+    from medprotect.audit.bench import UNAIDED
+    from medprotect.audit.bench_protection import PROTECTIONS
+
+    given = {name: each.default for name, each in inspect.signature(protection).parameters.items()}
+    assert given["protections"].split(",") == list(PROTECTIONS)
+    assert set(given["countermeasures"].split(",")) < set(UNAIDED)
