@@ -1,22 +1,21 @@
 """The audit itself: victims on clean and on protected images, under every countermeasure."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from itertools import product
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medprotect.audit.attempt import Attempt, Task, attempt, predict
+from medprotect.audit.aids import AIDED, allowed_by
+from medprotect.audit.attempt import Attempt, predict
 from medprotect.audit.countermeasures import COUNTERMEASURES
 from medprotect.audit.countermeasures.countermeasure import Aid
 from medprotect.audit.countermeasures.tensors import to_tensor
 from medprotect.audit.fidelity import fidelity
-from medprotect.audit.halves import Labelled
-from medprotect.audit.pairs import Images, Pairs
+from medprotect.audit.pairs import Pairs
 from medprotect.audit.probe import probe
-from medprotect.audit.protection import MEASURABLE, Predicted, protection, protection_interval
+from medprotect.audit.protection import MEASURABLE
 from medprotect.audit.relabelling import balanced_accuracy
 from medprotect.audit.report_schema import (
     Accuracy,
@@ -28,17 +27,19 @@ from medprotect.audit.report_schema import (
     Row,
     Utility,
 )
+from medprotect.audit.trials import Case, Say, Trials
 from medprotect.audit.victims import VICTIMS
 
 NONE = "none"
+
+UNAIDED = tuple(each for each in COUNTERMEASURES if each not in (NONE, *AIDED))
+"""Countermeasures that need nothing more than the protected images."""
 
 NOT_TRIED = (
     "segmentation, detection, and any task other than naming the class",
     "attackers who know the key or the generator",
     "copies of the same images released in clear, earlier or elsewhere: they undo all of it",
 )
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +89,24 @@ class Budget:
             tried.append(f"{self.victims[0]} with {shares} of the images in clear")
         return [text for text in tried if text]
 
+    def aided_by(self, aid: Aid) -> "Budget":
+        """Return it with the countermeasures that what the attacker has allows."""
+        return replace(self, countermeasures=(*self.countermeasures, *allowed_by(aid)))
+
+    def leave_out(self) -> list[str]:
+        """Return what is not tried, in sentences."""
+        kinds = dict.fromkeys(VICTIMS, "other models")
+        kinds |= dict.fromkeys(UNAIDED, "other countermeasures")
+        kinds |= {name: f"attackers who have {need}" for name, need in AIDED.items()}
+        left: dict[str, list[str]] = {}
+        for name, kind in kinds.items():
+            if name not in (*self.victims, *self.countermeasures):
+                left.setdefault(kind, []).append(name)
+        named = [f"{kind}: {', '.join(names)}" for kind, names in left.items()]
+        return [*NOT_TRIED, *named]
+
 
 _TREATED = ("grey", "jpeg-10", "blur-1", "posterise-2", "half-size", "median")
-_AIDED = frozenset({"autoencoder", "diffusion", "inverse"})
 
 BUDGETS = {
     budget.name: budget
@@ -111,7 +127,7 @@ BUDGETS = {
         Budget(
             name="thorough",
             victims=tuple(VICTIMS),
-            countermeasures=tuple(each for each in COUNTERMEASURES if each not in _AIDED | {NONE}),
+            countermeasures=UNAIDED,
             crossed=True,
             clean_shares=(0.2, 0.5, 0.8),
             seeds=(1, 2, 3, 4, 5),
@@ -132,13 +148,6 @@ class Examination:
     probe: Probe
     utility: Utility
     fidelity: dict[str, Beside]
-
-
-@dataclass(frozen=True, slots=True)
-class _Case:
-    victim: str
-    countermeasure: str
-    clean_share: float = 0.0
 
 
 def examine(
@@ -165,19 +174,19 @@ def examine(
         What a victim or a countermeasure needs is not there.
     """
     _make_each(budget.victims, pairs)
-    work = _Work(pairs, budget, aid or Aid(), say)
-    clean = {name: work.try_all(_Case(name, NONE), pairs.clean) for name in budget.victims}
-    clean_best = max(clean, key=lambda name: work.accuracy(clean[name], "best"))
+    trials = Trials(pairs=pairs, seeds=budget.seeds, steps=budget.steps, aid=aid or Aid(), say=say)
+    clean = {name: trials.on_clean(Case(name, NONE)) for name in budget.victims}
+    clean_best = max(clean, key=lambda name: trials.accuracy(clean[name], "best"))
     rows: list[Row] = []
     found: dict[int, list[Attempt]] = {}
     for case in _cases(budget):
-        runs = work.try_all(case, _mixed(pairs, case.clean_share))
+        runs = trials.on_protected(case)
         baseline = clean[case.victim] if case.countermeasure == NONE else None
         found[len(rows)] = runs
-        rows.append(work.row(case, runs, clean[clean_best], baseline))
+        rows.append(trials.row(case, runs, clean[clean_best], baseline))
     plain = next(at for at, row in enumerate(rows) if row["victim"] == budget.victims[0])
     first = budget.victims[0]
-    a_clean = work.accuracy(clean[clean_best], "best")
+    a_clean = trials.accuracy(clean[clean_best], "best")
     return Examination(
         protection=_summary(rows, plain, a_clean, pairs, decoys),
         accuracy={
@@ -203,90 +212,13 @@ def _make_each(victims: Iterable[str], pairs: Pairs) -> None:
             VICTIMS[victim](pairs.test.images.shape[3], len(pairs.classes))
 
 
-def _cases(budget: Budget) -> Iterable[_Case]:
+def _cases(budget: Budget) -> Iterable[Case]:
     first, *others = budget.victims
-    yield _Case(first, NONE)
-    yield from (_Case(other, NONE) for other in others)
+    yield Case(first, NONE)
+    yield from (Case(other, NONE) for other in others)
     crossed = budget.victims if budget.crossed else (first,)
-    yield from (_Case(*each) for each in product(crossed, budget.countermeasures))
-    yield from (_Case(first, NONE, share) for share in budget.clean_shares)
-
-
-def _mixed(pairs: Pairs, clean_share: float) -> Labelled:
-    """Return the training images, the first of a random order in clear."""
-    images: Images = pairs.protected.copy()
-    order = np.random.default_rng(0).permutation(len(images))
-    clear = order[: round(clean_share * len(images))]
-    images[clear] = pairs.clean.images[clear]
-    return Labelled(images, pairs.clean.labels)
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    pairs: Pairs
-    budget: Budget
-    aid: Aid
-    say: Say
-
-    def try_all(self, case: _Case, train: Labelled) -> list[Attempt]:
-        """Attempt a case with every seed."""
-        task = Task(self.pairs.validation, self.pairs.test, len(self.pairs.classes))
-        runs = [
-            attempt(
-                VICTIMS[case.victim],
-                COUNTERMEASURES[case.countermeasure](),
-                train,
-                task,
-                seed=seed,
-                steps=self.budget.steps,
-                aid=self.aid,
-            )
-            for seed in self.budget.seeds
-        ]
-        kind = "clean" if train is self.pairs.clean else f"protected, {case.clean_share:.0%} clean"
-        best = self.accuracy(runs, "best")
-        self.say(f"{case.victim}, {case.countermeasure}, {kind}: {best:.3f} on clean images")
-        return runs
-
-    def accuracy(self, runs: Sequence[Attempt], which: str) -> float:
-        """Return the balanced accuracy on the clean test images, the mean over seeds."""
-        labels, classes = self.pairs.test.labels, len(self.pairs.classes)
-        scores = [balanced_accuracy(getattr(run, which), labels, classes) for run in runs]
-        return round(float(np.mean(scores)), 6)
-
-    def row(
-        self,
-        case: _Case,
-        runs: Sequence[Attempt],
-        clean: Sequence[Attempt],
-        same_clean: Sequence[Attempt] | None,
-    ) -> Row:
-        """Return one row of the matrix."""
-        best = self.accuracy(runs, "best")
-        classes = len(self.pairs.classes)
-        return {
-            "victim": case.victim,
-            "countermeasure": case.countermeasure,
-            "clean_share": case.clean_share,
-            "seeds": list(self.budget.seeds),
-            "clean_trained": self.accuracy(same_clean, "as_is") if same_clean else None,
-            "as_is": self.accuracy(runs, "as_is"),
-            "renamed": self.accuracy(runs, "renamed"),
-            "early_stopped": best,
-            "attacker_best": best,
-            "P": protection(self.accuracy(clean, "best"), best, classes),
-            "P_interval": protection_interval(
-                _outcomes(clean, "best"),
-                _outcomes(runs, "best"),
-                self.pairs.test.labels,
-                classes,
-                self.pairs.patients,
-            ),
-        }
-
-
-def _outcomes(runs: Sequence[Attempt], which: str) -> list[Predicted]:
-    return [getattr(run, which) for run in runs]
+    yield from (Case(*each) for each in product(crossed, budget.countermeasures))
+    yield from (Case(first, NONE, share) for share in budget.clean_shares)
 
 
 def _summary(rows: list[Row], plain: int, clean: float, pairs: Pairs, decoys: str) -> Protection:

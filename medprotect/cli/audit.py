@@ -38,6 +38,18 @@ def audit(
     decoys: Annotated[
         str, typer.Option(metavar="on|off|unknown", help="Whether the pipeline has decoys.")
     ] = "unknown",
+    other: Annotated[
+        Path | None,
+        typer.Option(help="A folder of clean images of another source, as attackers may have."),
+    ] = None,
+    leaked: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="So many images, in clear and protected, attackers have; models learn from the "
+            "others alone.",
+        ),
+    ] = 0,
     report: Annotated[Path | None, typer.Option(help="Also write one HTML page, here.")] = None,
     pictures: Annotated[
         bool, typer.Option("--pictures", help="Show images in the page: it must not leave then.")
@@ -55,15 +67,20 @@ def audit(
         if budget not in BUDGET_NAMES or decoys not in ("on", "off", "unknown"):
             raise ConfigError("--budget is quick, standard or thorough; --decoys on, off, unknown.")
         print("loading", file=sys.stderr, flush=True)
+        from medprotect.audit.aids import give_aids
         from medprotect.audit.examination import BUDGETS, examine
         from medprotect.audit.pairs import read_pairs
         from medprotect.audit.pictures import show_pair
         from medprotect.audit.report import write_report
         from medprotect.audit.verdict import sentences
 
-        pairs = read_pairs(clean, protected, labels, size)
-        found = examine(pairs, BUDGETS[budget], decoys=decoys, say=_say)
-        result = _as_json(pairs, found, BUDGETS[budget])
+        pairs, aid = give_aids(read_pairs(clean, protected, labels, size), other, leaked)
+        tried = BUDGETS[budget].aided_by(aid)
+        found = examine(pairs, tried, decoys=decoys, aid=aid, say=_say)
+        options = f"--budget {budget} --size {size}"
+        options += " --other OTHER" if other else ""
+        options += f" --leaked {leaked}" if leaked else ""
+        result = _as_json(pairs, found, tried, options)
         if report:
             write_report(result, report, show_pair(pairs) if pictures else ())
         if as_json:
@@ -76,9 +93,8 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _as_json(pairs: "Pairs", found: "Examination", budget: "Budget") -> "Audit":
+def _as_json(pairs: "Pairs", found: "Examination", budget: "Budget", options: str) -> "Audit":
     from medprotect import __version__
-    from medprotect.audit.examination import NOT_TRIED
     from medprotect.audit.report_schema import SCHEMA_VERSION
 
     return {
@@ -86,7 +102,7 @@ def _as_json(pairs: "Pairs", found: "Examination", budget: "Budget") -> "Audit":
         "medprotect": __version__,
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         # Without the paths: the page may be shown to others, and paths may name patients.
-        "command": f"medprotect audit CLEAN PROTECTED --labels LABELS --budget {budget.name}",
+        "command": f"medprotect audit CLEAN PROTECTED --labels LABELS {options}",
         "budget": budget.name,
         "data": {
             "classes": list(pairs.classes),
@@ -104,7 +120,7 @@ def _as_json(pairs: "Pairs", found: "Examination", budget: "Budget") -> "Audit":
         "curves": found.curves,
         "fidelity": found.fidelity,
         "tried": budget.describe(),
-        "not_tried": list(NOT_TRIED),
+        "not_tried": budget.leave_out(),
         "environment": {"python": platform.python_version(), "machine": platform.machine()},
     }
 

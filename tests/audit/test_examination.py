@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from medprotect.audit.countermeasures.countermeasure import Aid
 from medprotect.audit.examination import BUDGETS, Budget, examine
 from medprotect.audit.halves import Labelled
 from medprotect.audit.pairs import Pairs
+from medprotect.errors import ConfigError
 
 from .stripes import covered, pairs
 
@@ -46,6 +48,14 @@ def test_of_covered_images_p_is_high_and_clean_images_in_the_mix_lower_it() -> N
     assert found.protection["worst"] == worst  # a share of clean images is no attack
     assert len(said) == 4
     assert [curve["label"] for curve in found.curves] == ["vgg, clean", "vgg, protected"]
+
+
+def test_what_an_attacker_has_reaches_the_countermeasure() -> None:
+    large = np.zeros((9, 20, 20, 1), np.uint8)
+    aid = Aid(leaked_clean=large, leaked_protected=large)
+    short = Budget(name="short", victims=("vgg",), countermeasures=(), seeds=(1,), steps=2)
+    with pytest.raises(ConfigError, match="not of the size of the protected"):
+        examine(pairs(count=96), short.aided_by(aid), aid=aid, say=lambda _: None)
 
 
 @pytest.mark.slow

@@ -78,3 +78,13 @@ def test_a_protected_image_that_is_missing_stops_the_audit(
     refused = audit(clean, out, "--labels", table)
     assert refused.returncode == 2
     assert "not among the protected" in refused.stderr
+
+
+def test_what_attackers_cannot_have_is_a_wrong_argument(folders: tuple[Path, Path, Path]) -> None:
+    clean, out, table = folders
+    refused = audit(clean, out, "--labels", table, "--leaked", "48")
+    assert refused.returncode == 2
+    assert "leak fewer" in refused.stderr
+    refused = audit(clean, out, "--labels", table, "--other", out.parent / "nowhere")
+    assert refused.returncode == 2
+    assert "other images" in refused.stderr

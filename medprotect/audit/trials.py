@@ -1,0 +1,130 @@
+"""Cases tried with every seed: victims under countermeasures, as rows of the matrix."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from medprotect.audit.attempt import Attempt, Task, attempt
+from medprotect.audit.countermeasures import COUNTERMEASURES
+from medprotect.audit.countermeasures.countermeasure import Aid
+from medprotect.audit.halves import Labelled
+from medprotect.audit.pairs import Images, Pairs
+from medprotect.audit.protection import Predicted, protection, protection_interval
+from medprotect.audit.relabelling import balanced_accuracy
+from medprotect.audit.report_schema import Row
+from medprotect.audit.victims import VICTIMS
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A victim, what it does against the protection, and the share of images it has in clear."""
+
+    victim: str
+    countermeasure: str
+    clean_share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trials:
+    """What all attempts of an audit share.
+
+    Attributes
+    ----------
+    pairs : Pairs
+        The images.
+    seeds : tuple of int
+        Each case is tried with each.
+    steps : int
+        Of each training.
+    aid : Aid
+        What else the attacker has.
+    say : callable
+        Told, in a line, what was found.
+    """
+
+    pairs: Pairs
+    seeds: tuple[int, ...]
+    steps: int
+    aid: Aid
+    say: Say
+
+    def on_clean(self, case: Case) -> list[Attempt]:
+        """Attempt a case on the clean images."""
+        return self._try(case, self.pairs.clean, "clean")
+
+    def on_protected(self, case: Case) -> list[Attempt]:
+        """Attempt a case on the protected images, the first of a random order in clear."""
+        images: Images = self.pairs.protected.copy()
+        order = np.random.default_rng(0).permutation(len(images))
+        clear = order[: round(case.clean_share * len(images))]
+        images[clear] = self.pairs.clean.images[clear]
+        train = Labelled(images, self.pairs.clean.labels)
+        return self._try(case, train, f"protected, {case.clean_share:.0%} clean")
+
+    def _try(self, case: Case, train: Labelled, kind: str) -> list[Attempt]:
+        task = Task(self.pairs.validation, self.pairs.test, len(self.pairs.classes))
+        runs = [
+            attempt(
+                VICTIMS[case.victim],
+                COUNTERMEASURES[case.countermeasure](),
+                train,
+                task,
+                seed=seed,
+                steps=self.steps,
+                aid=self.aid,
+            )
+            for seed in self.seeds
+        ]
+        best = self.accuracy(runs, "best")
+        self.say(f"{case.victim}, {case.countermeasure}, {kind}: {best:.3f} on clean images")
+        return runs
+
+    def accuracy(self, runs: Sequence[Attempt], which: str) -> float:
+        """Return the balanced accuracy on the clean test images, the mean over seeds."""
+        labels, classes = self.pairs.test.labels, len(self.pairs.classes)
+        scores = [balanced_accuracy(getattr(run, which), labels, classes) for run in runs]
+        return round(float(np.mean(scores)), 6)
+
+    def row(
+        self,
+        case: Case,
+        runs: Sequence[Attempt],
+        clean: Sequence[Attempt],
+        same_clean: Sequence[Attempt] | None,
+    ) -> Row:
+        """Return one row of the matrix.
+
+        Parameters
+        ----------
+        clean, same_clean : sequence of Attempt
+            On clean images: of the victim that does best there, from which P is taken, and of the
+            same victim, where this row is to show it.
+        """
+        best = self.accuracy(runs, "best")
+        classes = len(self.pairs.classes)
+        return {
+            "victim": case.victim,
+            "countermeasure": case.countermeasure,
+            "clean_share": case.clean_share,
+            "seeds": list(self.seeds),
+            "clean_trained": self.accuracy(same_clean, "as_is") if same_clean else None,
+            "as_is": self.accuracy(runs, "as_is"),
+            "renamed": self.accuracy(runs, "renamed"),
+            "early_stopped": best,
+            "attacker_best": best,
+            "P": protection(self.accuracy(clean, "best"), best, classes),
+            "P_interval": protection_interval(
+                _outcomes(clean, "best"),
+                _outcomes(runs, "best"),
+                self.pairs.test.labels,
+                classes,
+                self.pairs.patients,
+            ),
+        }
+
+
+def _outcomes(runs: Sequence[Attempt], which: str) -> list[Predicted]:
+    return [getattr(run, which) for run in runs]
