@@ -3,7 +3,7 @@
 from html import escape
 
 from medprotect.audit.report_schema import Audit, Interval, Row
-from medprotect.audit.verdict import HELD, IN_PART, PLAIN, Degree, degree, percent
+from medprotect.audit.verdict import HELD, IN_PART, PLAIN, Degree, degree_of, percent
 
 SIGNS = {Degree.HELD: "●", Degree.PART: "◐", Degree.NOT: "○", Degree.UNKNOWN: ""}
 """What tells degrees apart without colour."""
@@ -12,7 +12,7 @@ SIGNS = {Degree.HELD: "●", Degree.PART: "◐", Degree.NOT: "○", Degree.UNKNO
 def matrix_section(audit: Audit) -> str:
     """Return a heat map for each share of images in clear, as HTML."""
     key = (
-        f'<ul class="key"><li>● held, P at least {percent(HELD)}</li>'
+        f'<ul class="key"><li>● held, the interval of P at least {percent(HELD)}</li>'
         f"<li>◐ in part, at least {percent(IN_PART)}</li><li>○ did not hold</li></ul>"
     )
     shares = sorted({row["clean_share"] for row in audit["matrix"]})
@@ -47,7 +47,7 @@ def _heat_map(rows: list[Row], clean_share: float) -> str:
 def _cell(row: Row | None) -> str:
     if row is None or row["P"] is None:
         return '<td class="unknown"><small>not measured</small></td>'
-    found = degree(row["P"])
+    found = degree_of(row)
     interval = write_interval(row["P_interval"])
     return (
         f'<td class="{found}"><b>{SIGNS[found]} {percent(row["P"])}</b>'
@@ -70,7 +70,7 @@ def all_figures(audit: Audit) -> str:
         f'<th scope="col">{each}</th>'
         for each in (
             *("in clear", "seeds", "learned from clean", "as is"),
-            *("renamed", "stopped early", "attacker&rsquo;s best", "P"),
+            *("renamed", "attacker&rsquo;s best", "P"),
         )
     )
     body = "".join(
@@ -83,7 +83,7 @@ def all_figures(audit: Audit) -> str:
     )
     note = (
         "All accuracies on clean test images. As is: the model as trained. Renamed: its outputs "
-        "renamed in the best way. Stopped early: at its best moment."
+        "renamed in the best way. Attacker&rsquo;s best: as is, renamed, or stopped early."
     )
     return f'<p class="soft">{note}</p>' + _box(
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>",
@@ -106,5 +106,4 @@ def name_countermeasure(countermeasure: str) -> str:
 
 
 def _accuracies(row: Row) -> tuple[float | None, ...]:
-    trained = (row["clean_trained"], row["as_is"], row["renamed"], row["early_stopped"])
-    return (*trained, row["attacker_best"])
+    return row["clean_trained"], row["as_is"], row["renamed"], row["attacker_best"]

@@ -134,9 +134,9 @@ def _measures(audit: Audit) -> str:
 def _tried(audit: Audit) -> str:
     parted = countermeasures_by_degree(audit)
     titles = {
-        Degree.HELD: ("Held", f"P at least {percent(HELD)}"),
-        Degree.PART: ("Held in part", f"P at least {percent(IN_PART)}"),
-        Degree.NOT: ("Did not hold", f"P below {percent(IN_PART)}"),
+        Degree.HELD: ("Held", f"The interval of P begins at {percent(HELD)} or above"),
+        Degree.PART: ("Held in part", f"It begins at {percent(IN_PART)} or above"),
+        Degree.NOT: ("Did not hold", f"It begins below {percent(IN_PART)}"),
     }
     lists = "".join(
         f"<section><h3>{SIGNS[each]} {title}</h3>{_paragraph(limit, 'soft')}"

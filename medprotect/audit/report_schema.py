@@ -47,7 +47,10 @@ class Accuracy(TypedDict):
 
 
 class Row(TypedDict):
-    """One victim under one countermeasure; accuracies on clean test images, means over seeds."""
+    """One victim under one countermeasure; accuracies on clean test images, means over seeds.
+
+    ``attacker_best`` is of the victim as it is, renamed, or stopped early.
+    """
 
     victim: str
     countermeasure: str
@@ -56,7 +59,6 @@ class Row(TypedDict):
     clean_trained: float | None
     as_is: float | None
     renamed: float | None
-    early_stopped: float | None
     attacker_best: float | None
     P: float | None
     P_interval: Interval | None

@@ -113,7 +113,6 @@ class Trials:
             "clean_trained": self.accuracy(same_clean, "as_is") if same_clean else None,
             "as_is": self.accuracy(runs, "as_is"),
             "renamed": self.accuracy(runs, "renamed"),
-            "early_stopped": best,
             "attacker_best": best,
             "P": protection(self.accuracy(clean, "best"), best, classes),
             "P_interval": protection_interval(

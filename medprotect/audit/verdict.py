@@ -2,10 +2,10 @@
 
 from enum import StrEnum
 
-from medprotect.audit.report_schema import Attacker, Audit, Row
+from medprotect.audit.report_schema import Attacker, Audit, Interval, Row
 
 HELD, IN_PART = 0.9, 0.5
-"""Least P that is called held, and held in part."""
+"""Where the interval of P must begin at least, for what is called held, and held in part."""
 
 DASH = "\N{EN DASH}"
 """Stands where nothing was measured."""
@@ -23,14 +23,22 @@ class Degree(StrEnum):
     UNKNOWN = "unknown"
 
 
-def degree(share: float | None) -> Degree:
-    """Return how far it held for a P."""
+def degree(share: float | None, interval: Interval | None) -> Degree:
+    """Return how far it held for a P: by the lower end of its interval, where it has one."""
     if share is None:
         return Degree.UNKNOWN
-    if share >= HELD:
+    least = min(share, interval[0]) if interval else share
+    if least >= HELD:
         return Degree.HELD
-    return Degree.PART if share >= IN_PART else Degree.NOT
+    return Degree.PART if least >= IN_PART else Degree.NOT
 
+
+def degree_of(row: Row) -> Degree:
+    """Return how far it held in a row of the matrix."""
+    return degree(row["P"], row["P_interval"])
+
+
+_WORST_FIRST = (Degree.NOT, Degree.PART, Degree.HELD, Degree.UNKNOWN)
 
 _HEADLINES = {
     (Degree.HELD, Degree.HELD): "The protection held against everything that was tried.",
@@ -51,13 +59,22 @@ _HEADLINES = {
 def headline(audit: Audit) -> str:
     """Return the verdict in one sentence."""
     protection = audit["protection"]
-    plain, worst = degree(protection["plain"]), degree(protection["worst"])
+    plain = degree(protection["plain"], protection["plain_interval"])
+    # Another row than that of the least P may have the interval that begins lowest.
+    worst = _worst(
+        degree(protection["worst"], protection["worst_interval"]),
+        *(degree_of(row) for row in audit["matrix"] if row["clean_share"] == 0),
+    )
     if not protection["measurable"] or plain is Degree.UNKNOWN:
         return "Whether the protection holds could not be measured."
-    mixed = [row["P"] for row in audit["matrix"] if row["clean_share"] > 0]
-    if plain is worst is Degree.HELD and any(degree(share) is not Degree.HELD for share in mixed):
+    mixed = {degree_of(row) for row in audit["matrix"] if row["clean_share"] > 0}
+    if plain is worst is Degree.HELD and mixed - {Degree.HELD}:
         return "The protection held against everything that was tried, where all was protected."
     return _HEADLINES.get((plain, worst), "The protection did not hold.")
+
+
+def _worst(*degrees: Degree) -> Degree:
+    return min(degrees, key=_WORST_FIRST.index)
 
 
 def sentences(audit: Audit) -> list[str]:
@@ -118,15 +135,20 @@ def _row(audit: Audit, victim: str | None, countermeasure: str) -> Row | None:
 
 
 def countermeasures_by_degree(audit: Audit) -> dict[Degree, list[tuple[str, float]]]:
-    """Return countermeasures with their least P over victims, where all images are protected."""
+    """Return countermeasures by how far it held against the worst victim, with their least P.
+
+    Where all images are protected.
+    """
     least: dict[str, float] = {}
+    degrees: dict[str, Degree] = {}
     for row in audit["matrix"]:
         if row["clean_share"] == 0 and row["P"] is not None:
             name = row["countermeasure"]
             least[name] = min(least.get(name, row["P"]), row["P"])
+            degrees[name] = _worst(degrees.get(name, Degree.UNKNOWN), degree_of(row))
     parted: dict[Degree, list[tuple[str, float]]] = {each: [] for each in Degree}
     for name, share in sorted(least.items(), key=lambda item: item[1]):
-        parted[degree(share)].append((name, share))
+        parted[degrees[name]].append((name, share))
     return parted
 
 

@@ -29,7 +29,6 @@ def make_row(victim: str, countermeasure: str, share: float, clean_share: float 
         "clean_trained": CLEAN,
         "as_is": reached - 0.03,
         "renamed": reached - 0.01,
-        "early_stopped": reached,
         "attacker_best": reached,
         "P": share,
         "P_interval": (share - 0.03, share + 0.02),

@@ -79,6 +79,10 @@ def with_text_everywhere(audit: Audit, text: str) -> Audit:
     return changed
 
 
+def around(share: float | None) -> tuple[float, float] | None:
+    return None if share is None else (share - 0.03, share + 0.02)
+
+
 def without_figures(audit: Audit) -> Audit:
     """Leave out all that need not be measured."""
     audit["protection"].update(
@@ -92,7 +96,7 @@ def without_figures(audit: Audit) -> Audit:
     )
     audit["accuracy"].update(clean=None, clean_victim=None)
     row = make_row("resnet18", "none", 0.5)
-    row.update(P=None, P_interval=None, attacker_best=None, early_stopped=None)
+    row.update(P=None, P_interval=None, attacker_best=None)
     audit.update(matrix=[row], probe=None, utility=None, curves=[], tried=[], not_tried=[])
     audit["fidelity"] = {"vif": {"protected": None, "jpeg_50": 0.5}}
     del audit["environment"]
@@ -153,9 +157,11 @@ class TestSays:
     @pytest.mark.parametrize(
         ("plain", "worst", "expected"),
         [
-            (0.95, 0.9, "held against everything that was tried, where all was protected."),
+            (0.95, 0.94, "held against everything that was tried, where all was protected."),
+            (0.95, 0.92, "and in part against the strongest attack"),
             (0.95, 0.6, "and in part against the strongest attack"),
-            (0.95, 0.2, "but not against the strongest attack"),
+            (0.95, 0.51, "but not against the strongest attack"),
+            (0.92, 0.92, "The protection held in part."),
             (0.95, None, "no attack was tried"),
             (0.7, 0.6, "The protection held in part."),
             (0.7, 0.2, "did not hold against the strongest attack"),
@@ -168,13 +174,26 @@ class TestSays:
         self, plain: float | None, worst: float | None, expected: str
     ) -> None:
         audit = make_audit()
-        audit["protection"].update(plain=plain, worst=worst)
+        audit["matrix"] = [make_row("resnet18", "none", 0.2, clean_share=0.5)]
+        if worst is not None:
+            audit["matrix"].append(make_row("vgg", "grey", worst))
+        audit["protection"].update(
+            plain=plain, plain_interval=around(plain), worst=worst, worst_interval=around(worst)
+        )
         assert expected in headline(audit)
+
+    def test_an_interval_that_begins_lower_than_that_of_the_least_p_counts(self) -> None:
+        audit = make_audit()
+        audit["protection"].update(worst=0.95, worst_interval=(0.93, 0.97))
+        wide = make_row("vit", "grey", 0.96)
+        wide["P_interval"] = (0.7, 0.99)
+        audit["matrix"] = [make_row("vgg", "none", 0.95), wide]
+        assert "in part against the strongest" in headline(audit)
 
     def test_the_headline_is_whole_only_where_all_held(self) -> None:
         audit = make_audit()
-        audit["protection"].update(worst=0.92)
-        audit["matrix"] = [make_row("vgg", "none", 0.92), make_row("vgg", "none", 0.91, 0.2)]
+        audit["protection"].update(worst=0.95, worst_interval=(0.92, 0.97))
+        audit["matrix"] = [make_row("vgg", "none", 0.95), make_row("vgg", "none", 0.94, 0.2)]
         assert headline(audit) == "The protection held against everything that was tried."
 
     def test_accuracies_are_told_in_sentences(self) -> None:
@@ -187,9 +206,10 @@ class TestSays:
         held, part, missed, untried = re.findall(
             r"Held(.*)◐ Held in part(.*)○ Did not hold(.*)Not tried(.*)How it was tried", text
         )[0]
-        assert ("grey 91" in held, "median filter 84" in part, "jpeg-10 41" in missed) == (
-            True,
-        ) * 3
+        assert "augmentation 94" in held
+        assert "grey 91" in part  # its interval begins at 88
+        assert "median filter 84" in part
+        assert "jpeg-10 41" in missed
         assert "segmentation" in untried
 
     def test_every_field_says_its_degree_without_colour(self) -> None:
