@@ -48,22 +48,14 @@ def descend(
     bound : float
         Largest absolute noise, in the same unit.
     """
+    descended = []
     parts = zip(images.split(BATCH), noise.split(BATCH), targets.split(BATCH), strict=True)
-    return torch.cat([_descend(read, *part, bound, steps) for part in parts])
-
-
-def _descend(
-    read: Callable[[Tensor], Tensor],
-    images: Tensor,
-    noise: Tensor,
-    targets: Tensor,
-    bound: float,
-    steps: int,
-) -> Tensor:
-    low, high = (-images).clamp(min=-bound), (1 - images).clamp(max=bound)
-    for _ in range(steps):
-        noise = noise.detach().requires_grad_()
-        loss = functional.cross_entropy(read(images + noise), targets)
-        (gradient,) = torch.autograd.grad(loss, noise)
-        noise = torch.clamp(noise - bound / 10 * gradient.sign(), low, high)
-    return noise.detach()
+    for clean, added, wanted in parts:
+        low, high = (-clean).clamp(min=-bound), (1 - clean).clamp(max=bound)
+        for _ in range(steps):
+            added = added.detach().requires_grad_()
+            loss = functional.cross_entropy(read(clean + added), wanted)
+            (gradient,) = torch.autograd.grad(loss, added)
+            added = torch.clamp(added - bound / 10 * gradient.sign(), low, high)
+        descended.append(added.detach())
+    return torch.cat(descended)

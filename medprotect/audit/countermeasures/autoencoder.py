@@ -5,9 +5,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from medprotect.audit.countermeasures.countermeasure import Aid, Countermeasure, Images
-from medprotect.audit.countermeasures.restorer import Restorer, fit, other_images, restore
+from medprotect.audit.countermeasures.restorer import Restorer, begin, fit, other_images, restore
 from medprotect.audit.halves import Labelled
-from medprotect.confounder.networks import channels_last
 
 COARSEST = 2
 """Pixels that one value of the coarsest noise covers."""
@@ -46,10 +45,7 @@ class Autoencoder(Countermeasure):
             There are none.
         """
         clean = other_images(aid.other, train.images, self.name)
-        rng = torch.Generator().manual_seed(seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = channels_last(Restorer(clean.shape[1]))
+        network, rng = begin(clean.shape[1], seed)
 
         def loss(at: Tensor) -> Tensor:
             noisy = clean[at] + draw_noise(clean[at].shape, self.bound, rng)

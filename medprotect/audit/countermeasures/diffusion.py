@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from medprotect.audit.countermeasures.countermeasure import Aid, Countermeasure, Images
-from medprotect.audit.countermeasures.restorer import Restorer, fit, other_images, restore
+from medprotect.audit.countermeasures.restorer import Restorer, begin, fit, other_images, restore
 from medprotect.audit.halves import Labelled
-from medprotect.confounder.networks import channels_last
 
 TIMES = 1000
 """Times of the whole schedule, as in DDPM; those after the starting time are not needed."""
@@ -56,10 +55,7 @@ class Diffusion(Countermeasure):
             There are none.
         """
         clean = other_images(aid.other, train.images, self.name)
-        rng = torch.Generator().manual_seed(seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self._network = channels_last(Restorer(clean.shape[1], guides=1))
+        self._network, rng = begin(clean.shape[1], seed, guides=1)
         self._seed = seed
 
         def loss(at: Tensor) -> Tensor:

@@ -5,10 +5,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medprotect.audit.countermeasures.countermeasure import Aid, Countermeasure, Images
-from medprotect.audit.countermeasures.restorer import Restorer, fit, restore
+from medprotect.audit.countermeasures.restorer import Restorer, begin, fit, restore
 from medprotect.audit.countermeasures.tensors import to_tensor
 from medprotect.audit.halves import Labelled
-from medprotect.confounder.networks import channels_last
 from medprotect.errors import ConfigError
 
 PLACES = 8
@@ -47,11 +46,9 @@ class Inverse(Countermeasure):
         """
         clean, protected = self._pairs(aid, train.images)
         self._scale = float((protected - clean).abs().max())
-        rng = torch.Generator().manual_seed(seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self._network = channels_last(Restorer(clean.shape[1], guides=PLACES))
-            self._places = nn.Parameter(torch.randn(1, PLACES, *clean.shape[-2:]))
+        self._network, rng = begin(clean.shape[1], seed, guides=PLACES)
+        places = torch.randn(1, PLACES, *clean.shape[-2:], generator=rng)
+        self._places = nn.Parameter(places)
 
         def loss(at: Tensor) -> Tensor:
             return functional.mse_loss(self._invert(protected[at]), clean[at])

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from medprotect.audit.countermeasures.countermeasure import Images
 from medprotect.audit.countermeasures.tensors import to_images, to_tensor
+from medprotect.confounder.networks import channels_last
 from medprotect.errors import ConfigError
 
 STRIDE, BATCH = 4, 32
@@ -72,6 +73,14 @@ class Restorer(nn.Module):
         level0 = self.up0(torch.cat([_double(level1), level0], 1))
         change: Tensor = self.leave(level0)[..., :height, :width]
         return images + scale * change
+
+
+def begin(channels: int, seed: int, guides: int = 0) -> tuple[Restorer, torch.Generator]:
+    """Return an untrained network for images of so many channels, and what `fit` draws from."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = channels_last(Restorer(channels, guides=guides))
+    return network, torch.Generator().manual_seed(seed)
 
 
 def _block(entering: int, leaving: int, stride: int = 1) -> nn.Module:
