@@ -22,7 +22,7 @@ def train(
     ],
     decoys: Annotated[
         str, typer.Option(metavar="on|off", help="Mislead models trained on clean images too.")
-    ] = "on",
+    ] = "off",
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of the generator.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed and images, same pipeline.")] = 1,
     size: Annotated[int, typer.Option(min=8, help="Pixels of the long side to train at.")] = 64,

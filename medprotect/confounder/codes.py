@@ -16,24 +16,32 @@ from medprotect.confounder.networks import PERIOD
 NEAR = 3
 """Among how many wrong classes a decoy is drawn."""
 
+KNOWN = 0.3
+"""Share of the codes in training that are labels."""
 
-def draw_codes(posteriors: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
-    """Draw codes (B, K): an image's posterior or its one-hot label.
+SOFTENED = 0.3
+"""Factor on the logits of half of the others."""
 
-    So codes are as hard and as soft as those of a run, with labels and without.
+
+def draw_codes(logits: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:
+    """Draw codes (B, K): an image's one-hot label, its posterior, or its posterior softened.
+
+    So codes are as hard and as soft as those of a run, with labels and without: a classifier is
+    surer of the images it learned from than of any that it will be shown.
 
     Parameters
     ----------
-    posteriors : Tensor
-        (B, K), of the assigner.
+    logits : Tensor
+        (B, K), of the assigner, calibrated.
     labels : Tensor
         (B,), the classes.
     rng : Generator
         Draws.
     """
-    known = functional.one_hot(labels, posteriors.shape[1]).float()
-    chosen = torch.rand((len(labels), 1), generator=rng) < 0.5
-    return torch.where(chosen, known, posteriors)
+    known = functional.one_hot(labels, logits.shape[1]).float()
+    chosen, soft = torch.rand((2, len(labels), 1), generator=rng)
+    posteriors = functional.softmax(torch.where(soft < 0.5, SOFTENED * logits, logits), 1)
+    return torch.where(chosen < KNOWN, known, posteriors)
 
 
 def draw_decoys(logits: Tensor, labels: Tensor, rng: torch.Generator) -> Tensor:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from medprotect.confounder.assigning import (
     REPORT_EVERY,
@@ -38,16 +37,18 @@ from medprotect.confounder.networks import (
 from medprotect.confounder.samples import Samples, draw_batch, step_rng
 from medprotect.errors import PipelineError
 
-STEPS = 2500
+STEPS = 1200
 ASSIGNER_STEPS = 1200
 SEED = 1
 
-DISTORTED = 0.2
-"""Chance of a distortion besides flip and crop, once faded in."""
+RATE = 2e-3
+"""Peak of the generator's learning rate, and that of its readers."""
 
-FADED_IN = 0.3
-"""Share of the steps over which the other image is faded in: on another image from the start,
-nothing is learnt at larger sizes."""
+FADED_IN, SMALL = 0.3, 32
+"""Share of the steps over which the other image is faded in, where the grid is larger than so many
+pixels: there nothing is learnt on another image from the start."""
+
+_BETAS = {"generator": (0.5, 0.99), "readers": (0.9, 0.999), "discriminator": (0.5, 0.99)}
 
 STEEPEST = 5.0
 """Norm that the generator's gradient is cut to."""
@@ -76,18 +77,21 @@ class Recipe:
         Of generator and assigner.
     decoy_weight, fidelity_weight : float
         Of the terms, the confounder's being 1.
+    distorted : float
+        Chance of a distortion besides flip and crop: noise that outlasts them is read later.
     """
 
     steps: int = STEPS
     assigner_steps: int = ASSIGNER_STEPS
     assigner_batch: int = 96
-    batch: int = 32
+    batch: int = 48
     seed: int = SEED
-    decoys: bool = True
+    decoys: bool = False
     mirrored: bool = False
-    widths: Widths = Widths(generator=24, assigner=16)  # noqa: RUF009 - frozen
+    widths: Widths = Widths(generator=16, assigner=16)  # noqa: RUF009 - frozen
     decoy_weight: float = 1.0
-    fidelity_weight: float = 0.02
+    fidelity_weight: float = 0.002
+    distorted: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +191,7 @@ def _generator_modules(samples: Samples, recipe: Recipe) -> nn.ModuleDict:
     modules = {
         "generator": Generator(channels, codes, recipe.widths.generator),
         "readers": nn.ModuleList(
-            [ConfounderClassifier(channels, codes, 24), Assigner(channels, codes, 16)]
+            [ConfounderClassifier(channels, codes, 24), Assigner(channels, codes, 24)]
         ),
         "discriminator": Discriminator(channels, 16),
     }
@@ -205,8 +209,8 @@ def _train_generator(
     for network in clean.networks:
         network.eval().requires_grad_(False)
     maker, reader, judge = (
-        torch.optim.Adam(modules[name].parameters(), lr=2e-3, betas=(0.5, 0.99))
-        for name in ("generator", "readers", "discriminator")
+        torch.optim.Adam(modules[name].parameters(), lr=RATE, betas=betas)
+        for name, betas in _BETAS.items()
     )
     checkpoint = Checkpoint(
         folder, "generator", {"samples": samples.sha256, "recipe": asdict(recipe)}
@@ -214,11 +218,13 @@ def _train_generator(
     done, figures = checkpoint.load(modules, [maker, reader, judge])
     for step in range(done, recipe.steps):
         rng = step_rng(recipe.seed, "generator", step)
-        set_rate(maker, 2e-3, step, recipe.steps)
+        _set_generator_rate(maker, step, recipe.steps)
         set_rate(judge, 5e-4, step, recipe.steps)
         drawn = _protect_batch(modules["generator"], clean, samples, recipe, rng)
         reading = modules["readers"].get_submodule(str(step % 2))
-        ramp = min(1.0, (step + 1) / (FADED_IN * recipe.steps))
+        ramp = 1.0
+        if samples.size > SMALL:
+            ramp = min(1.0, (step + 1) / (FADED_IN * recipe.steps))
         loss, measured = _loss(drawn, modules, clean, recipe, reading, ramp, rng)
         maker.zero_grad()
         reader.zero_grad()
@@ -234,6 +240,13 @@ def _train_generator(
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == recipe.steps:
             checkpoint.save(step + 1, modules, [maker, reader, judge], figures)
     return figures
+
+
+def _set_generator_rate(optimizer: torch.optim.Optimizer, step: int, steps: int) -> None:
+    """Up over twenty steps, level, and down over the last two fifths: most is learnt at the top."""
+    rate = RATE * min(1, (step + 1) / 20) * min(1, max(0.05, (steps - step) / (0.4 * steps)))
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +269,7 @@ def _protect_batch(
 ) -> _Drawn:
     presented, budget, labels = draw_batch(samples, recipe.batch, rng)
     logits = clean.logits(presented)
-    code = draw_codes(functional.softmax(logits, 1), labels, rng)
+    code = draw_codes(logits, labels, rng)
     decoy = draw_decoys(logits, labels, rng) if recipe.decoys else torch.zeros_like(code)
     height, width = presented.shape[-2:]
     rows, columns = torch.randint(PERIOD, (2,), generator=rng).tolist()  # any key's
@@ -278,7 +291,7 @@ def _loss(
 ) -> tuple[Tensor, dict[str, float]]:
     other = drawn.presented.roll(1, 0)  # the batch is drawn at random, so any other will do
     swapped = (torch.lerp(torch.full_like(other, 0.5), other, ramp) + drawn.noise).clamp(0, 1)
-    chance = DISTORTED * ramp
+    chance = recipe.distorted * ramp
     read = reader(distort(swapped, rng, chance))
     loss = confounder_loss(read, drawn.code)
     said = (read.argmax(1) == drawn.code.argmax(1)).float().mean()

@@ -28,7 +28,7 @@ def train_pipeline(
     modality: str,
     steps: int = STEPS,
     seed: int = SEED,
-    decoys: bool = True,
+    decoys: bool = False,
     size: int = TRAINING_SIZE,
     command: str = "",
     date: str = "",

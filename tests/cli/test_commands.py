@@ -144,7 +144,7 @@ class TestRun:
 
     def test_it_warns_of_what_it_does_not_do(self, done: subprocess.CompletedProcess[str]) -> None:
         assert "does not de-identify" in done.stdout
-        assert "not for AI-assisted diagnosis" in done.stdout
+        assert "AI-assisted diagnosis" not in done.stdout  # the pipelines used have no decoys
 
     def test_rejected_files_go_by_number_with_their_reason(
         self, done: subprocess.CompletedProcess[str]
@@ -336,13 +336,18 @@ class TestTrain:
             lines.append(f"{number}.png,{'across' if number % 2 else 'down'}")
         (house / "labels.csv").write_text("\n".join(lines))
         arguments = ["train", folder, "--labels", house / "labels.csv", "--out", house / "stripes"]
-        made = medprotect(*arguments, "--modality", "MR", "--steps", "12", "--size", "16")
+        arguments += ["--modality", "MR", "--steps", "12", "--size", "16", "--decoys", "on"]
+        made = medprotect(*arguments)
         assert made.returncode == 0, made.stderr
         assert "not for AI-assisted diagnosis" in made.stdout
         used = medprotect(
             "run", folder, house / "own-out", "--pipeline", house / "stripes", "--json"
         )
-        assert json.loads(used.stdout)["counts"] == {"in": 24, "protected": 24}
+        ended = json.loads(used.stdout)
+        assert ended["counts"] == {"in": 24, "protected": 24}
+        assert ended["not_for_diagnosis"]
+        receipt = json.loads((house / "own-out.medprotect" / "receipt.json").read_text())
+        assert receipt["statements"] == ["not for AI-assisted diagnosis"]
         labelled = medprotect(
             *("run", folder, house / "own-labelled", "--pipeline", house / "stripes"),
             *("--labels", house / "labels.csv"),

@@ -13,9 +13,14 @@ from medprotect.confounder.samples import Samples
 
 @pytest.fixture
 def recipe() -> Recipe:
-    """A few steps of small networks."""
+    """A few steps of small networks, of all of them."""
     return Recipe(
-        steps=6, assigner_steps=5, batch=8, seed=3, widths=Widths(generator=8, assigner=8)
+        steps=6,
+        assigner_steps=5,
+        batch=8,
+        seed=3,
+        decoys=True,
+        widths=Widths(generator=8, assigner=8),
     )
 
 

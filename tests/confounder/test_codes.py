@@ -2,9 +2,17 @@
 
 import hashlib
 
+import pytest
 import torch
 
-from medprotect.confounder.codes import draw_codes, draw_decoys, key_decoy, key_phase
+from medprotect.confounder.codes import (
+    KNOWN,
+    SOFTENED,
+    draw_codes,
+    draw_decoys,
+    key_decoy,
+    key_phase,
+)
 from medprotect.confounder.key import Key
 
 KEYS = [Key(bytes([number]) * 32) for number in range(40)]
@@ -14,18 +22,30 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def test_codes_are_labels_or_posteriors() -> None:
-    posteriors = torch.tensor([[0.7, 0.2, 0.1]]).repeat(500, 1)
-    codes = draw_codes(posteriors, torch.zeros(500, dtype=torch.int64), rng())
-    hard = codes.max(1).values == 1
-    assert 0.4 < hard.float().mean() < 0.6
-    assert torch.equal(codes[hard], torch.tensor([[1.0, 0, 0]]).repeat(int(hard.sum()), 1))
-    assert torch.equal(codes[~hard], posteriors[: int((~hard).sum())])
+def test_codes_are_labels_posteriors_or_softer_ones() -> None:
+    logits = torch.tensor([[4.0, 2.0, 1.0]]).repeat(1000, 1)
+    codes = draw_codes(logits, torch.ones(1000, dtype=torch.int64), rng())
+    expected = {
+        "label": torch.tensor([0.0, 1.0, 0.0]),
+        "posterior": logits[0].softmax(0),
+        "softened": (SOFTENED * logits[0]).softmax(0),
+    }
+    is_one = {name: (codes - code).abs().amax(1) < 1e-6 for name, code in expected.items()}
+    shares = {name: float(each.float().mean()) for name, each in is_one.items()}
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["label"] == pytest.approx(KNOWN, abs=0.06)
+    assert shares["posterior"] == pytest.approx(shares["softened"], abs=0.08)
+
+
+def test_a_softened_code_names_the_same_class() -> None:
+    logits = torch.randn((200, 5), generator=rng())
+    codes = draw_codes(logits, logits.argmax(1), rng(1))
+    assert torch.equal(codes.argmax(1), logits.argmax(1))
 
 
 def test_codes_repeat_from_their_seed() -> None:
-    posteriors = torch.full((9, 9), 1 / 9)
-    drawn = [draw_codes(posteriors, torch.arange(9), rng(seed)).tolist() for seed in (3, 3, 4)]
+    logits = torch.zeros((9, 9))
+    drawn = [draw_codes(logits, torch.arange(9), rng(seed)).tolist() for seed in (3, 3, 4)]
     assert drawn[0] == drawn[1] != drawn[2]
 
 

@@ -143,7 +143,9 @@ def test_the_noise_comes_to_say_its_code_on_images_it_was_not_made_for(
         widths=Widths(generator=8, assigner=8),
     )
     trained = train(stripes(200), longer)
-    assert trained.figures["code_read"] > 0.4  # by chance 0.25; how far it comes in 250 steps varies
+    assert (
+        trained.figures["code_read"] > 0.4
+    )  # by chance 0.25; how far it comes in 250 steps varies
     assert trained.figures["assigner_balanced_accuracy"] > 0.6
     assert trained.figures["amplitude"] > 0.5
 

@@ -152,7 +152,7 @@ class TestMixedExport:
             mixed.summary
         )
         assert receipt["key"] == KEY.fingerprint
-        assert receipt["statements"] == ["not for AI-assisted diagnosis"]
+        assert receipt["statements"] == []  # of no pipeline with decoys
         assert receipt["backend"]["torch"]
         assert all(line.get("reason") for line in receipt["files"] if line["outcome"] == "rejected")
 
