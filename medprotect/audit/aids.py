@@ -28,6 +28,13 @@ def allowed_by(aid: Aid) -> tuple[str, ...]:
     return tuple(name for name, need in AIDED.items() if has[need])
 
 
+def used_by(countermeasure: str, aid: Aid) -> list[Images]:
+    """Return what a countermeasure uses of what the attacker has."""
+    need = AIDED.get(countermeasure)
+    given = {OTHER: [aid.other], LEAKED: [aid.leaked_clean, aid.leaked_protected]}
+    return [images for images in given.get(need or "", []) if images is not None]
+
+
 def give_aids(pairs: Pairs, other: Path | None, leaked: int) -> tuple[Pairs, Aid]:
     """Return what is left to learn from, and what the attacker has besides.
 

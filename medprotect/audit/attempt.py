@@ -50,8 +50,8 @@ class Attempt:
         Classes (N,) given to the clean test images: by the victim after its last step; with its
         outputs renamed one to one, as fits clean validation images best; and by the victim,
         renamed or not, of the step that did best on clean validation images.
-    network : Module
-        The victim after its last epoch.
+    network : Module, optional
+        The victim after its last step; None where it was not kept.
     curve : Curve
         How the training went.
     """
@@ -59,8 +59,20 @@ class Attempt:
     as_is: Predicted
     renamed: Predicted
     best: Predicted
-    network: nn.Module
+    network: nn.Module | None
     curve: Curve
+
+    def kept_network(self) -> nn.Module:
+        """Return the network.
+
+        Raises
+        ------
+        ValueError
+            It was not kept.
+        """
+        if self.network is None:
+            raise ValueError("the network of this attempt was not kept")
+        return self.network
 
 
 def attempt(

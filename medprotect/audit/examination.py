@@ -27,6 +27,7 @@ from medprotect.audit.report_schema import (
     Row,
     Utility,
 )
+from medprotect.audit.state import State
 from medprotect.audit.trials import Case, Say, Trials
 from medprotect.audit.victims import VICTIMS
 
@@ -151,7 +152,13 @@ class Examination:
 
 
 def examine(
-    pairs: Pairs, budget: Budget, *, decoys: str = "unknown", aid: Aid | None = None, say: Say
+    pairs: Pairs,
+    budget: Budget,
+    *,
+    decoys: str = "unknown",
+    aid: Aid | None = None,
+    state: State | None = None,
+    say: Say,
 ) -> Examination:
     """Train and test all victims of a budget.
 
@@ -165,6 +172,8 @@ def examine(
         ``on``, ``off`` or ``unknown``: a property of the protection, for the report.
     aid : Aid, optional
         What else the attacker has.
+    state : State, optional
+        Keeps finished attempts; those that it has are not made again.
     say : callable
         Told, in a line, what was found so far.
 
@@ -172,9 +181,18 @@ def examine(
     ------
     ConfigError
         What a victim or a countermeasure needs is not there.
+    OutputError, StorageError
+        The state cannot be written.
     """
     _make_each(budget.victims, pairs)
-    trials = Trials(pairs=pairs, seeds=budget.seeds, steps=budget.steps, aid=aid or Aid(), say=say)
+    trials = Trials(
+        pairs=pairs,
+        seeds=budget.seeds,
+        steps=budget.steps,
+        aid=aid or Aid(),
+        state=state or State(None),
+        say=say,
+    )
     clean = {name: trials.on_clean(Case(name, NONE)) for name in budget.victims}
     clean_best = max(clean, key=lambda name: trials.accuracy(clean[name], "best"))
     rows: list[Row] = []
@@ -186,6 +204,7 @@ def examine(
         rows.append(trials.row(case, runs, clean[clean_best], baseline))
     plain = next(at for at, row in enumerate(rows) if row["victim"] == budget.victims[0])
     first = budget.victims[0]
+    learned = found[plain][0].kept_network()
     a_clean = trials.accuracy(clean[clean_best], "best")
     return Examination(
         protection=_summary(rows, plain, a_clean, pairs, decoys),
@@ -199,8 +218,8 @@ def examine(
             _curve(f"{first}, clean", clean[first][0]),
             _curve(f"{first}, protected", found[plain][0]),
         ],
-        probe=probe(found[plain][0].network, VICTIMS[first], pairs, seed=budget.seeds[0]),
-        utility=_utility(clean[first][0].network, pairs),
+        probe=probe(learned, VICTIMS[first], pairs, seed=budget.seeds[0]),
+        utility=_utility(clean[first][0].kept_network(), pairs),
         fidelity=fidelity(pairs.clean.images, pairs.protected),
     )
 

@@ -1,18 +1,21 @@
 """Cases tried with every seed: victims under countermeasures, as rows of the matrix."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
+from medprotect.audit.aids import used_by
 from medprotect.audit.attempt import Attempt, Task, attempt
 from medprotect.audit.countermeasures import COUNTERMEASURES
-from medprotect.audit.countermeasures.countermeasure import Aid
+from medprotect.audit.countermeasures.countermeasure import Aid, Countermeasure
 from medprotect.audit.halves import Labelled
 from medprotect.audit.pairs import Images, Pairs
 from medprotect.audit.protection import Predicted, protection, protection_interval
 from medprotect.audit.relabelling import balanced_accuracy
 from medprotect.audit.report_schema import Row
+from medprotect.audit.state import Settings, State, digest
 from medprotect.audit.victims import VICTIMS
 
 Say = Callable[[str], None]
@@ -41,6 +44,8 @@ class Trials:
         Of each training.
     aid : Aid
         What else the attacker has.
+    state : State
+        Keeps what is finished, and has what was.
     say : callable
         Told, in a line, what was found.
     """
@@ -49,6 +54,7 @@ class Trials:
     seeds: tuple[int, ...]
     steps: int
     aid: Aid
+    state: State
     say: Say
 
     def on_clean(self, case: Case) -> list[Attempt]:
@@ -65,22 +71,44 @@ class Trials:
         return self._try(case, train, f"protected, {case.clean_share:.0%} clean")
 
     def _try(self, case: Case, train: Labelled, kind: str) -> list[Attempt]:
-        task = Task(self.pairs.validation, self.pairs.test, len(self.pairs.classes))
-        runs = [
-            attempt(
-                VICTIMS[case.victim],
-                COUNTERMEASURES[case.countermeasure](),
-                train,
-                task,
-                seed=seed,
-                steps=self.steps,
-                aid=self.aid,
-            )
-            for seed in self.seeds
-        ]
+        runs = [self._take_up(case, train, seed) for seed in self.seeds]
         best = self.accuracy(runs, "best")
         self.say(f"{case.victim}, {case.countermeasure}, {kind}: {best:.3f} on clean images")
         return runs
+
+    def _take_up(self, case: Case, train: Labelled, seed: int) -> Attempt:
+        """Return an attempt as it was kept, or make it; of networks only the first plain one's."""
+        victim, classes = VICTIMS[case.victim], len(self.pairs.classes)
+        keep = case.countermeasure == Countermeasure.name and seed == self.seeds[0]
+        settings = self._settings(case, train, seed)
+        make = partial(victim, train.images.shape[3], classes)
+        kept = self.state.load(settings, make if keep else None)
+        if kept is not None:
+            return kept
+        run = attempt(
+            victim,
+            COUNTERMEASURES[case.countermeasure](),
+            train,
+            Task(self.pairs.validation, self.pairs.test, classes),
+            seed=seed,
+            steps=self.steps,
+            aid=self.aid,
+        )
+        run = run if keep else replace(run, network=None)
+        self.state.save(settings, run)
+        return run
+
+    def _settings(self, case: Case, train: Labelled, seed: int) -> Settings:
+        parts = (train, self.pairs.validation, self.pairs.test)
+        arrays = [array for part in parts for array in (part.images, part.labels)]
+        return {
+            "victim": case.victim,
+            "countermeasure": case.countermeasure,
+            "seed": seed,
+            "steps": self.steps,
+            "classes": len(self.pairs.classes),
+            "images": digest(*arrays, *used_by(case.countermeasure, self.aid)),
+        }
 
     def accuracy(self, runs: Sequence[Attempt], which: str) -> float:
         """Return the balanced accuracy on the clean test images, the mean over seeds."""

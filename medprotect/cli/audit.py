@@ -19,42 +19,54 @@ if TYPE_CHECKING:
 BUDGET_NAMES = ("quick", "standard", "thorough")
 
 
+Clean = Annotated[Path, typer.Argument(help="The images in clear.")]
+Protected = Annotated[Path, typer.Argument(help="The same images, protected.")]
+Labels = Annotated[
+    Path,
+    typer.Option(
+        help="A table with columns file, label; patient and split where known. "
+        "Files relative to CLEAN."
+    ),
+]
+Tried = Annotated[str, typer.Option(metavar="|".join(BUDGET_NAMES), help="How much is tried.")]
+Size = Annotated[
+    int, typer.Option(min=8, max=224, help="Pixels of the long side that victims see.")
+]
+Decoys = Annotated[
+    str, typer.Option(metavar="on|off|unknown", help="Whether the pipeline has decoys.")
+]
+Other = Annotated[
+    Path | None,
+    typer.Option(help="A folder of clean images of another source, as attackers may have."),
+]
+Leaked = Annotated[
+    int,
+    typer.Option(min=0, help="So many images attackers have in both; models learn from the rest."),
+]
+Kept = Annotated[
+    Path | None,
+    typer.Option(help="A private folder of what is finished: an audit that broke off goes on."),
+]
+Report = Annotated[Path | None, typer.Option(help="Also write one HTML page, here.")]
+Pictures = Annotated[
+    bool, typer.Option("--pictures", help="Show images in the page: it must not leave then.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object at the end.")]
+
+
 def audit(
-    clean: Annotated[Path, typer.Argument(help="The images in clear.")],
-    protected: Annotated[Path, typer.Argument(help="The same images, protected.")],
-    labels: Annotated[
-        Path,
-        typer.Option(
-            help="A table with columns file, label; patient and split where known. "
-            "Files relative to CLEAN."
-        ),
-    ],
-    budget: Annotated[
-        str, typer.Option(metavar="|".join(BUDGET_NAMES), help="How much is tried.")
-    ] = "quick",
-    size: Annotated[
-        int, typer.Option(min=8, max=224, help="Pixels of the long side that victims see.")
-    ] = 64,
-    decoys: Annotated[
-        str, typer.Option(metavar="on|off|unknown", help="Whether the pipeline has decoys.")
-    ] = "unknown",
-    other: Annotated[
-        Path | None,
-        typer.Option(help="A folder of clean images of another source, as attackers may have."),
-    ] = None,
-    leaked: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="So many images, in clear and protected, attackers have; models learn from the "
-            "others alone.",
-        ),
-    ] = 0,
-    report: Annotated[Path | None, typer.Option(help="Also write one HTML page, here.")] = None,
-    pictures: Annotated[
-        bool, typer.Option("--pictures", help="Show images in the page: it must not leave then.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
+    clean: Clean,
+    protected: Protected,
+    labels: Labels,
+    budget: Tried = "quick",
+    size: Size = 64,
+    decoys: Decoys = "unknown",
+    other: Other = None,
+    leaked: Leaked = 0,
+    state: Kept = None,
+    report: Report = None,
+    pictures: Pictures = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train models on the protected images and see whether they work on clean ones.
 
@@ -72,25 +84,31 @@ def audit(
         from medprotect.audit.pairs import read_pairs
         from medprotect.audit.pictures import show_pair
         from medprotect.audit.report import write_report
+        from medprotect.audit.state import State
         from medprotect.audit.verdict import sentences
 
+        kept = State(state, apart_from=(clean, protected))
         pairs, aid = give_aids(read_pairs(clean, protected, labels, size), other, leaked)
         tried = BUDGETS[budget].aided_by(aid)
-        found = examine(pairs, tried, decoys=decoys, aid=aid, say=_say)
-        options = f"--budget {budget} --size {size}"
-        options += " --other OTHER" if other else ""
-        options += f" --leaked {leaked}" if leaked else ""
-        result = _as_json(pairs, found, tried, options)
+        found = examine(pairs, tried, decoys=decoys, aid=aid, state=kept, say=_say)
+        result = _as_json(pairs, found, tried, _options(budget, size, other, leaked))
         if report:
             write_report(result, report, show_pair(pairs) if pictures else ())
         if as_json:
             print(json.dumps(result, indent=1))
-            return
-        _show(result, sentences(result))
+        else:
+            _show(result, sentences(result))
 
 
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
+
+
+def _options(budget: str, size: int, other: Path | None, leaked: int) -> str:
+    """Return what was given, without paths: others may see it, and paths may name patients."""
+    given = f"--budget {budget} --size {size}"
+    given += " --other OTHER" if other else ""
+    return given + (f" --leaked {leaked}" if leaked else "")
 
 
 def _as_json(pairs: "Pairs", found: "Examination", budget: "Budget", options: str) -> "Audit":
@@ -101,7 +119,6 @@ def _as_json(pairs: "Pairs", found: "Examination", budget: "Budget", options: st
         "schema_version": SCHEMA_VERSION,
         "medprotect": __version__,
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-        # Without the paths: the page may be shown to others, and paths may name patients.
         "command": f"medprotect audit CLEAN PROTECTED --labels LABELS {options}",
         "budget": budget.name,
         "data": {

@@ -1,0 +1,131 @@
+"""Finished attempts of an audit in a folder, so that an audit that broke off goes on.
+
+Arrays lie as npz, networks as safetensors, named by the hash of all that they depend on: another
+audit takes up what is the same. The folder tells of patients' images and is its owner's alone.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from medprotect import __version__
+from medprotect.audit.attempt import Attempt, Curve
+from medprotect.confounder.checkpoint import load_tensors, save_tensors, write_private
+from medprotect.confounder.networks import channels_last
+from medprotect.errors import ConfigError, PipelineError
+from medprotect.protect.atomic import make_folders, mapped_errors
+
+Settings = Mapping[str, str | int]
+"""What the outcome of an attempt depends on."""
+
+
+class State:
+    """The folder.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Made where it is not there. None keeps nothing.
+    apart_from : tuple of Path
+        Folders of images, in which it must not lie: they may leave the house.
+
+    Raises
+    ------
+    ConfigError
+        It lies in one of them.
+    OutputError, StorageError
+        It cannot be made.
+    """
+
+    def __init__(self, folder: Path | None, apart_from: tuple[Path, ...] = ()) -> None:
+        self._folder = folder
+        if folder is None:
+            return
+        place = folder.resolve()
+        if any(place.is_relative_to(other.resolve()) for other in apart_from):
+            raise ConfigError("The state would lie among the images; keep it elsewhere.")
+        make_folders(place, mode=0o700)
+
+    def save(self, settings: Settings, run: Attempt) -> None:
+        """Keep an attempt, with its network where it has one.
+
+        Raises
+        ------
+        OutputError, StorageError
+            The folder cannot be written.
+        """
+        if self._folder is None:
+            return
+        path = self._folder / _name(settings)
+        with mapped_errors():
+            if run.network is not None:
+                save_tensors(path.with_suffix(".safetensors"), run.network.state_dict())
+            write_private(path, _pack(run))  # the last: where it is, all is
+
+    def load(
+        self, settings: Settings, make_network: Callable[[], nn.Module] | None
+    ) -> Attempt | None:
+        """Return what was kept of an attempt, or None where nothing, or nothing whole, was.
+
+        Parameters
+        ----------
+        make_network : callable, optional
+            Makes the untrained victim, where its network is needed.
+        """
+        if self._folder is None:
+            return None
+        path = self._folder / _name(settings)
+        try:
+            with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+                run = _unpack(arrays)
+            if make_network is None:
+                return run
+            network = channels_last(make_network())
+            network.load_state_dict(load_tensors(path.with_suffix(".safetensors")))
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile, PipelineError):
+            return None
+        return replace(run, network=network.eval())
+
+
+def _name(settings: Settings) -> str:
+    whole = {**settings, "medprotect": __version__, "torch": str(torch.__version__)}
+    text = json.dumps(whole, sort_keys=True)
+    return f"{hashlib.sha256(text.encode()).hexdigest()}.npz"
+
+
+def _pack(run: Attempt) -> bytes:
+    stream = BytesIO()
+    np.savez(
+        stream,
+        as_is=run.as_is,
+        renamed=run.renamed,
+        best=run.best,
+        steps=np.array(run.curve.steps),
+        train=np.array(run.curve.train),
+        validation=np.array(run.curve.validation),
+    )
+    return stream.getvalue()
+
+
+def _unpack(arrays: Mapping[str, NDArray[Any]]) -> Attempt:
+    curve = Curve(*(arrays[name].tolist() for name in ("steps", "train", "validation")))
+    return Attempt(arrays["as_is"], arrays["renamed"], arrays["best"], None, curve)
+
+
+def digest(*arrays: NDArray[np.generic]) -> str:
+    """Return the SHA-256 of arrays: of their types, shapes and values."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(f"{array.dtype.str} {array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
