@@ -1,5 +1,7 @@
 """The whole audit: nothing is claimed of unprotected images, much of covered ones."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,21 +13,13 @@ from medprotect.errors import ConfigError
 
 from .stripes import covered, pairs
 
-
-def budget(*seeds: int) -> Budget:
-    return Budget(
-        name="tiny",
-        victims=("vgg",),
-        countermeasures=("posterise-2",),
-        clean_shares=(0.5,),
-        seeds=seeds or (1,),
-        steps=100,
-    )
+PLAIN = Budget(name="plain", victims=("vgg",), countermeasures=(), seeds=(1,), steps=60)
+WIDER = replace(PLAIN, countermeasures=("posterise-2",), clean_shares=(0.5,))
 
 
 @pytest.mark.slow
 def test_of_unprotected_images_p_is_nothing_within_its_interval() -> None:
-    found = examine(pairs(count=96), budget(), say=lambda _: None)
+    found = examine(pairs(count=64), PLAIN, say=lambda _: None)
     held = found.protection
     assert held["measurable"]
     assert held["plain"] == pytest.approx(0, abs=0.1)
@@ -36,9 +30,9 @@ def test_of_unprotected_images_p_is_nothing_within_its_interval() -> None:
 
 @pytest.mark.slow
 def test_of_covered_images_p_is_high_and_clean_images_in_the_mix_lower_it() -> None:
-    clean = pairs(count=96).clean
+    clean = pairs(count=64).clean
     said: list[str] = []
-    found = examine(pairs(covered(clean.images, clean.labels), 96), budget(), say=said.append)
+    found = examine(pairs(covered(clean.images, clean.labels), 64), WIDER, say=said.append)
     plain, posterised, mixed = found.matrix
     assert (plain["countermeasure"], posterised["countermeasure"]) == ("none", "posterise-2")
     assert (plain["P"] or 0) > 0.3
@@ -53,14 +47,14 @@ def test_of_covered_images_p_is_high_and_clean_images_in_the_mix_lower_it() -> N
 def test_what_an_attacker_has_reaches_the_countermeasure() -> None:
     large = np.zeros((9, 20, 20, 1), np.uint8)
     aid = Aid(leaked_clean=large, leaked_protected=large)
-    short = Budget(name="short", victims=("vgg",), countermeasures=(), seeds=(1,), steps=2)
+    short = replace(PLAIN, steps=2)
     with pytest.raises(ConfigError, match="not of the size of the protected"):
         examine(pairs(count=96), short.aided_by(aid), aid=aid, say=lambda _: None)
 
 
 @pytest.mark.slow
 def test_shuffled_labels_are_said_not_to_be_measurable() -> None:
-    whole = pairs(count=96)
+    whole = pairs(count=64)
     random = np.random.default_rng(0)
 
     def shuffled(part: Labelled) -> Labelled:
@@ -75,7 +69,7 @@ def test_shuffled_labels_are_said_not_to_be_measurable() -> None:
         classes=whole.classes,
         split="given",
     )
-    found = examine(mixed, budget(), say=lambda _: None)
+    found = examine(mixed, PLAIN, say=lambda _: None)
     assert not found.protection["measurable"]
     assert found.protection["plain"] is None
 
