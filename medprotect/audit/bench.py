@@ -26,15 +26,12 @@ from medprotect.audit.bench_run import (
     write_run,
 )
 from medprotect.audit.countermeasures import COUNTERMEASURES
-from medprotect.audit.examination import BUDGETS, NONE
+from medprotect.audit.examination import NONE
 from medprotect.audit.halves import Labelled
 from medprotect.audit.relabelling import balanced_accuracy
-from medprotect.audit.victims import VICTIMS
+from medprotect.audit.victims import VICTIMS, make_each
 
 Say = Callable[[str], None]
-
-UNAIDED = BUDGETS["thorough"].countermeasures
-"""Countermeasures for which the protected images suffice: who attacks here has nothing else."""
 
 _PACKAGES = ("medprotect", "torch", "monai", "numpy")
 
@@ -86,7 +83,9 @@ def run_bench(
     OutputError, StorageError
         A run cannot be written.
     """
-    _make_each({attack["victim"] for attack in attacks}, data)
+    make_each(
+        {attack["victim"] for attack in attacks}, data.train.images.shape[3], len(data.classes)
+    )
     made = 0
     everything = list(_list_runs(data, protections, attacks))
     for number, (protection, settings) in enumerate(everything, 1):
@@ -102,13 +101,6 @@ def run_bench(
             f"{run['accuracy']['best']:.3f} on clean images, {run['seconds']:.0f} s"
         )
     return Tally(made, len(everything) - made)
-
-
-def _make_each(victims: Iterable[str], data: BenchData) -> None:
-    """Make each victim once: what one lacks is to be known before hours of training."""
-    with torch.random.fork_rng(devices=[]):
-        for victim in victims:
-            VICTIMS[victim](data.train.images.shape[3], len(data.classes))
 
 
 def _list_runs(

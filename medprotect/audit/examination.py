@@ -29,7 +29,7 @@ from medprotect.audit.report_schema import (
 )
 from medprotect.audit.state import State
 from medprotect.audit.trials import Case, Say, Trials
-from medprotect.audit.victims import VICTIMS
+from medprotect.audit.victims import VICTIMS, make_each
 
 NONE = "none"
 
@@ -184,7 +184,7 @@ def examine(
     OutputError, StorageError
         The state cannot be written.
     """
-    _make_each(budget.victims, pairs)
+    make_each(budget.victims, pairs.test.images.shape[3], len(pairs.classes))
     trials = Trials(
         pairs=pairs,
         seeds=budget.seeds,
@@ -222,13 +222,6 @@ def examine(
         utility=_utility(clean[first][0].kept_network(), pairs),
         fidelity=fidelity(pairs.clean.images, pairs.protected),
     )
-
-
-def _make_each(victims: Iterable[str], pairs: Pairs) -> None:
-    """Make each victim once: what one lacks is said before hours of training."""
-    with torch.random.fork_rng(devices=[]):
-        for victim in victims:
-            VICTIMS[victim](pairs.test.images.shape[3], len(pairs.classes))
 
 
 def _cases(budget: Budget) -> Iterable[Case]:

@@ -4,7 +4,9 @@ The generator never sees half B, and victims learn from half B alone.
 """
 
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,12 +59,13 @@ def read_halves(source: Path) -> Halves:
     if source.is_dir():
         return _read_folder(source)
     try:
-        with np.load(source, allow_pickle=False) as arrays:
+        # Read whole: of a damaged file numpy leaves the handle open.
+        with np.load(BytesIO(source.read_bytes()), allow_pickle=False) as arrays:
             parts = {
                 part: _labelled(arrays[f"{part}_images"], arrays[f"{part}_labels"])
                 for part in ("train", "val", "test")
             }
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile) as error:
         raise ConfigError(f"{source} is neither a MedMNIST file nor a folder.") from error
     train = parts["train"]
     count = int(max(part.labels.max() for part in parts.values())) + 1

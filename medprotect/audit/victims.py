@@ -4,7 +4,7 @@ All are called with the number of channels and of classes, and give a network th
 (B, C, h, w) in -0.5..0.5 to logits (B, K): untrained, but for the one that is called so.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -152,3 +152,16 @@ VICTIMS: dict[str, Victim] = {
 
 PEAK_RATES: dict[Victim, float] = {pretrained: 1e-3}
 """Peak of the learning rate, for those that are not trained from scratch."""
+
+
+def make_each(victims: Iterable[str], channels: int, classes: int) -> None:
+    """Make each victim once: what one lacks is to be known before hours of training.
+
+    Raises
+    ------
+    ConfigError
+        What a victim needs is not there.
+    """
+    with torch.random.fork_rng(devices=[]):
+        for victim in victims:
+            VICTIMS[victim](channels, classes)

@@ -56,9 +56,10 @@ def protection(
     given = dict(locals())
     with ending():
         print("loading", file=sys.stderr, flush=True)
-        from medprotect.audit.bench import UNAIDED, list_attacks, run_bench
+        from medprotect.audit.bench import list_attacks, run_bench
         from medprotect.audit.bench_data import read_bench_data
         from medprotect.audit.bench_protection import PROTECTIONS, find_protection
+        from medprotect.audit.examination import UNAIDED
         from medprotect.audit.victims import VICTIMS
         from medprotect.intensity.budget import STRENGTHS
 

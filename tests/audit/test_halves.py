@@ -168,3 +168,11 @@ def test_every_card_states_origin_licence_and_split(dataset: str) -> None:
     for entry in ("name", "source", "licence", "attribution", "citation", "split", "get"):
         assert card[entry]
     assert list(card["classes"]) == sorted(card["classes"])
+
+
+def test_a_damaged_file_is_refused_by_name(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.npz"
+    np.savez(whole, train_images=np.zeros((64, 8, 8), np.uint8))
+    (tmp_path / "cut.npz").write_bytes(whole.read_bytes()[:300])
+    with pytest.raises(ConfigError, match=r"cut\.npz"):
+        read_halves(tmp_path / "cut.npz")
