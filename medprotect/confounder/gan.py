@@ -24,6 +24,7 @@ from medprotect.confounder.losses import (
     decoy_loss,
     discriminator_loss,
     fidelity_loss,
+    share_told,
 )
 from medprotect.confounder.networks import (
     PERIOD,
@@ -44,9 +45,10 @@ SEED = 1
 RATE = 2e-3
 """Peak of the generator's learning rate, and that of its readers."""
 
-FADED_IN, SMALL = 0.3, 32
-"""Share of the steps over which the other image is faded in, where the grid is larger than so many
-pixels: there nothing is learnt on another image from the start."""
+FADED_IN, PACE, TOLD = 0.4, 0.04, 0.4
+"""The other image is faded in, since of many kinds of image nothing is read from the start: by
+`PACE` a step while the readers are told more than `TOLD` of the codes, and wholly within the share
+`FADED_IN` of the steps."""
 
 _BETAS = {"generator": (0.5, 0.99), "readers": (0.9, 0.999), "discriminator": (0.5, 0.99)}
 
@@ -222,9 +224,7 @@ def _train_generator(
         set_rate(judge, 5e-4, step, recipe.steps)
         drawn = _protect_batch(modules["generator"], clean, samples, recipe, rng)
         reading = modules["readers"].get_submodule(str(step % 2))
-        ramp = 1.0
-        if samples.size > SMALL:
-            ramp = min(1.0, (step + 1) / (FADED_IN * recipe.steps))
+        ramp = _fade_in(figures, step, recipe.steps)
         loss, measured = _loss(drawn, modules, clean, recipe, reading, ramp, rng)
         maker.zero_grad()
         reader.zero_grad()
@@ -234,6 +234,7 @@ def _train_generator(
         reader.step()
         _train_discriminator(modules["discriminator"], drawn, judge)
         _smooth(figures, measured)
+        figures["faded_in"] = ramp
         _refuse_collapse(figures, step, recipe)
         if (step + 1) % REPORT_EVERY == 0 or step + 1 == recipe.steps:
             progress("generator", step + 1, recipe.steps, dict(figures))
@@ -247,6 +248,12 @@ def _set_generator_rate(optimizer: torch.optim.Optimizer, step: int, steps: int)
     rate = RATE * min(1, (step + 1) / 20) * min(1, max(0.05, (steps - step) / (0.4 * steps)))
     for group in optimizer.param_groups:
         group["lr"] = rate
+
+
+def _fade_in(figures: dict[str, float], step: int, steps: int) -> float:
+    """Return how far the other image is faded in, 0 to 1, from how well codes were read so far."""
+    pace = PACE if figures.get("told", 0.0) > TOLD else 0.0
+    return min(1.0, max(figures.get("faded_in", 0.0) + pace, step / (FADED_IN * steps)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +303,7 @@ def _loss(
     loss = confounder_loss(read, drawn.code)
     said = (read.argmax(1) == drawn.code.argmax(1)).float().mean()
     measured = {"confounder": loss.item(), "code_read": said.item()}
+    measured["told"] = share_told(loss.detach(), drawn.code)
     protected = (drawn.presented + drawn.noise).clamp(0, 1)
     if recipe.decoys:
         seen = [network(distort(protected, rng, chance)) for network in clean.networks]

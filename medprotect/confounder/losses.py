@@ -5,6 +5,7 @@ Codes and decoys are distributions over K: a one-hot label, or the assigner's po
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,6 +23,21 @@ def confounder_loss(logits: Tensor, code: Tensor) -> Tensor:
         (B, K), what the noise is to say.
     """
     return functional.cross_entropy(logits, code)
+
+
+def share_told(loss: Tensor, code: Tensor) -> float:
+    """Return the share of what a batch of codes tells that was read: 1 all, 0 or less nothing.
+
+    Parameters
+    ----------
+    loss : Tensor
+        (), the `confounder_loss` of the batch.
+    code : Tensor
+        (B, K).
+    """
+    blind = torch.special.entr(code.mean(0)).sum()  # the loss where only the mean is known
+    told = blind - torch.special.entr(code).sum(1).mean()
+    return float((blind - loss) / told.clamp(min=1e-3))
 
 
 def decoy_loss(logits: Sequence[Tensor], decoy: Tensor) -> Tensor:

@@ -150,6 +150,35 @@ def test_the_noise_comes_to_say_its_code_on_images_it_was_not_made_for(
     assert trained.figures["amplitude"] > 0.5
 
 
+def fading(stripes: Stripes, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    monkeypatch.setattr(gan, "REPORT_EVERY", 1)
+    faded: list[float] = []
+    train(
+        stripes(),
+        replace(recipe, steps=20, decoys=False),
+        progress=lambda stage, _step, _steps, figures: (
+            faded.append(figures["faded_in"]) if stage == "generator" else None
+        ),
+    )
+    return faded
+
+
+def test_the_other_image_is_faded_in_by_two_fifths_of_the_steps(
+    stripes: Stripes, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gan, "TOLD", 2.0)  # more than there is to tell
+    faded = fading(stripes, recipe, monkeypatch)
+    assert faded == pytest.approx([min(1, step / 8) for step in range(20)])
+
+
+def test_it_is_faded_in_sooner_where_codes_are_read(
+    stripes: Stripes, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gan, "TOLD", -99.0)
+    monkeypatch.setattr(gan, "PACE", 0.5)
+    assert fading(stripes, recipe, monkeypatch)[:3] == [0.5, 1.0, 1.0]
+
+
 def test_labels_without_a_class_are_refused(stripes: Stripes) -> None:
     samples = stripes()
     with pytest.raises(ConfigError):

@@ -8,6 +8,7 @@ from medprotect.confounder.losses import (
     decoy_loss,
     discriminator_loss,
     fidelity_loss,
+    share_told,
 )
 
 CODE = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.0, 1.0]])
@@ -20,6 +21,19 @@ def test_the_confounder_term_is_lowest_where_the_whole_posterior_is_read() -> No
     assert best < hard < wrong
     # The entropy of the code is what remains.
     assert float(best) == pytest.approx(float(-(CODE * (CODE + 1e-9).log()).sum(1).mean()), 1e-4)
+
+
+def test_of_codes_read_in_full_all_is_told_and_of_their_mean_nothing() -> None:
+    full = confounder_loss((CODE + 1e-9).log(), CODE)
+    mean = confounder_loss(CODE.mean(0).log().expand_as(CODE), CODE)
+    assert share_told(full, CODE) == pytest.approx(1, abs=1e-4)
+    assert share_told(mean, CODE) == pytest.approx(0, abs=1e-6)
+    assert share_told((full + mean) / 2, CODE) == pytest.approx(0.5, abs=1e-4)
+
+
+def test_a_batch_of_one_code_has_nothing_to_tell_and_is_no_fault() -> None:
+    code = CODE[[1, 1]]
+    assert share_told(confounder_loss(code, code), code) <= 0
 
 
 def test_the_decoy_term_is_the_mean_over_classifiers() -> None:
