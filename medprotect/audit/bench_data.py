@@ -11,6 +11,7 @@ import torch
 from medprotect.audit.bench_run import DataSettings
 from medprotect.audit.halves import Labelled, read_halves
 from medprotect.audit.medmnist import name_classes, read_card
+from medprotect.audit.unlearnability import leave_out_rejected
 from medprotect.confounder.noise import shrink
 from medprotect.errors import ConfigError
 
@@ -55,7 +56,13 @@ class BenchData:
 
 
 def read_bench_data(
-    dataset: str, images: Path, *, size: int, train: int | None = None, test: int | None = None
+    dataset: str,
+    images: Path,
+    *,
+    size: int,
+    strength: str = "standard",
+    train: int | None = None,
+    test: int | None = None,
 ) -> BenchData:
     """Read the images of a data set that has a card.
 
@@ -67,6 +74,8 @@ def read_bench_data(
         As `medprotect.audit.halves.read_halves` takes them.
     size : int
         Pixels of the long side at most: larger images are brought to it, all of them.
+    strength : str
+        Training images that a run would reject at it are left out, of all protections.
     train, test : int, optional
         Images at most, of half B, and of the validation and the test set each: drawn at random,
         always the same.
@@ -84,10 +93,11 @@ def read_bench_data(
         "validation": _draw(halves.validation, test),
         "test": _draw(halves.test, test),
     }
-    for part in parts.values():
+    small = {name: _resize(part, size) for name, part in parts.items()}
+    small["train"] = leave_out_rejected(small["train"], strength)
+    for part in small.values():
         if len(np.unique(part.labels)) < len(classes):
             raise ConfigError("Not every class is in every part; take more images.")
-    small = {name: _resize(part, size) for name, part in parts.items()}
     return BenchData(dataset=dataset, classes=classes, **small)
 
 

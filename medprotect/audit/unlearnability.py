@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 
 from medprotect.audit.countermeasures import COUNTERMEASURES
 from medprotect.audit.examination import NONE, Budget, examine
-from medprotect.audit.halves import Halves, read_halves
+from medprotect.audit.halves import Halves, Labelled, read_halves
 from medprotect.audit.pairs import Pairs
 from medprotect.audit.victims import VICTIMS
 from medprotect.confounder.card import load_card
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import Confounder
+from medprotect.errors import BudgetBelowOneError
 from medprotect.imaging.image import Image
-from medprotect.intensity.budget import STRENGTHS
+from medprotect.intensity.budget import STRENGTHS, Reach, budget_lsb
+from medprotect.intensity.windows import view
 from medprotect.protect.protectable import add_noise
 
 Images = NDArray[np.uint8]
@@ -37,24 +39,43 @@ def protect(
     """Protect images (N, H, W, C), with labels or without, as a run protects a PNG of each."""
     protected = np.empty_like(images)
     for index, stored in enumerate(images):
-        colour = stored.shape[2] == 3
-        image = Image(
-            stored if colour else stored[..., 0],
-            lowest=0,
-            highest=255,
-            photometric="RGB" if colour else "MONOCHROME2",
-        )
         label = None if labels is None else int(labels[index])
-        changed = add_noise([image], confounder.noise, strength, label)
+        changed = add_noise([_as_png(stored)], confounder.noise, strength, label)
         protected[index] = changed.reshape(stored.shape)
     return protected
+
+
+def leave_out_rejected(part: Labelled, strength: str) -> Labelled:
+    """Leave out what a run would reject, such as constant images: nobody would learn from it."""
+    kept = [index for index, stored in enumerate(part.images) if _is_protectable(stored, strength)]
+    return part if len(kept) == len(part) else Labelled(part.images[kept], part.labels[kept])
+
+
+def _is_protectable(stored: NDArray[np.uint8], strength: str) -> bool:
+    seen, reach = view(_as_png(stored)), Reach()
+    reach.add(seen, budget_lsb(seen, strength))
+    try:
+        reach.check()
+    except BudgetBelowOneError:
+        return False
+    return True
+
+
+def _as_png(stored: NDArray[np.uint8]) -> Image:
+    colour = stored.shape[2] == 3
+    return Image(
+        stored if colour else stored[..., 0],
+        lowest=0,
+        highest=255,
+        photometric="RGB" if colour else "MONOCHROME2",
+    )
 
 
 def pair_half_b(
     halves: Halves, confounder: Confounder, strength: str, *, labels_known: bool = False
 ) -> Pairs:
     """Protect half B, which the generator never saw."""
-    half = halves.b
+    half = leave_out_rejected(halves.b, strength)
     labels = half.labels if labels_known else None
     return Pairs(
         clean=half,

@@ -71,7 +71,7 @@ def protection(
             _take_seeds(seeds),
             steps,
         )
-        data = read_bench_data(dataset, images, size=size, train=train, test=test)
+        data = read_bench_data(dataset, images, size=size, strength=budget, train=train, test=test)
         compared = [find_protection(name, budget, pipeline, data) for name in names]
         tally = run_bench(data, compared, attacks, out, command=_write_command(given), say=_say)
         print(f"{tally.made} runs made, {tally.kept} were there: medprotect bench table {out}")

@@ -263,13 +263,27 @@ class TestData:
             (tmp_path / name).mkdir()
             for index in range(20):
                 shade = np.full((40, 20), 60 * label + index, np.uint8)
+                shade[20:] += 50
                 Picture.fromarray(shade).save(tmp_path / name / f"{index:02}.png")
         data = read_bench_data("busi", tmp_path, size=16)
         assert data.train.images.shape == (24, 16, 8, 1)
         shades = [int(image[0, 0, 0]) for image in data.train.images]
-        assert all((image == image[0, 0, 0]).all() for image in data.train.images)
+        assert all((image[:7] == image[0, 0, 0]).all() for image in data.train.images)
+        assert all((image[9:] == image[0, 0, 0] + 50).all() for image in data.train.images)
         assert shades[:8] == [1, 3, 5, 7, 11, 13, 15, 17]
         assert data.classes == ("benign", "malignant", "normal")
+
+    def test_training_images_that_a_run_would_reject_are_left_out(self, tmp_path: Path) -> None:
+        for name in ("benign", "malignant", "normal"):
+            (tmp_path / name).mkdir()
+            for index in range(20):
+                picture = np.tile(np.arange(16, dtype=np.uint8) * 10, (16, 1))
+                if index == 1:  # of half B
+                    picture[:] = 7
+                Picture.fromarray(picture).save(tmp_path / name / f"{index:02}.png")
+        data = read_bench_data("busi", tmp_path, size=16)
+        assert len(data.train) == len(data.train.labels) == 24 - 3
+        assert all(image.std() > 0 for image in data.train.images)
 
     def test_too_few_images_for_every_class_are_refused(self, tmp_path: Path) -> None:
         path = medmnist_file(tmp_path / "stripes.npz")
