@@ -1,9 +1,11 @@
 """Victims: networks that somebody unauthorised might train, each at a width fit for small images.
 
 All are called with the number of channels and of classes, and give a network that takes images
-(B, C, h, w) in -0.5..0.5 to logits (B, K): untrained, but for the one that is called so.
+(B, C, h, w) in -0.5..0.5 to logits (B, K): untrained, but for the one that is called so. Those that
+are convolutional see images at their own resolution through a `Stem`.
 """
 
+import math
 from collections.abc import Callable, Iterable
 
 import torch
@@ -16,11 +18,34 @@ Victim = Callable[[int, int], nn.Module]
 """``victim(channels, classes)``."""
 
 
+FINEST = 32
+"""Pixels of the short side, at least, that a stem leaves."""
+
+
+class Stem(nn.Conv2d):
+    """A first convolution that halves its features until 32 to 64 pixels are left.
+
+    For small images it is the stem that CIFAR networks have, for 224 pixels near that of ImageNet
+    (a stride of 2, then a maximum over 2): what is published for either, and as fast for both.
+    """
+
+    def __init__(self, channels: int, features: int) -> None:
+        super().__init__(channels, features, 3, padding=1, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return (B, features, h / 2**n, w / 2**n)."""
+        halvings = max(0, int(math.log2(max(1, min(images.shape[-2:]) / FINEST))))
+        features = functional.conv2d(images, self.weight, stride=min(2, 1 + halvings), padding=1)
+        for _ in range(halvings - 1):
+            features = functional.max_pool2d(features, 2)
+        return features
+
+
 def resnet18(channels: int, classes: int) -> nn.Module:
-    """Return MONAI's ResNet-18 at a quarter of its width, with the stem for small images."""
+    """Return MONAI's ResNet-18 at a quarter of its width."""
     from monai.networks.nets.resnet import ResNet
 
-    network: nn.Module = ResNet(
+    network = ResNet(
         block="basic",
         layers=[2, 2, 2, 2],
         block_inplanes=[16, 32, 64, 128],
@@ -31,15 +56,16 @@ def resnet18(channels: int, classes: int) -> nn.Module:
         conv1_t_stride=1,
         no_max_pool=True,
     )
+    network.conv1 = Stem(channels, 16)
     return network
 
 
 def vgg(channels: int, classes: int) -> nn.Module:
     """Return a plain network of six convolutions in the manner of VGG (ICLR 2015)."""
-    layers: list[nn.Module] = []
-    entering = channels
-    for width in (32, 64, 128):
-        for _ in range(2):
+    layers: list[nn.Module] = [Stem(channels, 32), nn.BatchNorm2d(32), nn.ReLU()]
+    entering = 32
+    for width, times in ((32, 1), (64, 2), (128, 2)):
+        for _ in range(times):
             layers += [nn.Conv2d(entering, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
             entering = width
         layers.append(nn.MaxPool2d(2, ceil_mode=True))
@@ -59,8 +85,8 @@ def densenet(channels: int, classes: int) -> nn.Module:
         growth_rate=8,
         block_config=(6, 12, 24, 16),
     )
-    # The stem halves twice, which leaves nothing of a small image.
-    network.features.conv0 = nn.Conv2d(channels, 16, 3, padding=1, bias=False)  # type: ignore[union-attr]
+    # Its own stem halves twice, which leaves nothing of a small image.
+    network.features.conv0 = Stem(channels, 16)  # type: ignore[union-attr]
     network.features.pool0 = nn.Identity()  # type: ignore[union-attr]
     return network
 
@@ -69,7 +95,7 @@ def mobilenet(channels: int, classes: int) -> nn.Module:
     """Return inverted residuals with depthwise convolutions (MobileNetV2, CVPR 2018)."""
     blocks = [(16, 16, 1), (16, 24, 2), (24, 24, 1), (24, 48, 2), (48, 48, 1), (48, 96, 2)]
     return nn.Sequential(
-        nn.Conv2d(channels, 16, 3, padding=1, bias=False),
+        Stem(channels, 16),
         nn.BatchNorm2d(16),
         nn.ReLU6(),
         *(InvertedResidual(*block) for block in blocks),
