@@ -167,6 +167,7 @@ def train(
     progress("calibration", 1, 1, {"accuracy": accuracy, "temperature": temperature})
     known = _Clean(list(clean.values()), temperature)
     figures = _train_generator(modules, known, samples, recipe, folder, progress)
+    del figures["faded_in"]  # of the way, not of the end
     figures["assigner_balanced_accuracy"] = accuracy
     generator = modules["generator"]
     if not isinstance(generator, Generator):
