@@ -23,3 +23,18 @@ HEADER_ELEMENTS = 1_000_000
 
 HEADER_DEPTH = 64
 """Deepest nesting of sequences in a DICOM header."""
+
+FILE_SECONDS = 300.0
+"""Time that a worker has for any file, besides what its size asks for."""
+
+SECONDS_PER_MEBIBYTE = 2.0
+"""Time that a worker has more for each MiB of a file and of its decoded images."""
+
+SECONDS_PER_IMAGE = 0.5
+"""Time that a worker has more for each frame or slice."""
+
+MEMORY_SHARE = 0.8
+"""Share of the machine's memory that all workers together may take."""
+
+LEAST_WORKER_BYTES = 2 * 1024**3
+"""What a worker may take on the smallest machine: the libraries alone need a quarter of it."""

@@ -20,6 +20,7 @@ from medprotect.protect.atomic import (
     remove_partials,
     same_filesystem,
 )
+from medprotect.protect.confinement import file_seconds, worker_bytes
 from medprotect.protect.journal import Entry, Journal, Outcome
 from medprotect.protect.lock import hold_lock
 from medprotect.protect.pool import Pool, error_of
@@ -174,6 +175,8 @@ class Run:
     def _work(self) -> None:
         cards = {each.card.name: each.card for each in self._settings.candidates}
         used = {entry.row.pipeline for entry in self._entries if entry.row.pipeline}
+        left = sum(entry.outcome is Outcome.PLANNED for entry in self._entries)
+        workers = min(self._settings.jobs, left)
         setup = Setup(
             export=str(self._settings.export),
             secret=self._key.secret.hex(),
@@ -181,9 +184,9 @@ class Run:
             strength=self._settings.strength,
             labels_sha256=self._settings.labels_sha256,
             keep_uids=self._settings.keep_uids,
+            memory_bytes=worker_bytes(workers),
         )
-        left = sum(entry.outcome is Outcome.PLANNED for entry in self._entries)
-        with Pool(min(self._settings.jobs, left), setup) as pool:
+        with Pool(workers, setup) as pool:
             claim_backend(self._journal, pool.backend)
             self._pool = pool
             for task, result in pool.results(self._tasks()):
@@ -194,7 +197,9 @@ class Run:
             entry = self._entries[at]
             if entry.outcome is Outcome.PLANNED:
                 staged = staged_path(self._settings.state, entry.path)
-                yield Task(entry.row.found, str(staged), entry.row.pipeline, entry.row.label)
+                row = entry.row
+                seconds = file_seconds(row.found.size, row.traits)
+                yield Task(row.found, str(staged), row.pipeline, row.label, seconds)
 
     def _finish(self, entry: Entry, result: Result) -> None:
         """Take a worker's result: to OUT, to the rest of its series, or to the rejected."""

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from multiprocessing.connection import Connection, wait
@@ -53,6 +54,7 @@ class Pool:
         self._setup = setup
         self._workers: dict[Connection, ForkServerProcess] = {}
         self._busy: dict[Connection, Task] = {}
+        self._spent: dict[Connection, float] = {}
         self.backend: dict[str, str] = {}
         self.stopping = False
         try:
@@ -101,7 +103,7 @@ class Pool:
 
     def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Result]]:
         """Work off tasks, which are drawn as workers fall idle, and yield results as they come."""
-        more = True
+        more, last = True, time.monotonic()
         while more or self._busy:
             for connection in [each for each in self._workers if each not in self._busy]:
                 task = next(tasks, None) if more and not self.stopping else None
@@ -110,9 +112,26 @@ class Pool:
                     break
                 _send(connection, asdict(task))
                 self._busy[connection] = task
+                self._spent[connection] = 0
             ready = wait(list(self._busy), _WAIT_SECONDS)
             for connection in [each for each in self._busy if each in ready]:
                 yield self._finish(connection)
+            now = time.monotonic()
+            yield from self._end_overdue(now - last)
+            last = now
+
+    def _end_overdue(self, seconds: float) -> Iterator[tuple[Task, Result]]:
+        """End the workers that have taken too long for their file, and yield what became of it."""
+        # A run that was itself stopped for a while (Ctrl-Z, a sleeping machine) counts no more.
+        seconds = min(seconds, 4 * _WAIT_SECONDS)
+        for connection, task in list(self._busy.items()):
+            self._spent[connection] += seconds
+            if self._spent[connection] > task.seconds:
+                self._workers[connection].kill()
+                del self._busy[connection]
+                self._replace(connection)
+                detail = f"its worker took longer than {task.seconds:.0f} seconds and was ended"
+                yield task, Result(ImageTooLargeError.slug, detail)
 
     def _finish(self, connection: Connection) -> tuple[Task, Result]:
         task = self._busy.pop(connection)

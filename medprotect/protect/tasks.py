@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from medprotect import limits
 from medprotect.scan.walk import Found
 
 
@@ -19,6 +20,8 @@ class Setup:
         Folder by name.
     strength, labels_sha256, keep_uids
         As `medprotect.protect.transforms.Protect` takes them.
+    memory_bytes : int
+        How much memory the worker may take.
     """
 
     export: str
@@ -27,6 +30,7 @@ class Setup:
     strength: str
     labels_sha256: str = ""
     keep_uids: bool = False
+    memory_bytes: int = limits.LEAST_WORKER_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +47,15 @@ class Task:
         Its name; "" to copy the file as it is.
     label : str
         The class, where it is known.
+    seconds : float
+        How long the worker may take.
     """
 
     found: Found
     staged: str
     pipeline: str = ""
     label: str = ""
+    seconds: float = limits.FILE_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ import importlib.metadata
 import json
 import multiprocessing
 import os
-import resource
 import signal
 import threading
 import traceback
@@ -33,6 +32,7 @@ from medprotect.errors import (
     VerificationError,
 )
 from medprotect.protect.atomic import check_space, write_file
+from medprotect.protect.confinement import confine
 from medprotect.protect.tasks import Result, Setup, Task
 from medprotect.protect.transforms import (
     NOTES,
@@ -45,16 +45,20 @@ from medprotect.scan.walk import Found, open_found
 
 CODECS = ("imagecodecs", "pyjpegls", "pylibjpeg-openjpeg", "pylibjpeg-rle", "pillow", "tifffile")
 
+_TORCH_MEMORY = "DefaultCPUAllocator: can't allocate memory"
+_TOO_LITTLE_MEMORY = "there is too little memory for it; run again with fewer --jobs, or split it"
+
 
 def serve(connection: Connection) -> None:
     """Answer a setup with the backend, then each task with a result, until the pipe is closed."""
     for number in (signal.SIGINT, signal.SIGTERM):  # they may come to the whole group,
         signal.signal(number, signal.SIG_IGN)  # and the run decides when to stop
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # no clean image in a core dump
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_the_run, daemon=True).start()
     try:
-        worker = Worker(Setup(**json.loads(connection.recv_bytes())))
+        setup = Setup(**json.loads(connection.recv_bytes()))
+        worker = Worker(setup)
+        confine(setup.memory_bytes)
         _send(connection, {"backend": worker.backend()})
         while True:
             fields = json.loads(connection.recv_bytes())
@@ -168,8 +172,8 @@ def _result_of(error: BaseException) -> Result:
         return Result(error.slug, str(error))
     if isinstance(error, MedprotectError):
         return Result(error.slug, str(error), stops_run=True)
-    if isinstance(error, MemoryError):
-        return Result(ImageTooLargeError.slug, "there is too little memory for it")
+    if isinstance(error, MemoryError) or _TORCH_MEMORY in str(error):
+        return Result(ImageTooLargeError.slug, _TOO_LITTLE_MEMORY)
     return Result(MedprotectError.slug, f"unexpected: {_place(error)}; please report it")
 
 

@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import struct
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import BytesIO
@@ -96,6 +98,50 @@ class TestPool:
     def test_a_worker_ended_from_outside_is_no_fault_of_the_file(self, root: Path) -> None:
         results = work_and_send(root, signal.SIGKILL)
         assert results.pop("0.png").slug == "too_large"  # which the next run tries again
+        assert {result.slug for result in results.values()} == {""}
+
+    def test_a_decoder_that_hangs_costs_its_file_and_no_other(self, root: Path) -> None:
+        with Pool(2, setup_of(root)) as pool:
+            victim = pids(pool)[0]
+
+            def tasks() -> Iterator[Task]:
+                for at, task in enumerate(tasks_of(root)):
+                    if at == 0:
+                        os.kill(victim, signal.SIGSTOP)  # it gets the file and never answers
+                    yield replace(task, seconds=1.0 if at == 0 else 60.0)
+
+            results = {task.found.path: result for task, result in pool.results(tasks())}
+            assert victim not in pids(pool)
+        assert not is_alive(victim)
+        hung = results.pop("0.png")
+        assert hung.slug == "too_large"  # which the next run tries again
+        assert "longer than 1 seconds" in hung.detail
+        assert {result.slug for result in results.values()} == {""}
+
+    def test_time_in_which_the_run_itself_was_stopped_counts_for_a_second(self, root: Path) -> None:
+        with Pool(1, setup_of(root)) as pool:
+            (connection,) = pool._workers
+            pool._busy[connection] = next(tasks_of(root))
+            pool._spent[connection] = 0
+            assert list(pool._end_overdue(1e6)) == []
+            assert pool._spent[connection] <= 1
+            del pool._busy[connection]
+
+    def test_a_file_that_unpacks_to_more_than_a_worker_may_take_costs_itself_alone(
+        self, root: Path
+    ) -> None:
+        from ..imaging.raster.pictures import chunk
+
+        side = 9_000
+        head = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+        squeezed = zlib.compressobj(9)
+        body = b"".join(squeezed.compress(bytes(side + 1)) for _ in range(side)) + squeezed.flush()
+        bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body)
+        (root / "0.png").write_bytes(bomb + chunk(b"IEND", b""))
+        assert len(bomb) < 100_000
+        with Pool(1, replace(setup_of(root), memory_bytes=700 << 20)) as pool:
+            results = {task.found.path: result for task, result in pool.results(tasks_of(root))}
+        assert results.pop("0.png").slug in ("too_large", "corrupt")
         assert {result.slug for result in results.values()} == {""}
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

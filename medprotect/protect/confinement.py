@@ -1,0 +1,63 @@
+"""What one file may cost: the memory and the time of the worker that has it."""
+
+import os
+import resource
+from contextlib import suppress
+from pathlib import Path
+
+from medprotect import limits
+from medprotect.imaging.image import Traits
+
+_CONTAINER_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+_MEBIBYTE = 1024**2
+
+
+def worker_bytes(workers: int) -> int:
+    """Return how much memory each of so many workers may take."""
+    share = int(limits.MEMORY_SHARE * _machine_bytes()) // workers
+    return max(share, limits.LEAST_WORKER_BYTES)
+
+
+def _machine_bytes() -> int:
+    found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    for path in _CONTAINER_LIMITS:
+        with suppress(OSError, ValueError):  # none, or "max"
+            found = min(found, int(path.read_text()))
+    return found
+
+
+def confine(most_bytes: int) -> None:
+    """Let this process take no more memory than that, and leave no image in a core dump.
+
+    What it asks for beyond is refused: to Python as `MemoryError`, to a decoder as it may be.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = most_bytes if hard == resource.RLIM_INFINITY else min(most_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+
+
+def file_seconds(file_bytes: int, traits: Traits | None) -> float:
+    """Return how long a worker may take for a file.
+
+    Parameters
+    ----------
+    file_bytes : int
+        Its size.
+    traits : Traits or None
+        What its header says; None where it is no image.
+    """
+    images, decoded = 0, 0
+    if traits is not None:
+        images = traits.images
+        width = -(-traits.bits_stored // 8)
+        decoded = images * traits.rows * traits.columns * traits.channels * width
+    mebibytes = (file_bytes + decoded) / _MEBIBYTE
+    return (
+        limits.FILE_SECONDS
+        + limits.SECONDS_PER_MEBIBYTE * mebibytes
+        + limits.SECONDS_PER_IMAGE * images
+    )
