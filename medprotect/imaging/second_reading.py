@@ -1,0 +1,177 @@
+"""Images as other libraries read them: a second opinion on what lies in a file.
+
+Nothing here is shared with what reads and writes files in a run, neither parser nor, where there
+is another, decoder. So a mistake that reader and writer of a run have in common shows as a
+difference between two readings. Files that a run has refused are not to be read here: the limits
+are kept there.
+"""
+
+import gzip
+import warnings
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medprotect.errors import CorruptImageError
+
+Samples = NDArray[Any]
+"""All samples of one image, alpha included: (H, W) or (H, W, C)."""
+
+_RLE = "1.2.840.10008.1.2.5"
+_PYDICOM = {
+    _RLE: "pydicom",
+    "1.2.840.10008.1.2.4.90": "pylibjpeg",
+    "1.2.840.10008.1.2.4.201": "pylibjpeg",
+    "1.2.840.10008.1.2.4.202": "pylibjpeg",
+}
+"""Lossless syntaxes that pydicom decodes, and with what: never with what has encoded them."""
+
+_JPEG_LS = "1.2.840.10008.1.2.4.80"
+_JPEG_LOSSLESS = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
+_NATIVE = (
+    "1.2.840.10008.1.2",
+    "1.2.840.10008.1.2.1",
+    "1.2.840.10008.1.2.1.99",
+    "1.2.840.10008.1.2.2",
+)
+
+
+def read_again(data: bytes, name: str) -> list[Samples] | None:
+    """Return the images of a file, as another library reads them.
+
+    Parameters
+    ----------
+    data : bytes
+        A whole file, within the limits.
+    name : str
+        Its format, as in `medprotect.imaging.image.Traits`.
+
+    Returns
+    -------
+    list of Samples, or None
+        None where no second library reads it to the same values: lossily compressed images, whose
+        decoders differ by rounding, and values that do not lie in the lowest bits.
+
+    Raises
+    ------
+    CorruptImageError
+        The other library cannot read it.
+    """
+    readers = {
+        "dicom": _read_dicom,
+        "nifti": _read_nifti,
+        "png": _read_png,
+        "tiff": _read_tiff,
+        "jpeg": _read_jpeg,
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return readers[name](data)
+        except MemoryError:
+            raise
+        except Exception as error:  # they raise what they like
+            raise CorruptImageError("another library cannot read it") from error
+
+
+def _read_dicom(data: bytes) -> list[Samples] | None:
+    from pydicom import dcmread
+
+    dataset = dcmread(BytesIO(data), force=True)
+    syntax = str(dataset.file_meta.get("TransferSyntaxUID", "")) if dataset.file_meta else ""
+    bits = int(dataset.get("BitsStored", dataset.BitsAllocated))
+    if int(dataset.get("HighBit", bits - 1)) != bits - 1:
+        return None
+    if syntax in _PYDICOM:
+        return _decode_with_pydicom(dataset, syntax)
+    if syntax == _JPEG_LS or syntax in _JPEG_LOSSLESS:
+        return [_signed(frame, dataset, bits) for frame in _codestreams(dataset, syntax)]
+    return _read_native(dataset, bits) if syntax in _NATIVE else None
+
+
+def _decode_with_pydicom(dataset: Any, syntax: str) -> list[Samples]:
+    from pydicom.pixels import get_decoder
+
+    decoder = get_decoder(syntax)
+    frames = range(int(dataset.get("NumberOfFrames", 1) or 1))
+    decoded = decoder.iter_array(
+        dataset, indices=frames, raw=True, decoding_plugin=_PYDICOM[syntax]
+    )
+    return [np.array(frame) for frame, _ in decoded]
+
+
+def _codestreams(dataset: Any, syntax: str) -> Iterator[Samples]:
+    import imagecodecs
+    from pydicom.encaps import generate_frames
+
+    decode = imagecodecs.jpegls_decode if syntax == _JPEG_LS else imagecodecs.jpegsof3_decode
+    frames = int(dataset.get("NumberOfFrames", 1) or 1)
+    for codestream in generate_frames(dataset.PixelData, number_of_frames=frames):
+        yield decode(codestream)
+
+
+def _signed(frame: Samples, dataset: Any, bits: int) -> Samples:
+    """Return the lowest bits of unsigned samples as Pixel Representation says they are meant."""
+    width = int(dataset.BitsAllocated)
+    wide = frame.astype(np.int64) & ((1 << bits) - 1)
+    if dataset.PixelRepresentation == 1:
+        wide -= (wide >> bits - 1 & 1) << bits
+    kind = "i" if dataset.PixelRepresentation == 1 else "u"
+    return wide.astype(f"{kind}{width // 8}")
+
+
+def _read_native(dataset: Any, bits: int) -> list[Samples]:
+    frames = int(dataset.get("NumberOfFrames", 1) or 1)
+    rows, columns, samples = dataset.Rows, dataset.Columns, int(dataset.get("SamplesPerPixel", 1))
+    width = int(dataset.BitsAllocated) // 8
+    is_big = not dataset.original_encoding[1]
+    raw = np.frombuffer(dataset.PixelData, np.uint8)
+    if is_big and width == 1 and dataset["PixelData"].VR == "OW":
+        raw = raw.reshape(-1, 2)[:, ::-1].ravel()
+    values = raw[: frames * rows * columns * samples * width].view(f"{'><'[not is_big]}u{width}")
+    if samples > 1 and dataset.get("PlanarConfiguration", 0) == 1:
+        stacked = values.reshape(frames, samples, rows, columns).transpose(0, 2, 3, 1)
+    else:
+        stacked = values.reshape((frames, rows, columns, samples)[: 4 if samples > 1 else 3])
+    return [_signed(frame, dataset, bits) for frame in stacked]
+
+
+def _read_nifti(data: bytes) -> list[Samples]:
+    import nibabel
+
+    plain = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
+    kind = nibabel.Nifti2Image if plain[4:7] == b"n+2" else nibabel.Nifti1Image
+    voxels = np.asanyarray(kind.from_bytes(plain).dataobj.get_unscaled())
+    axes = [size for size in voxels.shape if size > 1]
+    planes = voxels.reshape((*axes[:2], -1), order="F")
+    return [planes[..., index].T for index in range(planes.shape[2])]
+
+
+def _read_png(data: bytes) -> list[Samples]:
+    from PIL import Image
+
+    depth, colour = data[24], data[25]
+    if depth == 16 and colour != 0:  # which Pillow cuts to 8 bits
+        import imagecodecs
+
+        return [np.asarray(imagecodecs.spng_decode(data))]
+    with Image.open(BytesIO(data), formats=["PNG"]) as image:
+        return [np.array(image)]
+
+
+def _read_tiff(data: bytes) -> list[Samples] | None:
+    import tifffile
+
+    with tifffile.TiffFile(BytesIO(data)) as file:
+        # Pages of reduced resolution go, see the documentation.
+        pages = [page for page in file.pages if not (page.is_reduced or page.subfiletype & 1)]
+        if any(page.compression == tifffile.COMPRESSION.JPEG for page in pages):
+            return None
+        return [page.asarray() for page in pages]
+
+
+def _read_jpeg(_data: bytes) -> None:
+    return None

@@ -1,0 +1,158 @@
+"""A protected file beside its original, read twice: by what wrote it, and by other libraries."""
+
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medprotect.errors import VerificationError
+from medprotect.imaging import formats
+from medprotect.imaging.image import Image, Stored
+from medprotect.imaging.second_reading import Samples, read_again
+from medprotect.intensity.apply import share_of_budget
+from medprotect.intensity.budget import STRENGTHS, budget_lsb
+from medprotect.intensity.windows import View, slope_width, view, visible_range
+from medprotect.protect.protectable import FileCheck
+
+_ROUNDING = 1e-6
+_MOST_UNSEEN = 0.5
+"""Share of an image that must be free to change for it to count as unprotected where nothing did."""
+
+
+def compare_files(original: bytes, protected: bytes, strength: str) -> tuple[FileCheck, bool]:
+    """Compare a protected file with its original; name the first difference that may not be.
+
+    Each image of both files is read twice, by two libraries, and the readings must agree. No
+    pixel may change by more than its budget, nor be shown changed by more than the strength in any
+    clinical window. No image that could change may be as it was. Alpha stays. The header may
+    differ as documented.
+
+    Returns
+    -------
+    tuple of FileCheck and bool
+        What was found, and whether both files could be read twice.
+
+    Raises
+    ------
+    VerificationError
+        Something does not hold.
+    InputError
+        One of the files cannot be read.
+    """
+    before, after = formats.open_file(original), formats.open_file(protected)
+    names = [traits.format for file in (before, after) if (traits := file.description.traits)]
+    seen = [read_again(data, name) for data, name in zip((original, protected), names, strict=True)]
+    extra = list(_alpha(seen[0])), list(_alpha(seen[1]))
+    if None not in seen and extra != ([], []):
+        _check_alpha(*extra)
+    share, changed, pixels, count = 0.0, 0, 0, 0
+    for index, (image, other) in enumerate(zip_longest(before.images(), after.images())):
+        if image is None or other is None:
+            raise VerificationError("the protected file holds another number of images")
+        _check_readings(image.stored, seen[0], index, "the original")
+        _check_readings(other.stored, seen[1], index, "the protected file")
+        differs, worst = _check_pixels(image, other.stored, strength, index)
+        share, changed, pixels = max(share, worst), changed + differs, pixels + _area(image)
+        count += 1
+    if changed == 0:
+        raise VerificationError("no pixel of the file changed: it is not protected")
+    _check_numbers(seen, count)
+    found = formats.load_format(names[0]).undocumented_changes(original, protected)
+    if found:
+        raise VerificationError(f"{found[0]} differs from the original, and may not")
+    return FileCheck(count, share, changed / pixels), None not in seen
+
+
+def _area(image: Image) -> int:
+    return image.stored.shape[0] * image.stored.shape[1]
+
+
+def _check_numbers(seen: Sequence[list[Samples] | None], count: int) -> None:
+    if any(images is not None and len(images) != count for images in seen):
+        raise VerificationError("another library reads another number of images")
+
+
+def _alpha(images: list[Samples] | None) -> Iterator[Samples]:
+    for samples in images or ():
+        if samples.ndim == 3 and samples.shape[2] in (2, 4):
+            yield samples[..., -1]
+
+
+def _check_alpha(before: list[Samples], after: list[Samples]) -> None:
+    same = len(before) == len(after) and all(map(np.array_equal, before, after))
+    if not same:
+        raise VerificationError("the alpha channel differs from the original")
+
+
+def _check_readings(
+    stored: Stored, images: list[Samples] | None, index: int, whose: str
+) -> None:
+    """Check that both readings of an image agree."""
+    if images is None:
+        return
+    if index >= len(images):
+        raise VerificationError("another library reads another number of images")
+    other = images[index]
+    if stored.ndim == 3 and other.ndim == 3:
+        other = other[..., : stored.shape[2]]
+    elif other.ndim == 3 and other.shape[2] == 2:
+        other = other[..., 0]
+    is_same = other.shape == stored.shape and np.array_equal(
+        other, stored, equal_nan=stored.dtype.kind == "f"
+    )
+    if not is_same:
+        raise VerificationError(
+            f"another library reads other pixels in image {index + 1} of {whose}"
+        )
+
+
+def _check_pixels(image: Image, after: Stored, strength: str, index: int) -> tuple[int, float]:
+    """Check the pixels of one image; return how many changed, and the largest share of a budget."""
+    seen = view(image)
+    budget = budget_lsb(seen, strength)
+    if after.shape != image.stored.shape or after.dtype != image.stored.dtype:
+        raise VerificationError(f"image {index + 1} has another size or type of pixels")
+    share = share_of_budget(image, after, budget)
+    if share > 1:
+        at = _first_over(image.stored, after, budget)
+        raise VerificationError(
+            f"image {index + 1}, row {at[0]}, column {at[1]} changed by more than its budget"
+        )
+    if not seen.is_colour and _largest_shown(seen, after) > STRENGTHS[strength] / 255 + _ROUNDING:
+        raise VerificationError(f"image {index + 1} is shown changed by more than its strength")
+    same = (after == image.stored) | ((after != after) & (image.stored != image.stored))
+    differs = ~(same if same.ndim == 2 else same.all(-1))
+    free, shown = int((budget > 0).sum()), int((~seen.mask).sum())
+    if shown and free > _MOST_UNSEEN * shown and not differs.any():
+        raise VerificationError(f"image {index + 1} is as it was: it is not protected")
+    return int(differs.sum()), share
+
+
+def _first_over(
+    before: Stored, after: Stored, budget: NDArray[np.float64]
+) -> tuple[int, int]:
+    with np.errstate(invalid="ignore"):
+        change = np.abs(after.astype(np.float64) - before.astype(np.float64))
+    change = np.nan_to_num(change.max(-1) if change.ndim == 3 else change, nan=np.inf)
+    rows, columns = np.nonzero(change > budget)
+    return (int(rows[0]), int(columns[0])) if rows.size else (0, 0)
+
+
+def _largest_shown(seen: View, after: Stored) -> float:
+    """Return the largest change that any window shows, as a share of its way to white.
+
+    A sigmoid is judged by its steepest slope, over the range in which it is not black or white.
+    """
+    image, largest = seen.image, 0.0
+    finite = np.isfinite(image.stored) if seen.is_floating else np.s_[...]
+    values = [
+        stored[finite].astype(np.float64) * image.slope + image.intercept
+        for stored in (image.stored, after)
+    ]
+    for window in seen.windows:
+        lower, upper = visible_range(window)
+        if slope_width(window) > 0 and values[0].size:
+            before, shown = (np.clip(value, lower, upper) for value in values)
+            largest = max(largest, float(np.abs(shown - before).max()) / slope_width(window))
+    return largest
