@@ -20,7 +20,11 @@ def verify(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
 ) -> None:
-    """Check counts, bounds and headers of a finished run, from the files on the disk."""
+    """Check a finished run again, from the files on the disk, with other readers than it had.
+
+    Counts, receipt, hashes, the bound of every pixel and every header element. Ends with 8 where
+    something does not hold, and names the first element or pixel of each file that differs.
+    """
     with ending(as_json=as_json):
         from medprotect.cli.run import state_beside
         from medprotect.errors import VerificationError
@@ -40,6 +44,7 @@ def _as_json(result: "Verification") -> dict[str, object]:
         "counts": {outcome.value: count for outcome, count in result.counts.items()},
         "checked": result.checked,
         "images": result.images,
+        "read_twice": result.read_twice,
         "largest_share_of_budget": result.share,
         "faults": [
             {"file": fault.number, "fault": fault.slug, "detail": fault.detail}
@@ -53,5 +58,6 @@ def _show(result: "Verification") -> None:
         where = f"file {fault.number}" if fault.number else "OUT"
         print(f"{where}: {fault.slug}: {fault.detail}")
     print(f"{result.checked} files in OUT compared with their originals, {result.images} images")
+    print(f"{result.read_twice} of the files read to the same pixels by a second library")
     print(f"largest change: {result.share:.3f} of its pixel's budget")
     print("all holds" if not result.faults else f"{len(result.faults)} faults")

@@ -16,8 +16,8 @@ from medprotect.intensity.windows import View, slope_width, view, visible_range
 from medprotect.protect.protectable import FileCheck
 
 _ROUNDING = 1e-6
-_MOST_UNSEEN = 0.5
-"""Share of an image that must be free to change for it to count as unprotected where nothing did."""
+_LEAST_FREE = 0.5
+"""An image of which more than this share could change counts as unprotected where nothing did."""
 
 
 def compare_files(original: bytes, protected: bytes, strength: str) -> tuple[FileCheck, bool]:
@@ -85,9 +85,7 @@ def _check_alpha(before: list[Samples], after: list[Samples]) -> None:
         raise VerificationError("the alpha channel differs from the original")
 
 
-def _check_readings(
-    stored: Stored, images: list[Samples] | None, index: int, whose: str
-) -> None:
+def _check_readings(stored: Stored, images: list[Samples] | None, index: int, whose: str) -> None:
     """Check that both readings of an image agree."""
     if images is None:
         return
@@ -124,14 +122,12 @@ def _check_pixels(image: Image, after: Stored, strength: str, index: int) -> tup
     same = (after == image.stored) | ((after != after) & (image.stored != image.stored))
     differs = ~(same if same.ndim == 2 else same.all(-1))
     free, shown = int((budget > 0).sum()), int((~seen.mask).sum())
-    if shown and free > _MOST_UNSEEN * shown and not differs.any():
+    if shown and free > _LEAST_FREE * shown and not differs.any():
         raise VerificationError(f"image {index + 1} is as it was: it is not protected")
     return int(differs.sum()), share
 
 
-def _first_over(
-    before: Stored, after: Stored, budget: NDArray[np.float64]
-) -> tuple[int, int]:
+def _first_over(before: Stored, after: Stored, budget: NDArray[np.float64]) -> tuple[int, int]:
     with np.errstate(invalid="ignore"):
         change = np.abs(after.astype(np.float64) - before.astype(np.float64))
     change = np.nan_to_num(change.max(-1) if change.ndim == 3 else change, nan=np.inf)

@@ -60,8 +60,13 @@ def make_receipt(
         "largest_share_of_budget": max((e.share for e in entries), default=0.0),
         "pipelines": [_about(card) for card in cards],
         "backend": journal.about("backend"),
-        "files": [_line(number, entry) for number, entry in enumerate(entries, start=1)],
+        "files": file_lines(entries),
     }
+
+
+def file_lines(entries: list[Entry]) -> list[dict[str, Any]]:
+    """Return what a receipt says of each file."""
+    return [_line(number, entry) for number, entry in enumerate(entries, start=1)]
 
 
 def count(entries: list[Entry]) -> dict[str, int]:

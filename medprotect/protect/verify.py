@@ -1,9 +1,14 @@
-"""Check a finished run again, from the files on the disk, trusting nothing but the journal."""
+"""Check a finished run again, from the files on the disk.
+
+The journal says what is to be there; receipt, files and pixels have to bear it out.
+"""
 
 import hashlib
+import json
 from collections import Counter
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 
 from medprotect.errors import (
@@ -12,9 +17,13 @@ from medprotect.errors import (
     OutputError,
     VerificationError,
 )
+from medprotect.imaging import formats
+from medprotect.imaging.image import Role
+from medprotect.protect.comparison import compare_files
 from medprotect.protect.journal import IN_OUT, NAME, Entry, Journal, Outcome
 from medprotect.protect.lock import hold_lock
-from medprotect.protect.protectable import check_file
+from medprotect.protect.receipt import NAME as RECEIPT
+from medprotect.protect.receipt import count, file_lines
 from medprotect.scan.walk import check_trees, join_under, open_found, walk
 
 
@@ -45,6 +54,8 @@ class Verification:
         Entries by outcome.
     checked, images : int
         Files of OUT compared with their originals, and images in them.
+    read_twice : int
+        Protected files of which two libraries read the same pixels, original and protected.
     share : float
         Largest change of a pixel as a share of its budget.
     faults : list of Fault
@@ -54,6 +65,7 @@ class Verification:
     counts: Counter[Outcome] = field(default_factory=Counter)
     checked: int = 0
     images: int = 0
+    read_twice: int = 0
     share: float = 0.0
     faults: list[Fault] = field(default_factory=list)
 
@@ -63,9 +75,10 @@ def verify_run(
 ) -> Verification:
     """Check counts, bounds and headers of a run.
 
-    Every entry of the export has one line in the journal; every file of OUT is the protected or
-    copied form of one, with the bytes that were written; every pixel is within its budget and every
-    header element as documented, computed anew from both files.
+    Every entry of the export has one line in the journal and the same in the receipt; every file
+    of OUT is the protected or copied form of one, with the bytes that were written; no copied file
+    is an image; every pixel is within its budget and every header element as documented, computed
+    anew from both files as `medprotect.protect.comparison` reads them.
 
     Parameters
     ----------
@@ -83,7 +96,8 @@ def verify_run(
     if not (state / NAME).is_file():
         raise OutputError("no run has written OUT: its state folder holds no journal")
     with hold_lock(state), Journal(state) as journal:
-        strength = str(journal.about("identity").get("strength", ""))
+        identity = journal.about("identity")
+        strength = str(identity.get("strength", ""))
         entries = list(journal.entries())
     result = Verification(counts=Counter(entry.outcome for entry in entries))
     unfinished = result.counts[Outcome.PLANNED] + result.counts[Outcome.STAGED]
@@ -91,6 +105,7 @@ def verify_run(
         raise OutputError(f"the run is not finished, {unfinished} files are to come; go on first")
     there = {found.path: found for found in walk(export)}
     result.faults += _faults_of_trees(there.keys(), out, entries)
+    result.faults += _faults_of_receipt(state / RECEIPT, identity, entries)
     present = [(at, e) for at, e in enumerate(entries, start=1) if e.outcome in IN_OUT]
     for done, (number, entry) in enumerate(present, start=1):
         try:
@@ -123,6 +138,34 @@ def _faults_of_trees(there: Set[str], out: Path, entries: list[Entry]) -> list[F
     return faults
 
 
+def _faults_of_receipt(
+    path: Path, identity: Mapping[str, object], entries: list[Entry]
+) -> list[Fault]:
+    """Compare the receipt with the journal: line by line, and what it says of the whole."""
+    try:
+        receipt = json.loads(path.read_bytes().decode("utf-8", "surrogateescape"))
+        lines = receipt["files"]
+        same = {name: receipt[name] == identity[name] for name in ("strength", "key", "keep_uids")}
+        same["counts"] = receipt["counts"] == count(entries)
+        shares = max((entry.share for entry in entries), default=0.0)
+        same["largest_share_of_budget"] = receipt["largest_share_of_budget"] == shares
+        same["finished"] = receipt["finished"] is True
+    except (OSError, ValueError, KeyError, TypeError):
+        return [Fault(0, "receipt", "the receipt is missing or damaged")]
+    faults = [
+        Fault(0, "receipt", f"the receipt says another thing than the journal: {name}")
+        for name, is_same in same.items()
+        if not is_same
+    ]
+    expected = json.loads(json.dumps(file_lines(entries)))
+    if not isinstance(lines, list) or len(lines) != len(expected):
+        return [*faults, Fault(0, "receipt", "the receipt has another number of files")]
+    for number, (line, other) in enumerate(zip(lines, expected, strict=True), start=1):
+        if line != other:
+            faults.append(Fault(number, "receipt", "its line in the receipt is not the journal's"))
+    return faults
+
+
 def _check(export: Path, out: Path, entry: Entry, strength: str, result: Verification) -> None:
     path = join_under(out, entry.row.out)
     if path.is_symlink() or not path.is_file():
@@ -138,10 +181,13 @@ def _check(export: Path, out: Path, entry: Entry, strength: str, result: Verific
     if entry.outcome is Outcome.COPIED:
         if original != protected:
             raise VerificationError("the copy differs from its original")
+        if formats.describe(BytesIO(original)).role is not Role.OTHER:
+            raise VerificationError("an image was copied as it was: it is not protected")
         return
     try:
-        checked = check_file(original, protected, strength)
+        checked, is_read_twice = compare_files(original, protected, strength)
     except InputError as error:
         raise VerificationError(f"it cannot be read again: {error}") from None
     result.images += checked.images
+    result.read_twice += is_read_twice
     result.share = max(result.share, checked.share)

@@ -138,7 +138,17 @@ def _splice(data: bytearray, at: int, other: bytes, chance: random.Random) -> No
     data[at : at + chance.choice((0, 50))] = other[start : start + chance.choice((8, 50, 400))]
 
 
-_EDITS: tuple[Edit, ...] = (_flip, _flip, _number, _number, _token, _noise, _remove, _repeat, _splice)
+_EDITS: tuple[Edit, ...] = (
+    _flip,
+    _flip,
+    _number,
+    _number,
+    _token,
+    _noise,
+    _remove,
+    _repeat,
+    _splice,
+)
 
 
 class Fuzzer:

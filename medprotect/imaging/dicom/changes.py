@@ -15,6 +15,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from medprotect.errors import CorruptImageError
+from medprotect.imaging.dicom.codecs import CODECS
 from medprotect.imaging.dicom.elements import PIXEL_DATA, name_of
 from medprotect.imaging.dicom.file import read_bounded
 from medprotect.imaging.dicom.header import read_layout
@@ -113,10 +114,14 @@ def undocumented_changes(original: bytes, protected: bytes) -> list[str]:
     """
     document = read_bounded(original)
     pictures = {picture.path for picture in find_pictures(document.data_set, read_layout(document))}
+    codec = CODECS.get(document.transfer_syntax)
+    syntax = codec.target if codec else document.transfer_syntax
+    is_promoted = read_bounded(protected).transfer_syntax == syntax
     return [
         difference.path
         for difference in _differences(original, protected)
         if not _is_documented(difference, pictures)
+        or (difference.path == "TransferSyntaxUID" and not is_promoted)
     ]
 
 
