@@ -53,7 +53,8 @@ def read_again(data: bytes, name: str) -> list[Samples] | None:
     -------
     list of Samples, or None
         None where no second library reads it to the same values: lossily compressed images, whose
-        decoders differ by rounding, and values that do not lie in the lowest bits.
+        decoders differ by rounding, values that do not lie in the lowest bits, colour PNG of 16
+        bits.
 
     Raises
     ------
@@ -139,25 +140,25 @@ def _read_native(dataset: Any, bits: int) -> list[Samples]:
     return [_signed(frame, dataset, bits) for frame in stacked]
 
 
-def _read_nifti(data: bytes) -> list[Samples]:
+def _read_nifti(data: bytes) -> list[Samples] | None:
     import nibabel
 
     plain = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
     kind = nibabel.Nifti2Image if plain[4:7] == b"n+2" else nibabel.Nifti1Image
     voxels = np.asanyarray(kind.from_bytes(plain).dataobj.get_unscaled())
     axes = [size for size in voxels.shape if size > 1]
+    if len(axes) < 2:  # nibabel takes a matrix of just this size for a surface of FreeSurfer
+        return None
     planes = voxels.reshape((*axes[:2], -1), order="F")
     return [planes[..., index].T for index in range(planes.shape[2])]
 
 
-def _read_png(data: bytes) -> list[Samples]:
+def _read_png(data: bytes) -> list[Samples] | None:
     from PIL import Image
 
     depth, colour = data[24], data[25]
     if depth == 16 and colour != 0:  # which Pillow cuts to 8 bits
-        import imagecodecs
-
-        return [np.asarray(imagecodecs.spng_decode(data))]
+        return None
     with Image.open(BytesIO(data), formats=["PNG"]) as image:
         return [np.array(image)]
 

@@ -16,8 +16,8 @@ from medprotect.intensity.windows import View, slope_width, view, visible_range
 from medprotect.protect.protectable import FileCheck
 
 _ROUNDING = 1e-6
-_LEAST_FREE = 0.5
-"""An image of which more than this share could change counts as unprotected where nothing did."""
+_FEW, _LEAST_FREE = 64, 0.5
+"""An image of which more pixels, and this share, could change is unprotected where none did."""
 
 
 def compare_files(original: bytes, protected: bytes, strength: str) -> tuple[FileCheck, bool]:
@@ -122,7 +122,7 @@ def _check_pixels(image: Image, after: Stored, strength: str, index: int) -> tup
     same = (after == image.stored) | ((after != after) & (image.stored != image.stored))
     differs = ~(same if same.ndim == 2 else same.all(-1))
     free, shown = int((budget > 0).sum()), int((~seen.mask).sum())
-    if shown and free > _LEAST_FREE * shown and not differs.any():
+    if free > max(_LEAST_FREE * shown, _FEW) and not differs.any():
         raise VerificationError(f"image {index + 1} is as it was: it is not protected")
     return int(differs.sum()), share
 

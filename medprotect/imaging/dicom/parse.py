@@ -100,9 +100,7 @@ class _Reader:
         return int(group) << 16 | int(number)
 
     def _element(self, pos: int, end: int, tag: int, encoding: Encoding, depth: int) -> Element:
-        self.count += 1
-        if self.count > limits.HEADER_ELEMENTS:
-            raise ImageTooLargeError("the DICOM header has too many elements; split the file")
+        self._count()
         vr, value, length = self._vr_and_length(pos, end, tag, encoding)
         undefined = length == UNDEFINED
         value_end = end if undefined else value + length
@@ -114,6 +112,12 @@ class _Reader:
         elif undefined or self._is_sequence(element):
             self._read_sequence(element, end, depth)
         return element
+
+    def _count(self) -> None:
+        """Count an element or an item: an empty one takes as much memory."""
+        self.count += 1
+        if self.count > limits.HEADER_ELEMENTS:
+            raise ImageTooLargeError("the DICOM header has too many elements; split the file")
 
     def _is_sequence(self, element: Element) -> bool:
         """Whether the value is items: by VR, or where that is not written, by both signs of it."""
@@ -188,6 +192,7 @@ class _Reader:
         return EXPLICIT_LITTLE if is_explicit else IMPLICIT_LITTLE
 
     def _item(self, pos: int, end: int, length: int, encoding: Encoding, depth: int) -> Item:
+        self._count()
         undefined = length == UNDEFINED
         value_end = end if undefined else pos + 8 + length
         if value_end > end:

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from medprotect.errors import UnsupportedImageError
+from medprotect.errors import CorruptImageError, UnsupportedImageError
 from medprotect.imaging.image import (
     Derivation,
     Description,
@@ -61,8 +61,8 @@ def _is_label_map(source: Source, head: bytes, header: Header) -> bool:
     left = header.data_bytes
     while left > 0:
         chunk = rest + source.read(_CHUNK_BYTES)
-        if len(chunk) < width:
-            break  # cut short: found when it is opened
+        if len(chunk) < width:  # the voxels to come could have been an image's
+            raise CorruptImageError("the file holds fewer voxels than its header says")
         whole = min(len(chunk) // width * width, left)
         voxels = np.frombuffer(chunk[:whole], header.dtype)
         if not counter.add(voxels.astype(header.dtype.newbyteorder("="))):

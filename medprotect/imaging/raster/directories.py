@@ -15,6 +15,8 @@ _INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 SUB_IFDS = 330
 _POINTERS = frozenset({SUB_IFDS, 34665, 34853, 40965, 400})  # SubIFDs, EXIF, GPS, Interop ...
 _DEPTH = 4
+_SHORT = 64
+"""Lists that are not counted, so that many pages of few strips may come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ class Structure:
         self._data = data
         self._seen: set[int] = set()
         self._entries = 0
+        self._integers = 0
         self.header_bytes = 16 if self.big else 8
         self.pages = list(self._read_chain(8 if self.big else 4))
         if not self.pages:
@@ -175,11 +178,18 @@ class Structure:
         ------
         CorruptImageError
             It holds no integers.
+        ImageTooLargeError
+            With those returned before there are more than `medprotect.limits` allows: many pages
+            may name one long list.
         """
         if entry is None:
             return ()
         if entry.type not in _INTEGERS:
             raise CorruptImageError("a TIFF tag has a type that does not fit it")
+        if entry.count > _SHORT:
+            self._integers += entry.count
+            if self._integers > limits.HEADER_ELEMENTS:
+                raise ImageTooLargeError("more strips or tiles than medprotect.limits allows")
         code = f"{self.order}{entry.count}{_INTEGERS[entry.type]}"
         return struct.unpack_from(code, self._data, entry.value_at)
 

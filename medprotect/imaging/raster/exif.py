@@ -33,7 +33,8 @@ def remove_exif_pictures(exif: bytes) -> bytes:
     blanked = bytearray(exif)
     with suppress(struct.error):  # damaged: what can be a picture in it is found below
         _blank_thumbnail(blanked)
-    while match := _JPEG.search(blanked):
+    end = 0
+    while match := _JPEG.search(blanked, end):
         start = match.start()
         end = find_end(blanked, start)
         blanked[start:end] = bytes(end - start)

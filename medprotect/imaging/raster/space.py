@@ -105,7 +105,8 @@ def clean_value(tag: int, value: bytes) -> bytes:
         for match in _THUMBNAIL.finditer(value):
             end = match.end() + int.from_bytes(match[1], "big")
             blanked[match.end() : end] = bytes(min(end, len(value)) - match.end())
-    while found := _JPEG.search(blanked):
+    end = 0
+    while found := _JPEG.search(blanked, end):
         end = find_end(blanked, found.start())
         blanked[found.start() : end] = bytes(end - found.start())
     return bytes(len(value)) if holds_picture(bytes(blanked)) else bytes(blanked)

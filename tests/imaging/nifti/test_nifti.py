@@ -225,6 +225,16 @@ class TestLabelMaps:
     def test_images_are_images(self, dtype: str) -> None:
         assert self.role(volume(dtype, (40, 40, 9))) is Role.IMAGE
 
+    def test_the_empty_beginning_of_an_image_that_was_cut_is_no_mask(self) -> None:
+        voxels = volume("i2", (40, 40, 9))
+        voxels[..., 0] = 0
+        data = make(voxels)
+        cut = data[: 352 + 2 * 1000]
+        for one in (cut, gzip.compress(data, mtime=0)[:-4000], gzip.compress(cut, mtime=0)):
+            with pytest.raises(CorruptImageError):
+                nifti.describe(io.BytesIO(one)).role  # noqa: B018
+                nifti.open_file(one)
+
     def test_few_grey_levels_without_order_are_an_image(self) -> None:
         voxels = RANDOM.integers(0, 20, (40, 40, 9)).astype("i2") * 100
         assert self.role(voxels) is Role.IMAGE
