@@ -94,7 +94,7 @@ def _read_dicom(data: bytes) -> list[Samples] | None:
 
 
 def _decode_with_pydicom(dataset: Any, syntax: str) -> list[Samples]:
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     decoder = get_decoder(syntax)
     frames = range(int(dataset.get("NumberOfFrames", 1) or 1))
@@ -145,7 +145,8 @@ def _read_nifti(data: bytes) -> list[Samples] | None:
 
     plain = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
     kind = nibabel.Nifti2Image if plain[4:7] == b"n+2" else nibabel.Nifti1Image
-    voxels = np.asanyarray(kind.from_bytes(plain).dataobj.get_unscaled())
+    proxy: Any = kind.from_bytes(plain).dataobj
+    voxels = np.asanyarray(proxy.get_unscaled())
     axes = [size for size in voxels.shape if size > 1]
     if len(axes) < 2:  # nibabel takes a matrix of just this size for a surface of FreeSurfer
         return None
@@ -168,7 +169,8 @@ def _read_tiff(data: bytes) -> list[Samples] | None:
 
     with tifffile.TiffFile(BytesIO(data)) as file:
         # Pages of reduced resolution go, see the documentation.
-        pages = [page for page in file.pages if not (page.is_reduced or page.subfiletype & 1)]
+        every: list[Any] = list(file.pages)
+        pages = [page for page in every if not (page.is_reduced or page.subfiletype & 1)]
         if any(page.compression == tifffile.COMPRESSION.JPEG for page in pages):
             return None
         return [page.asarray() for page in pages]

@@ -65,7 +65,8 @@ def compare_files(original: bytes, protected: bytes, strength: str) -> tuple[Fil
 
 
 def _area(image: Image) -> int:
-    return image.stored.shape[0] * image.stored.shape[1]
+    rows, columns = image.stored.shape[:2]
+    return int(rows * columns)
 
 
 def _check_numbers(seen: Sequence[list[Samples] | None], count: int) -> None:

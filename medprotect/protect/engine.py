@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from types import FrameType
 
 from medprotect.confounder.key import Key
-from medprotect.errors import InputError, MedprotectError, VerificationError
+from medprotect.errors import InputError, MedprotectError, OutputError, VerificationError
 from medprotect.plan.plan import Action
 from medprotect.protect.atomic import (
     mapped_errors,
@@ -147,6 +147,7 @@ class Run:
         self._entries: list[Entry] = []
         self._blocked: set[str] = set()
         self._members: dict[str, list[int]] = {}
+        self._places: list[tuple[int, int]] = []
         self._signal = 0
         self._pool: Pool | None = None
 
@@ -154,6 +155,7 @@ class Run:
         """Do what is left to do."""
         with mapped_errors():
             self._settings.out.mkdir(parents=True, exist_ok=True)
+            self._places = self._find_places()
         if not same_filesystem(self._settings.out, self._settings.state):
             remove_partials(self._settings.out)
         self._entries = reconcile(self._journal, self._settings, self._progress.planned)
@@ -241,8 +243,30 @@ class Run:
     def _of_series(self, series: str) -> list[Entry]:
         return [self._entries[at] for at in self._members[series]]
 
+    def _find_places(self) -> list[tuple[int, int]]:
+        """Return what OUT and the state folder are, whatever their names come to mean."""
+        status = [folder.stat() for folder in (self._settings.out, self._settings.state)]
+        return [(each.st_dev, each.st_ino) for each in status]
+
+    def _check_places(self) -> None:
+        """Stop where a share was unmounted or a folder moved: the names lead elsewhere then.
+
+        Raises
+        ------
+        OutputError
+            OUT or the state folder is not the one that the run began with.
+        """
+        with mapped_errors():
+            if self._find_places() != self._places:
+                raise OutputError(
+                    "OUT or its state folder was moved or unmounted under way; put it back, then "
+                    "run again"
+                )
+
     def _publish(self, entries: list[Entry]) -> None:
         """Give staged files their names in OUT; the journal knows of them before a series does."""
+        if entries:
+            self._check_places()
         for entry in entries:
             final = join_under(self._settings.out, entry.row.out)
             publish(staged_path(self._settings.state, entry.path), final)
