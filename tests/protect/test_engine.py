@@ -306,7 +306,7 @@ class TestGoingOn:
             (entry,) = (each for each in journal.entries() if each.path == "0.png")
             digest = hashlib.sha256(data).hexdigest()
             journal.record([replace(entry, sha256_out=digest, size_out=len(data))])
-        assert verify(root, out) == ["verification"]
+        assert verify(root, out) == ["receipt", "verification"]
 
 
 class TestSeries:
