@@ -93,6 +93,8 @@ def _show(seen: "Inspection", choice: "Choice | None", reason: str) -> None:
 def _as_json(seen: "Inspection", choice: "Choice | None", reason: str) -> dict[str, Any]:
     fields = asdict(seen)
     del fields["description"]["series"]
+    for window in fields["windows"]:
+        del window["lut"]  # thousands of numbers; center and width say where it works
     return {
         **fields,
         "pipeline": choice.pipeline if choice else None,

@@ -25,21 +25,51 @@ class Role(StrEnum):
     OTHER = "other"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Lut:
+    """A look-up table (PS3.3 sections C.11.1.1 and C.11.2.1.1).
+
+    Attributes
+    ----------
+    first : int
+        The input that the first entry is for.
+    values : NDArray of float64
+        (N,), N >= 2, not all the same.
+    """
+
+    first: int
+    values: NDArray[np.float64]
+
+    def map(self, inputs: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the outputs, same shape: the ends beyond the table, linear between entries."""
+        at = np.arange(self.first, self.first + len(self.values), dtype=np.float64)
+        outputs: NDArray[np.float64] = np.interp(inputs, at, self.values)
+        return outputs
+
+    @property
+    def mean_slope(self) -> float:
+        """Output a unit of input, from the first entry to the last."""
+        return float(self.values[-1] - self.values[0]) / (len(self.values) - 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A VOI window in modality values (PS3.3 C.11.2.1.2).
+    """A VOI window in modality values (PS3.3 C.11.2.1.2), or a VOI LUT (C.11.2.1.1).
 
     Attributes
     ----------
     center, width : float
-        In modality values; `width` > 0.
+        In modality values; `width` > 0. Of a LUT, those of its inputs.
     function : str
-        ``LINEAR``, ``LINEAR_EXACT`` or ``SIGMOID`` (VOI LUT Function).
+        ``LINEAR``, ``LINEAR_EXACT`` or ``SIGMOID`` (VOI LUT Function), or ``LUT``.
+    lut : Lut or None
+        Modality values to presented values, 0..1.
     """
 
     center: float
     width: float
     function: str = "LINEAR"
+    lut: Lut | None = None
 
     @property
     def lower(self) -> float:
@@ -140,15 +170,17 @@ class Image:
     photometric : str
         As in `Traits`, of the array in `stored`.
     slope, intercept : float
-        Rescale to modality values.
+        Rescale to modality values; where there is a LUT, its mean slope, and 0.
     windows : tuple of Window
-        The header's VOI windows, in modality values; may be empty.
+        The header's VOI windows and LUTs, in modality values; may be empty.
     modality, body_part : str
         As in `Traits`.
     locked : NDArray of bool, or None
         (H, W); True where nothing may change whatever the window: padding, overlays burned in.
     forbidden : tuple of (float, float), or None
         Closed range of stored values (Pixel Padding) that no changed pixel may take.
+    lut : Lut or None
+        Stored values to modality values, instead of a rescale; grey images only, and monotone.
     """
 
     stored: Stored
@@ -162,6 +194,7 @@ class Image:
     body_part: str = ""
     locked: NDArray[np.bool_] | None = None
     forbidden: tuple[float, float] | None = None
+    lut: Lut | None = None
 
 
 def _keep(_kind: str, uid: str) -> str:

@@ -50,6 +50,8 @@ def _in_stored_direction(image: Image, noise: NDArray[np.float32]) -> NDArray[np
             noise = np.clip(noise @ YBR_FROM_RGB.T, -1, 1)  # rows sum to 1 in absolute value
         return noise.astype(np.float64)
     inverted = (image.photometric == "MONOCHROME1") != (image.slope < 0)
+    voi = image.windows[0].lut if image.windows else None
+    inverted ^= voi is not None and voi.mean_slope < 0
     plane: NDArray[np.float64] = noise.mean(axis=2, dtype=np.float64)
     return -plane if inverted else plane
 

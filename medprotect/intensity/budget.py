@@ -4,7 +4,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprotect.errors import BudgetBelowOneError
-from medprotect.intensity.windows import View, slope_width, visible_range
+from medprotect.intensity.windows import (
+    View,
+    modality_values,
+    shown_by,
+    slope_width,
+    visible_range,
+    without_modality_lut,
+)
 
 STRENGTHS = {"low": 4, "standard": 8, "high": 16}
 """Largest change of what a window presents, in 255ths of the way from black to white."""
@@ -13,6 +20,7 @@ _LEAST_SHARE = 0.5
 """Share of a file's unmasked pixels that must be free to change by one stored unit."""
 
 _LARGEST_TABLE = 1 << 20
+_ROUNDING = 1e-9
 
 
 def budget_lsb(view: View, strength: str) -> NDArray[np.float64]:
@@ -23,6 +31,11 @@ def budget_lsb(view: View, strength: str) -> NDArray[np.float64]:
     into the window is seen there. The least of these over all windows holds, divided by |slope|
     and rounded down to whole stored values (floating point: not rounded). Pixels that are masked,
     or that no window shows, have none.
+
+    Where a look-up table takes part there is no width to go by: then a pixel may change as far as,
+    on the whole way there in either direction, no window shows more than `strength`. With a
+    modality LUT that holds of the stored values without it, too: there are viewers, and there is
+    training, that leave it out, and of some angiography they have to.
 
     Parameters
     ----------
@@ -41,12 +54,17 @@ def budget_lsb(view: View, strength: str) -> NDArray[np.float64]:
     if view.is_colour:
         width = min(slope_width(window) for window in view.windows)
         budget = np.full(image.stored.shape[:2], width * share)
+    elif view.has_lut:
+        budget = _least_over_luts(view, share)
     else:
         budget = _least_over_windows(view, share)
-    budget /= abs(image.slope)
+    if not view.has_lut:
+        budget /= abs(image.slope)
     if not view.is_floating:
         budget = np.floor(budget + 1e-6)
     budget[view.mask] = 0
+    if image.lut is not None:
+        np.minimum(budget, budget_lsb(without_modality_lut(view), strength), out=budget)
     return budget
 
 
@@ -72,6 +90,45 @@ def _least_at(values: NDArray[np.float64], view: View, share: float) -> NDArray[
         visible |= outside == 0
         np.minimum(least, share * slope_width(window) + outside, out=least)
     return np.where(visible, least, 0.0)
+
+
+def _least_over_luts(view: View, share: float) -> NDArray[np.float64]:
+    """Return the bound in whole stored values, by a table of all that the bits can hold."""
+    image = view.image
+    stored = np.arange(int(image.lowest), int(image.highest) + 1)
+    values = modality_values(image, stored)
+    least = np.full(stored.shape, np.inf)
+    visible = np.zeros(stored.shape, dtype=bool)
+    for window in view.windows:
+        lower, upper = visible_range(window)
+        visible |= (values >= lower) & (values <= upper)
+        np.minimum(least, _steps_within(shown_by(window, values), share), out=least)
+    least[~(visible & _is_moving(values))] = 0
+    return least[image.stored.astype(np.int64) - int(image.lowest)]
+
+
+def _steps_within(shown: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+    """Return how many steps up and down a table change what is shown by at most `share`.
+
+    By its total variation, so that a table which rises and falls is bounded on the whole way.
+    Beyond the ends of the table there are no values, so nothing is bound there.
+    """
+    way = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(shown)))])
+    at = np.arange(len(way))
+    up = np.searchsorted(way, way + share + _ROUNDING, side="right") - 1.0 - at
+    down = at - np.searchsorted(way, way - share - _ROUNDING, side="left") * 1.0
+    up[up + at == len(way) - 1] = np.inf
+    down[down == at] = np.inf
+    return np.minimum(np.minimum(up, down), len(way))
+
+
+def _is_moving(values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return where a table is not as at its ends, which show nothing."""
+    moving = np.flatnonzero(np.diff(values))
+    inside = np.zeros(values.shape, dtype=bool)
+    if moving.size:
+        inside[moving[0] : moving[-1] + 2] = True
+    return inside
 
 
 def budget_presented(view: View, strength: str) -> NDArray[np.float32]:

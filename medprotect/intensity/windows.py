@@ -5,6 +5,7 @@ is presented, and a change is judged by what it does there.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,11 +53,19 @@ def slope_width(window: Window) -> float:
     By its steepest slope: a sigmoid is at its centre as steep as the exact line of its width; the
     plain linear function is one unit narrower (PS3.3 sections C.11.2.1.2 and C.11.2.1.3).
     """
+    if window.lut is not None:
+        return 1 / float(np.abs(np.diff(window.lut.values)).max())
     return max(window.width - 1, 0.0) if window.function == "LINEAR" else window.width
 
 
 def visible_range(window: Window) -> tuple[float, float]:
-    """Return the closed range of modality values that a window does not show black or white."""
+    """Return the closed range of modality values that a window does not show black or white.
+
+    Of a LUT: where it is not as at its ends.
+    """
+    if window.lut is not None:
+        moving = np.flatnonzero(np.diff(window.lut.values))
+        return float(window.lut.first + moving[0]), float(window.lut.first + moving[-1] + 1)
     if window.function == "SIGMOID":
         reach = window.width / 4 * np.log(509)  # half of one of 255 steps from black or white
         return window.center - reach, window.center + reach
@@ -95,6 +104,11 @@ class View:
         return self.image.stored.ndim == 3
 
     @property
+    def has_lut(self) -> bool:
+        """Whether presented values come out of a look-up table, of modality or VOI."""
+        return self.image.lut is not None or any(window.lut for window in self.windows)
+
+    @property
     def is_floating(self) -> bool:
         """Whether the stored values are floating point."""
         return self.image.stored.dtype.kind == "f"
@@ -125,6 +139,31 @@ def _clinical_windows(image: Image, mask: NDArray[np.bool_]) -> tuple[Window, ..
     return (*image.windows, robust)
 
 
+def without_modality_lut(view: View) -> View:
+    """Return an image as who leaves its modality LUT out looks at it."""
+    image = replace(view.image, lut=None, slope=1.0, intercept=0.0)
+    return replace(view, image=image, windows=_clinical_windows(image, view.mask))
+
+
+def modality_values(image: Image, stored: NDArray[Any]) -> NDArray[np.float64]:
+    """Return modality values of stored values of an image, same shape."""
+    if image.lut is not None:
+        return image.lut.map(stored)
+    return np.asarray(stored, dtype=np.float64) * image.slope + image.intercept
+
+
+def shown_by(window: Window, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what a window shows of modality values, 0..1, same shape."""
+    if window.lut is not None:
+        return window.lut.map(values)
+    width = max(slope_width(window), _STEP)
+    if window.function == "SIGMOID":
+        steps = np.clip((values - window.center) * (-4 / width), -80, 80)
+        return np.asarray(1 / (1 + np.exp(steps)))
+    lower, _ = visible_range(window)
+    return np.clip((values - lower) / width, 0, 1)
+
+
 def present(view: View) -> NDArray[np.float32]:
     """Return presented values, as a display shows them.
 
@@ -137,6 +176,16 @@ def present(view: View) -> NDArray[np.float32]:
     image, window = view.image, view.windows[0]
     if view.is_colour:
         return _present_colour(image, window)
+    if view.has_lut:
+        clipped = shown_by(window, modality_values(image, image.stored)).astype(np.float32)
+    else:
+        clipped = _present_grey(image, window)
+    if image.photometric == "MONOCHROME1":
+        clipped = 1 - clipped
+    return clipped[..., None].astype(np.float32, copy=False)
+
+
+def _present_grey(image: Image, window: Window) -> NDArray[np.float32]:
     values = image.stored.astype(np.float32) * np.float32(image.slope)
     lower, _ = visible_range(window)
     width = max(slope_width(window), _STEP)
@@ -146,9 +195,7 @@ def present(view: View) -> NDArray[np.float32]:
     else:
         shown = (values + np.float32(image.intercept - lower)) / np.float32(width)
     clipped: NDArray[np.float32] = np.clip(np.nan_to_num(shown, nan=0.0), 0, 1)
-    if image.photometric == "MONOCHROME1":
-        clipped = 1 - clipped
-    return clipped[..., None].astype(np.float32, copy=False)
+    return clipped
 
 
 def _present_colour(image: Image, window: Window) -> NDArray[np.float32]:
@@ -173,6 +220,6 @@ def _robust_range(image: Image, mask: NDArray[np.bool_]) -> Window:
     seen = seen[np.isfinite(seen)] if seen.dtype.kind == "f" else seen
     if seen.size == 0:
         return Window(0, 0, "LINEAR_EXACT")
-    ends = np.percentile(seen.astype(np.float64), _PERCENTILES) * image.slope + image.intercept
+    ends = modality_values(image, np.percentile(seen.astype(np.float64), _PERCENTILES))
     width = float(abs(ends[1] - ends[0]))
     return Window(float(ends.min()) + width / 2, width, "LINEAR_EXACT")

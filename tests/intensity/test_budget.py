@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medprotect.errors import BudgetBelowOneError
-from medprotect.imaging.image import Image, Window
+from medprotect.imaging.image import Image, Lut, Window
 from medprotect.intensity.budget import STRENGTHS, Reach, budget_lsb, budget_presented
-from medprotect.intensity.windows import View, slope_width, view
+from medprotect.intensity.windows import View, modality_values, shown_by, slope_width, view
 
 from .images import make_anatomy, make_image
 
@@ -113,6 +113,79 @@ class TestBound:
         budget = budget_lsb(view(make_image(stored)), "standard")
         assert (budget > 0).mean() > 0.9
         assert budget.max() == pytest.approx(8 / 255 * 1000 * scale, rel=0.1)
+
+
+LUTS = st.builds(
+    Lut,
+    st.integers(-300, 300),
+    st.lists(st.integers(0, 4095), min_size=2, max_size=700).map(np.float64).filter(np.ptp),
+)
+
+
+def scaled(lut: Lut) -> Lut:
+    return Lut(lut.first, (lut.values - lut.values.min()) / np.ptp(lut.values))
+
+
+class TestLookUpTables:
+    """By trying every stored value on the way, of which the rule tries none."""
+
+    @settings(max_examples=20, deadline=None)
+    @given(LUTS, LUTS, st.booleans(), st.sampled_from(list(STRENGTHS)))
+    def test_on_the_whole_way_no_window_shows_more_than_the_strength(
+        self, modality: Lut, voi: Lut, has_modality_lut: bool, strength: str
+    ) -> None:
+        values = np.sort(modality.values)
+        stored = np.arange(-256, 256, dtype=np.int16).reshape(16, 32)
+        image = make_image(
+            stored,
+            lowest=-256,
+            highest=255,
+            modality="MR",
+            windows=(Window(0, 9, "LUT", scaled(voi)), Window(2000, 900, "SIGMOID")),
+            lut=Lut(modality.first, values) if has_modality_lut else None,
+        )
+        seen = view(image)
+        budget = budget_lsb(seen, strength)
+        for window in seen.windows:
+            shown = shown_by(window, modality_values(image, np.arange(-256, 256)))
+            for value, most in zip(stored.ravel(), budget.ravel(), strict=True):
+                reached = shown[max(value + 256 - int(most), 0) : value + 257 + int(most)]
+                change = np.abs(reached - shown[value + 256]).max()
+                assert change <= STRENGTHS[strength] / 255 + 1e-6
+
+    def test_it_is_as_large_as_the_bound_allows(self) -> None:
+        stored = np.arange(1024, dtype=np.int16).reshape(32, 32)
+        steps = Lut(0, np.arange(1024) // 64 / 15)
+        image = make_image(
+            stored,
+            lowest=0,
+            highest=1023,
+            modality="MR",
+            windows=(Window(512, 1024, "LUT", steps),),
+        )
+        budget = budget_lsb(view(image), "high").ravel()
+        # 16 of 255 are just under one of 15 steps, so up to the nearest one.
+        np.testing.assert_array_equal(budget[480:512], np.arange(31, -1, -1))
+        np.testing.assert_array_equal(budget[512:544], np.arange(32))
+
+    @pytest.mark.parametrize("falls", [False, True])
+    def test_a_linear_one_is_bounded_as_the_window_it_is(self, falls: bool) -> None:
+        stored = make_anatomy("int16", low=-900, high=1200)
+        ramp = np.linspace(0, 1, 1001)[:: -1 if falls else 1]
+        lut = make_image(stored, modality="MR", windows=(Window(0, 1001, "LUT", Lut(-500, ramp)),))
+        line = make_image(stored, modality="MR", windows=(Window(0.5, 1001, "LINEAR"),))
+        budgets = [budget_lsb(view(image), "standard") for image in (lut, line)]
+        shared = np.abs(stored) < 400
+        np.testing.assert_array_equal(budgets[0][shared], budgets[1][shared])
+
+    def test_values_beyond_a_modality_lut_have_none(self) -> None:
+        stored = np.arange(1024, dtype=np.int16).reshape(32, 32)
+        lut = Lut(200, np.arange(500) * 10.0)
+        image = make_image(stored, lowest=0, highest=1023, modality="MR", lut=lut)
+        budget = budget_lsb(view(image), "standard").ravel()
+        assert not budget[:200].any()
+        assert not budget[700:].any()
+        assert budget[210:690].all()
 
 
 def reach_of(image: Image, strength: str = "standard") -> None:

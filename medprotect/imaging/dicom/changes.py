@@ -142,8 +142,7 @@ def _is_documented(difference: Difference, pictures: set[str]) -> bool:
 
 
 def _differences(original: bytes, protected: bytes) -> list[Difference]:
-    read_bounded(original)
-    read_bounded(protected)
+    original, protected = _as_file(original), _as_file(protected)
     # pydicom's warnings quote values; and it raises what it likes on odd headers.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -157,6 +156,13 @@ def _differences(original: bytes, protected: bytes) -> list[Difference]:
     if before.preamble != after.preamble:
         found.append(Difference("Preamble", "changed"))
     return found
+
+
+def _as_file(data: bytes) -> bytes:
+    """Return a file as pydicom reads it: it takes ``DICM`` within a value for the prefix."""
+    document = read_bounded(data)
+    lacks_prefix = not document.preamble and data[128:132] == b"DICM"
+    return bytes(128) + b"DICM" + data if lacks_prefix else data
 
 
 def _compare(before: Dataset, after: Dataset, path: str) -> Iterator[Difference]:

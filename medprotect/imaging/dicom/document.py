@@ -152,7 +152,7 @@ def _read_header(head: bytes) -> Document:
 
 def _read_meta(data: bytes) -> tuple[bytes, DataSet, str, Encoding]:
     """Read preamble and meta information; return also transfer syntax and its encoding."""
-    start = _PREFIX_AT + 4 if data[_PREFIX_AT : _PREFIX_AT + 4] == b"DICM" else 0
+    start = _PREFIX_AT + 4 if _has_prefix(data) else 0
     guessed = _guess_encoding(data, start)
     if start == 0 and guessed is None:
         raise NotAnImageError("no DICOM prefix, and no DICOM data set either")
@@ -165,9 +165,18 @@ def _read_meta(data: bytes) -> tuple[bytes, DataSet, str, Encoding]:
         # Some writers declare one encoding and write another; both are readable, so read it.
         is_deflated = syntax == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
         return data[:start], meta, syntax, declared if is_deflated else found or declared
-    if meta.elements or guessed is None:
+    # Without that the data set shows how it is written, and whether its pixels are compressed.
+    guessed = _guess_encoding(data, meta.end)
+    if guessed is None:
         raise CorruptImageError("the DICOM file does not say its transfer syntax")
     return data[:start], meta, _syntax_of(guessed), guessed
+
+
+def _has_prefix(data: bytes) -> bool:
+    """Whether ``DICM`` at its place is the prefix, and not part of a value of an old file."""
+    if data[_PREFIX_AT : _PREFIX_AT + 4] != b"DICM":
+        return False
+    return _guess_encoding(data, _PREFIX_AT + 4) is not None or _guess_encoding(data, 0) is None
 
 
 def _read_group_2(data: bytes, start: int) -> DataSet:

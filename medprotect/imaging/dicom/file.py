@@ -15,9 +15,9 @@ from medprotect.imaging.dicom.header import (
     describe_image,
     read_layout,
     read_padding,
-    read_presentation,
 )
 from medprotect.imaging.dicom.pixels import Pixels, open_pixels
+from medprotect.imaging.dicom.presentation import read_presentation
 from medprotect.imaging.image import (
     Derivation,
     Description,
@@ -88,6 +88,7 @@ class DicomFile:
             body_part=traits.body_part,
             locked=self._locked(stored),
             forbidden=self._padding,
+            lut=presentation.lut,
         )
 
     def _locked(self, stored: Stored) -> NDArray[np.bool_] | None:

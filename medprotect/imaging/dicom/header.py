@@ -2,21 +2,20 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
 
 from medprotect import limits
 from medprotect.errors import CorruptImageError, ImageTooLargeError, UnsupportedImageError
 from medprotect.imaging.dicom import codecs
 from medprotect.imaging.dicom.document import Document
-from medprotect.imaging.dicom.elements import DataSet, Element, find, tag_of
+from medprotect.imaging.dicom.elements import DataSet
 from medprotect.imaging.dicom.layout import PixelLayout
+from medprotect.imaging.dicom.presentation import PALETTE, read_presentation
 from medprotect.imaging.dicom.sop_classes import BODY_PARTS, MODALITIES, QUANTITATIVE
 from medprotect.imaging.dicom.values import integer, numbers, text, texts
-from medprotect.imaging.image import Description, Role, Traits, Window
+from medprotect.imaging.image import Description, Role, Traits
 
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _COLOUR = ("RGB", "YBR_FULL")
-_VOI_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 _MAPS = frozenset({"ADC", "FA", "TRACE", "CBF", "CBV", "MTT", "TTP", "SUV", "R2", "R2_STAR"})
 _CODE = re.compile(r"[A-Z0-9 _]{0,16}")
 
@@ -49,11 +48,8 @@ def read_layout(document: Document) -> PixelLayout:
     _check_size(layout)
     _check_bits(layout)
     _check_photometric(layout, document.transfer_syntax)
-    if data_set.get("ModalityLUTSequence") is not None:
-        raise UnsupportedImageError(
-            "the image has a modality LUT, so one stored unit has no fixed meaning; export it with"
-            " rescaled values instead"
-        )
+    if layout.samples == 3 and data_set.get("ModalityLUTSequence") is not None:
+        raise UnsupportedImageError("colour images with a modality LUT are not protected")
     return layout
 
 
@@ -108,12 +104,7 @@ def _check_photometric(layout: PixelLayout, syntax: str) -> None:
     if not layout.photometric:
         raise CorruptImageError("the image header has no PhotometricInterpretation")
     codecs.check_writable(syntax, layout)
-    in_memory = codecs.photometric_in_memory(syntax, layout.photometric)
-    if layout.photometric == "PALETTE COLOR":
-        raise UnsupportedImageError(
-            "palette images are not protected: neighbouring values are unrelated colours; convert"
-            " them to RGB first"
-        )
+    in_memory = photometric_in_memory(syntax, layout.photometric)
     if in_memory not in _GREY + _COLOUR:
         raise UnsupportedImageError(
             "the photometric interpretation is not protected in this transfer syntax; convert the"
@@ -123,6 +114,15 @@ def _check_photometric(layout: PixelLayout, syntax: str) -> None:
         raise CorruptImageError("SamplesPerPixel and PhotometricInterpretation contradict")
     if layout.samples == 3 and layout.signed:
         raise UnsupportedImageError("signed colour images are not protected")
+
+
+def photometric_in_memory(syntax: str, photometric: str) -> str:
+    """Return the photometric interpretation of frames as read: a palette is one of greys."""
+    return (
+        "MONOCHROME2"
+        if photometric == PALETTE
+        else codecs.photometric_in_memory(syntax, photometric)
+    )
 
 
 def describe_image(document: Document) -> Description:
@@ -137,7 +137,7 @@ def describe_image(document: Document) -> Description:
         format="dicom",
         modality=modality,
         body_part=body_part if body_part in BODY_PARTS else "",
-        photometric=codecs.photometric_in_memory(syntax, layout.photometric),
+        photometric=photometric_in_memory(syntax, layout.photometric),
         channels=layout.samples,
         bits_stored=layout.bits_stored,
         signed=layout.signed,
@@ -184,89 +184,6 @@ def _warnings(data_set: DataSet) -> tuple[str, ...]:
         found.append("patient_identity_not_removed")
     if _code(data_set, "BurnedInAnnotation") != "NO":
         found.append("burned_in_annotation_not_excluded")
-    return tuple(found)
-
-
-@dataclass(frozen=True, slots=True)
-class Presentation:
-    """How stored values become modality values, and in which windows those are looked at.
-
-    Attributes
-    ----------
-    slope, intercept : float
-        Rescale (PS3.3 section C.11.1).
-    windows : tuple of Window
-        VOI windows in modality values (PS3.3 section C.11.2).
-    """
-
-    slope: float
-    intercept: float
-    windows: tuple[Window, ...]
-
-
-def read_presentation(data_set: DataSet, frame: int) -> Presentation:
-    """Read rescale and windows of a frame: its own, else the shared ones, else the image's.
-
-    Parameters
-    ----------
-    data_set : DataSet
-        The header.
-    frame : int
-        From 0.
-    """
-    rescale = functional_group(data_set, frame, "PixelValueTransformationSequence")
-    voi = functional_group(data_set, frame, "FrameVOILUTSequence")
-    slope = _number(data_set, rescale, "RescaleSlope", 1.0)
-    intercept = _number(data_set, rescale, "RescaleIntercept", 0.0)
-    if slope == 0:
-        raise CorruptImageError("the image header has a RescaleSlope of 0")
-    windows = _windows(data_set, voi) or _lut_windows(data_set, voi)
-    return Presentation(slope, intercept, windows)
-
-
-def functional_group(data_set: DataSet, frame: int, keyword: str) -> list[Element]:
-    """Return the elements of a functional group macro of a frame, else those of the data set."""
-    for sequence, index in (
-        ("PerFrameFunctionalGroupsSequence", frame),
-        ("SharedFunctionalGroupsSequence", 0),
-    ):
-        groups = data_set.get(sequence)
-        if groups is None or not groups.items or index >= len(groups.items):
-            continue
-        macro = find(groups.items[index].elements, tag_of(keyword))
-        if macro is not None and macro.items:
-            return macro.items[0].elements
-    return data_set.elements
-
-
-def _number(data_set: DataSet, elements: list[Element], keyword: str, default: float) -> float:
-    found = numbers(data_set, find(elements, tag_of(keyword)))
-    return found[0] if found else default
-
-
-def _windows(data_set: DataSet, elements: list[Element]) -> tuple[Window, ...]:
-    centers = numbers(data_set, find(elements, tag_of("WindowCenter")))
-    widths = numbers(data_set, find(elements, tag_of("WindowWidth")))
-    function = text(data_set, find(elements, tag_of("VOILUTFunction"))).upper()
-    if function not in _VOI_FUNCTIONS:
-        function = "LINEAR"
-    return tuple(
-        Window(center, width, function)
-        for center, width in zip(centers, widths, strict=False)
-        if width > 0
-    )
-
-
-def _lut_windows(data_set: DataSet, elements: list[Element]) -> tuple[Window, ...]:
-    """Return a window over the input range of each VOI LUT (PS3.3 section C.11.2.1.1)."""
-    sequence = find(elements, tag_of("VOILUTSequence"))
-    found = []
-    for item in (sequence.items if sequence else None) or ():
-        descriptor = numbers(data_set, find(item.elements, tag_of("LUTDescriptor")), "US")
-        if len(descriptor) == 3:
-            entries = descriptor[0] or 65536.0
-            first = _as_signed(data_set, descriptor[1])
-            found.append(Window(first + entries / 2, entries, "LINEAR"))
     return tuple(found)
 
 

@@ -75,8 +75,10 @@ class _Reader:
                 return elements, pos
             if depth == 0 and self.stop_at_pixels and tag in PIXEL_TAGS:
                 return elements, pos
-            if tag in seen or tag >> 16 == 0xFFFE:
-                raise CorruptImageError("the DICOM header repeats an element or has a stray item")
+            if tag >> 16 == 0xFFFE:
+                raise CorruptImageError("the DICOM header has an item that is in no sequence")
+            if tag in seen:
+                raise CorruptImageError("the DICOM header holds an element twice")
             seen.add(tag)
             element = self._element(pos, end, tag, encoding, depth)
             elements.append(element)

@@ -53,6 +53,50 @@ def test_meta_information_without_preamble_is_read_and_stays_so(shipped: Shipped
     assert dicom.undocumented_changes(data, encoded.data) == []
 
 
+@pytest.mark.parametrize("name", ["MR_small.dcm", "MR_small_implicit.dcm"])
+def test_the_word_of_the_prefix_may_stand_in_a_value(shipped: Shipped, name: str) -> None:
+    body = without_meta(shipped(name))
+    document = read_document(body, 0)
+    kind = document.data_set.get("ImageType")
+    assert kind is not None
+    padding = 128 - kind.value
+    value = (b"ORIGINAL\\PRIMARY".ljust(padding, b" ") + b"DICM").ljust(padding + 8, b" ")
+    encoded = encode_element(kind.tag, "CS", value, kind.encoding)
+    data = body[: kind.start] + encoded + body[kind.end :]
+    assert data[128:132] == b"DICM"
+    changed, protected = protect(data)
+    assert protected.data[:4] == data[:4]
+    assert (stored(protected.data)[0] == changed[0]).all()
+    assert "ImageType" in dicom.changed_elements(data, protected.data)
+    assert dicom.undocumented_changes(data, protected.data) == []
+
+
+def without_transfer_syntax(data: bytes) -> bytes:
+    document = read_document(data, 0)
+    element = document.meta.get("TransferSyntaxUID")
+    assert element is not None
+    element.encoded = b""
+    return document.write()
+
+
+@pytest.mark.parametrize(
+    "name", ["MR_small.dcm", "MR_small_implicit.dcm", "MR_small_bigendian.dcm"]
+)
+def test_native_pixels_need_no_transfer_syntax(shipped: Shipped, name: str) -> None:
+    data = without_transfer_syntax(shipped(name))
+    assert "TransferSyntaxUID" not in read(data).file_meta
+    changed, encoded = protect(data)
+    assert (stored(encoded.data)[0] == changed[0]).all()
+    assert "TransferSyntaxUID" not in read(encoded.data).file_meta
+    assert dicom.undocumented_changes(data, encoded.data) == []
+
+
+@pytest.mark.parametrize("name", ["MR_small_RLE.dcm", "image_dfl.dcm"])
+def test_other_pixels_do(shipped: Shipped, name: str) -> None:
+    with pytest.raises(CorruptImageError, match=r"encapsulated|transfer syntax"):
+        list(dicom.open_file(without_transfer_syntax(shipped(name))).images())
+
+
 @pytest.mark.parametrize("head", [b"", b"\0" * 200, b"\x89PNG\r\n\x1a\n" * 20, b"hello " * 30])
 def test_what_is_no_dicom_file_is_told_apart(head: bytes) -> None:
     assert not dicom.is_dicom(head)

@@ -196,8 +196,8 @@ def test_zeros_behind_the_data_set_are_no_elements() -> None:
     ("data", "message"),
     [
         (b"\x08\x00\x05\x00ZZ\0\0", "without a known VR"),
-        (b"\xfe\xff\x00\xe0\0\0\0\0", "stray item"),
-        (encode_element(0x00080005, "CS", b"", EXPLICIT_LITTLE) * 2, "repeats an element"),
+        (b"\xfe\xff\x00\xe0\0\0\0\0", "in no sequence"),
+        (encode_element(0x00080005, "CS", b"", EXPLICIT_LITTLE) * 2, "twice"),
         (encode_element(0x00081140, "SQ", b"\x08\0\5\0CS\0\0", EXPLICIT_LITTLE), "other than item"),
     ],
 )

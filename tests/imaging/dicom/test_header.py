@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pydicom import Dataset
 from pydicom.dataelem import DataElement
 
 from medprotect import limits
@@ -146,7 +145,6 @@ def test_private_classes_with_pixels_are_images(altered: Altered) -> None:
 
 
 UNSUPPORTED: dict[str, dict[str, Any]] = {
-    "palette": {"PhotometricInterpretation": "PALETTE COLOR"},
     "retired colour space": {"PhotometricInterpretation": "HSV", "SamplesPerPixel": 3},
     "one bit": {"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0},
     "one bit stored": {"BitsStored": 1, "HighBit": 0},
@@ -161,13 +159,6 @@ UNSUPPORTED: dict[str, dict[str, Any]] = {
 def test_kinds_that_cannot_be_written_without_loss_are_refused(altered: Altered, kind: str) -> None:
     with pytest.raises(UnsupportedImageError):
         describe(altered("CT_small.dcm", **UNSUPPORTED[kind]))
-
-
-def test_a_modality_lut_is_refused(shipped: Shipped) -> None:
-    dataset = read(shipped("CT_small.dcm"))
-    dataset.ModalityLUTSequence = [Dataset()]
-    with pytest.raises(UnsupportedImageError, match="modality LUT"):
-        describe(write(dataset))
 
 
 def test_floating_point_pixels_are_refused(shipped: Shipped) -> None:
@@ -226,58 +217,6 @@ def test_sizes_are_refused_before_memory_is_taken(altered: Altered) -> None:
     ):
         with pytest.raises(ImageTooLargeError):
             describe(altered("CT_small.dcm", **elements))
-
-
-def test_windows_come_in_modality_values(altered: Altered) -> None:
-    image = first(
-        altered(
-            "CT_small.dcm",
-            WindowCenter=["40", "-600"],
-            WindowWidth=["400", "1500"],
-            VOILUTFunction="SIGMOID",
-        )
-    )
-    assert [(w.center, w.width) for w in image.windows] == [(40, 400), (-600, 1500)]
-    assert {w.function for w in image.windows} == {"SIGMOID"}
-    assert (image.slope, image.intercept) == (1, -1024)
-
-
-@pytest.mark.parametrize(
-    ("center", "width", "count"),
-    [("40", "0", 0), ("40", "-5", 0), (["1", "2"], "400", 1), (None, "400", 0), ("", "", 0)],
-)
-def test_windows_that_make_no_sense_are_left_out(
-    altered: Altered, center: Any, width: Any, count: int
-) -> None:
-    data = altered("MR_small.dcm", WindowCenter="1", WindowWidth="1")
-    dataset = read(data)
-    dataset.WindowWidth = width
-    if center is None:
-        del dataset.WindowCenter
-    else:
-        dataset.WindowCenter = center
-    assert len(first(write(dataset)).windows) == count
-
-
-def test_an_unknown_voi_function_is_linear(altered: Altered) -> None:
-    image = first(altered("CT_small.dcm", WindowCenter="1", WindowWidth="2", VOILUTFunction="ODD"))
-    assert image.windows[0].function == "LINEAR"
-
-
-@pytest.mark.parametrize(("start", "first_value"), [(0, 0), (65036, -500)])
-def test_a_voi_lut_without_window_spans_its_input(
-    shipped: Shipped, start: int, first_value: int
-) -> None:
-    dataset = read(shipped("CT_small.dcm"))
-    for keyword in ("WindowCenter", "WindowWidth"):
-        if keyword in dataset:
-            del dataset[keyword]
-    lut = Dataset()
-    lut.add(DataElement(0x00283002, "US", [1000, start, 8]))
-    lut.add(DataElement(0x00283006, "OW", b"\0" * 1000))
-    dataset.VOILUTSequence = [lut]
-    (window,) = first(write(dataset)).windows
-    assert (window.lower, window.upper) == (first_value, first_value + 1000)
 
 
 @pytest.mark.parametrize("vr", ["US", "SS"])
