@@ -104,7 +104,8 @@ def _least_over_luts(view: View, share: float) -> NDArray[np.float64]:
         visible |= (values >= lower) & (values <= upper)
         np.minimum(least, _steps_within(shown_by(window, values), share), out=least)
     least[~(visible & _is_moving(values))] = 0
-    return least[image.stored.astype(np.int64) - int(image.lowest)]
+    found: NDArray[np.float64] = least[image.stored.astype(np.int64) - int(image.lowest)]
+    return found
 
 
 def _steps_within(shown: NDArray[np.float64], share: float) -> NDArray[np.float64]:
@@ -119,7 +120,8 @@ def _steps_within(shown: NDArray[np.float64], share: float) -> NDArray[np.float6
     down = at - np.searchsorted(way, way - share - _ROUNDING, side="left") * 1.0
     up[up + at == len(way) - 1] = np.inf
     down[down == at] = np.inf
-    return np.minimum(np.minimum(up, down), len(way))
+    steps: NDArray[np.float64] = np.minimum(np.minimum(up, down), len(way))
+    return steps
 
 
 def _is_moving(values: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -195,15 +195,17 @@ class SaveProtected(Transform):
         if derivation is None:
             raise ConfigError("The image is not protected: it does not come from Protect.")
         final = self._path(image) if path is None else Path(path)
-        encoded = source.file.encode(list(from_tensor(image)), derivation)
         partial = final.with_name(f".medprotect-{secrets.token_hex(8)}.part")
+        encoded = source.file.encode(list(from_tensor(image)), derivation)
+        notes = encoded.notes
         write_file(partial, encoded.data)
+        del encoded  # a large file lies in memory often enough
         try:
             checked = check_file(source.data, partial.read_bytes(), derivation.strength)
             publish(partial, final)
         finally:
             partial.unlink(missing_ok=True)
-        meta = {**image.meta, SAVED: os.fspath(final), NOTES: encoded.notes, CHECKED: checked}
+        meta = {**image.meta, SAVED: os.fspath(final), NOTES: notes, CHECKED: checked}
         return to_tensor(from_tensor(image), meta)
 
     def _path(self, image: MetaTensor) -> Path:

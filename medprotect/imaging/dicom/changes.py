@@ -12,9 +12,11 @@ from io import BytesIO
 from typing import Any
 
 from pydicom import dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
-from medprotect.errors import CorruptImageError
+from medprotect import limits
+from medprotect.errors import CorruptImageError, ImageTooLargeError
 from medprotect.imaging.dicom.codecs import CODECS
 from medprotect.imaging.dicom.elements import PIXEL_DATA, name_of
 from medprotect.imaging.dicom.file import read_bounded
@@ -147,15 +149,27 @@ def _differences(original: bytes, protected: bytes) -> list[Difference]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            before = dcmread(BytesIO(original), force=True)
-            after = dcmread(BytesIO(protected), force=True)
+            before, after = _read(original), _read(protected)
             found = list(_compare(before.file_meta, after.file_meta, ""))
             found += _compare(before, after, "")
+        except ImageTooLargeError:
+            raise
         except Exception as error:
             raise CorruptImageError("the DICOM header cannot be read") from error
     if before.preamble != after.preamble:
         found.append(Difference("Preamble", "changed"))
     return found
+
+
+def _read(data: bytes) -> Dataset:
+    """Read a file but for the value of its pixels, which would lie in memory twice."""
+    dataset = dcmread(BytesIO(data), force=True, defer_size=limits.HEADER_BYTES)
+    for element in dataset.values():
+        if not isinstance(element, RawDataElement) or element.value is not None:
+            continue
+        if element.tag != PIXEL_DATA and element.length:
+            raise ImageTooLargeError("an element beside the pixels is larger than medprotect reads")
+    return dataset
 
 
 def _as_file(data: bytes) -> bytes:

@@ -13,7 +13,8 @@ from medprotect.imaging.dicom.elements import (
     IMPLICIT_LITTLE,
     DataSet,
     Encoding,
-    write_elements,
+    encode_parts,
+    join_parts,
 )
 from medprotect.imaging.dicom.parse import TruncatedError, read_elements
 from medprotect.imaging.dicom.values import text
@@ -55,15 +56,15 @@ class Document:
 
     def write(self) -> bytes:
         """Return the file as bytes, with the elements that were replaced."""
-        meta = write_elements(self.meta.data, self.meta.elements)
-        body = write_elements(self.data_set.data, self.data_set.elements)
-        body += self.data_set.data[self.data_set.end :]
+        meta = encode_parts(self.meta.data, self.meta.elements)
+        body = encode_parts(self.data_set.data, self.data_set.elements)
+        body.append(memoryview(self.data_set.data)[self.data_set.end :])
         if self.is_deflated:
-            body = deflate(body)
+            body = [deflate(join_parts(body))]
         # What a preamble points at (a TIFF directory) is no longer there, and a program hides
         # there well (CVE-2019-11687).
         preamble = bytes(_PREFIX_AT) + self.preamble[_PREFIX_AT:] if self.preamble else b""
-        return preamble + meta + body
+        return join_parts([preamble, *meta, *body])
 
 
 def is_dicom(head: bytes) -> bool:

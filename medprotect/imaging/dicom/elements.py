@@ -7,9 +7,10 @@ its place in the source, and writing copies those bytes (PS3.5 section 7).
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from io import BytesIO
 
 from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
 
@@ -45,6 +46,28 @@ IMPLICIT_LITTLE = Encoding(implicit=True)
 EXPLICIT_BIG = Encoding(implicit=False, big_endian=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """Bytes that are made while they are written, because they would not fit twice.
+
+    Attributes
+    ----------
+    size : int
+        Length of all together.
+    make : callable
+        ``make() -> iterable of bytes``.
+    """
+
+    size: int
+    make: Callable[[], Iterable[bytes | memoryview]]
+
+    def __len__(self) -> int:
+        return self.size
+
+
+Part = bytes | memoryview | Chunks
+
+
 @dataclass(slots=True)
 class Element:
     """One data element, as a place in the source.
@@ -64,8 +87,9 @@ class Element:
         Whether its length is undefined.
     items : list of Item, or None
         The items where the value is a sequence that was read.
-    encoded : bytes or None
-        What to write instead; ``b""`` removes the element, None copies it.
+    encoded : bytes, Chunks or None
+        What to write instead; ``b""`` removes the element, None copies it. Chunks only where the
+        element is in no sequence.
     """
 
     tag: int
@@ -77,7 +101,7 @@ class Element:
     encoding: Encoding
     undefined: bool = False
     items: "list[Item] | None" = None
-    encoded: bytes | None = None
+    encoded: bytes | Chunks | None = None
 
 
 @dataclass(slots=True)
@@ -169,7 +193,22 @@ def vr_of(tag: int) -> str:
 
 def write_elements(data: bytes, elements: list[Element]) -> bytes:
     """Return the elements as bytes, each copied unless it or something in it was replaced."""
-    written = [_write_element(data, element) for element in elements]
+    return join_parts(encode_parts(data, elements))
+
+
+def join_parts(parts: Iterable[Part]) -> bytes:
+    """Return the parts one after the other; what they hold lies in memory once."""
+    stream = BytesIO()
+    for part in parts:
+        for chunk in part.make() if isinstance(part, Chunks) else (part,):
+            stream.write(chunk)
+    return stream.getvalue()
+
+
+def encode_parts(data: bytes | memoryview, elements: list[Element]) -> list[Part]:
+    """Return the elements as `write_elements` joins them; views of `data` where they are copied."""
+    view = memoryview(data)
+    written = [_encode(view, element) for element in elements]
     lengths: dict[int, tuple[int, int]] = {}
     for element, encoded in zip(elements, written, strict=True):
         if element.tag & 0xFFFF:
@@ -183,34 +222,33 @@ def write_elements(data: bytes, elements: list[Element]) -> bytes:
             # A wrong group length stays wrong: it is not ours to mend. That of the file meta
             # information has to be right, because readers go by it.
             if number == old or element.tag == _META_LENGTH:
-                written[index] = written[index][:-4] + struct.pack(
-                    element.encoding.order + "I", new
-                )
-    return b"".join(written)
+                length = struct.pack(element.encoding.order + "I", new)
+                written[index] = bytes(view[element.start : element.value]) + length
+    return written
 
 
-def _write_element(data: bytes, element: Element) -> bytes:
+def _encode(data: memoryview, element: Element) -> Part:
     if element.encoded is not None:
         return element.encoded
     if not any(_is_changed(item) for item in element.items or ()):
         return data[element.start : element.end]
-    value = b"".join(_write_item(data, item) for item in element.items or ())
+    value = b"".join(_encode_item(data, item) for item in element.items or ())
     return _wrap(data, element, value)
 
 
-def _write_item(data: bytes, item: Item) -> bytes:
+def _encode_item(data: memoryview, item: Item) -> bytes | memoryview:
     if item.encoded is not None:
         return item.encoded
     if not _is_changed(item):
         return data[item.start : item.end]
-    return _wrap(data, item, write_elements(data, item.elements))
+    return _wrap(data, item, join_parts(encode_parts(data, item.elements)))
 
 
-def _wrap(data: bytes, part: Element | Item, value: bytes) -> bytes:
-    header = data[part.start : part.value]
+def _wrap(data: memoryview, part: Element | Item, value: bytes) -> bytes:
+    header = bytes(data[part.start : part.value])
     if not part.undefined:
         header = header[:-4] + struct.pack(part.encoding.order + "I", len(value))
-    return header + value + data[part.value_end : part.end]
+    return header + value + bytes(data[part.value_end : part.end])
 
 
 def _is_changed(item: Item) -> bool:

@@ -117,7 +117,7 @@ class DicomFile:
         document = read_bounded(self._data)
         element = _pixel_element(document)
         size = element.value_end - element.value
-        written = self._pixels.write(iter(changed))
+        written = self._pixels.write(changed)
         notes = derive.remove_pictures(document.data_set, self._layout)
         notes += derive.remove_signatures(document.data_set)
         derive.derive_header(document, derivation)

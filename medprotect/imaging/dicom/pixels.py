@@ -1,7 +1,7 @@
 """Pixel data in and out of a file: native or encapsulated (PS3.5 section 8 and annex A.4)."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from medprotect.imaging.dicom.codecs import (
     encode_frame,
     photometric_written,
 )
-from medprotect.imaging.dicom.elements import DataSet, Element
+from medprotect.imaging.dicom.elements import Chunks, DataSet, Element
 from medprotect.imaging.dicom.layout import (
     Container,
     PixelLayout,
@@ -33,13 +33,13 @@ class WrittenPixels:
 
     Attributes
     ----------
-    element : bytes
+    element : bytes or Chunks
         The whole Pixel Data element.
     extended_offsets : tuple of bytes, or None
         Values of Extended Offset Table and Extended Offset Table Lengths, where they are needed.
     """
 
-    element: bytes
+    element: bytes | Chunks
     extended_offsets: tuple[bytes, bytes] | None = None
 
 
@@ -95,21 +95,35 @@ class NativePixels:
         native = self._dtype.newbyteorder("=")
         return np.ascontiguousarray(cells.reshape(layout.shape), dtype=native)
 
-    def write(self, changed: Iterator[Stored]) -> WrittenPixels:
-        """Return Pixel Data with other stored values; padding behind the frames is kept."""
-        layout, element = self._layout, self._element
-        value = np.array(self._value())
-        for index, stored in enumerate(changed):
-            cells = fill_container(self._cells(value, index), stored, layout)
-            if layout.planar and layout.samples == 3:
-                cells = cells.transpose(2, 0, 1)
-            start = index * layout.frame_bytes
-            raw = cells.astype(self._dtype).tobytes()
-            value[start : start + layout.frame_bytes] = np.frombuffer(raw, "u1")
+    def write(self, changed: Sequence[Stored]) -> WrittenPixels:
+        """Return Pixel Data with other stored values; padding behind the frames is kept.
+
+        It is made, frame by frame, while it is written.
+        """
+        element = self._element
+        return WrittenPixels(Chunks(element.end - element.start, lambda: self._chunks(changed)))
+
+    def _chunks(self, changed: Sequence[Stored]) -> Iterator[bytes | memoryview]:
+        element, value = self._element, self._value()
+        yield memoryview(self._data_set.data)[element.start : element.value]
+        frames = (self._raw(value, index, stored) for index, stored in enumerate(changed))
+        rest = value[self._layout.pixel_bytes :].tobytes()
         if self._swaps:
-            value = value.reshape(-1, 2)[:, ::-1].reshape(-1)
-        header = self._data_set.data[element.start : element.value]
-        return WrittenPixels(header + value.tobytes())
+            swapped = np.frombuffer(b"".join([*frames, rest]), "u1")
+            yield swapped.reshape(-1, 2)[:, ::-1].tobytes()
+            return
+        yield from frames
+        yield rest
+
+    def _raw(
+        self, value: np.ndarray[tuple[int], np.dtype[np.uint8]], index: int, stored: Stored
+    ) -> bytes:
+        """Return the bytes of a frame with other stored values."""
+        layout = self._layout
+        cells = fill_container(self._cells(value, index), stored, layout)
+        if layout.planar and layout.samples == 3:
+            cells = cells.transpose(2, 0, 1)
+        return cells.astype(self._dtype).tobytes()
 
 
 class EncapsulatedPixels:
@@ -185,7 +199,7 @@ class EncapsulatedPixels:
         """Return the stored values of a frame."""
         return stored_values(self._cells(index), self._layout)
 
-    def write(self, changed: Iterator[Stored]) -> WrittenPixels:
+    def write(self, changed: Sequence[Stored]) -> WrittenPixels:
         """Return Pixel Data with other stored values, compressed without loss."""
         codec = CODECS[self._syntax]
         layout = replace(

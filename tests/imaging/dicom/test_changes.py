@@ -7,7 +7,8 @@ import pytest
 from pydicom import Dataset
 from pydicom.dataelem import DataElement
 
-from medprotect.errors import CorruptImageError, NotAnImageError
+from medprotect import limits
+from medprotect.errors import CorruptImageError, ImageTooLargeError, NotAnImageError
 from medprotect.imaging import dicom
 
 from .conftest import named, protect, read, write
@@ -169,3 +170,17 @@ def test_what_changes_in_shipped_files_is_in_the_documented_list(shipped: Shippe
         data = shipped(name)
         _, encoded = protect(data)
         assert named(dicom.changed_elements(data, encoded.data)) <= dicom.DOCUMENTED_CHANGES
+
+
+def test_what_is_too_large_to_compare_is_refused_and_not_passed_over(
+    shipped: Shipped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = read(shipped("MR_small.dcm"))
+    dataset.add_new(0x7FE10010, "LO", "PRIVATE")
+    dataset.add_new(0x7FE11001, "OB", bytes(40_000))
+    data = write(dataset)
+    _, encoded = protect(data)
+    assert dicom.undocumented_changes(data, encoded.data) == []
+    monkeypatch.setattr(limits, "HEADER_BYTES", 39_000)
+    with pytest.raises(ImageTooLargeError, match="beside the pixels"):
+        dicom.undocumented_changes(data, encoded.data)
