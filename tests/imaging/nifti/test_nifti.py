@@ -11,6 +11,7 @@ import nibabel
 import numpy as np
 import pytest
 from nibabel.nifti1 import Nifti1Extension
+from skimage.data import camera
 
 from medprotect.errors import (
     CorruptImageError,
@@ -233,6 +234,12 @@ class TestLabelMaps:
         for one in (cut, gzip.compress(data, mtime=0)[:-4000], gzip.compress(cut, mtime=0)):
             with pytest.raises(CorruptImageError):
                 formats.describe(io.BytesIO(one))
+
+    @pytest.mark.parametrize("levels", [8, 16, 32])
+    def test_a_picture_of_few_grey_levels_is_an_image(self, levels: int) -> None:
+        picture = camera()[::2, ::2, None] // (256 // levels)
+        assert len(np.unique(picture)) == levels
+        assert self.role(picture.astype("u1")) is Role.IMAGE
 
     def test_few_grey_levels_without_order_are_an_image(self) -> None:
         voxels = RANDOM.integers(0, 20, (40, 40, 9)).astype("i2") * 100
