@@ -22,20 +22,27 @@ FINEST = 32
 """Pixels of the short side, at least, that a stem leaves."""
 
 
-class Stem(nn.Conv2d):
+class Stem(nn.Module):
     """A first convolution that halves its features until 32 to 64 pixels are left.
 
     For small images it is the stem that CIFAR networks have, for 224 pixels near that of ImageNet
     (a stride of 2, then a maximum over 2): what is published for either, and as fast for both.
+
+    Parameters
+    ----------
+    first : Conv2d
+        3 x 3, padded by 1.
     """
 
-    def __init__(self, channels: int, features: int) -> None:
-        super().__init__(channels, features, 3, padding=1, bias=False)
+    def __init__(self, first: nn.Conv2d) -> None:
+        super().__init__()
+        self.first = first
 
     def forward(self, images: Tensor) -> Tensor:
         """Return (B, features, h / 2**n, w / 2**n)."""
         halvings = max(0, int(math.log2(max(1, min(images.shape[-2:]) / FINEST))))
-        features = functional.conv2d(images, self.weight, stride=min(2, 1 + halvings), padding=1)
+        weight, bias = self.first.weight, self.first.bias
+        features = functional.conv2d(images, weight, bias, stride=min(2, 1 + halvings), padding=1)
         for _ in range(halvings - 1):
             features = functional.max_pool2d(features, 2)
         return features
@@ -45,7 +52,7 @@ def resnet18(channels: int, classes: int) -> nn.Module:
     """Return MONAI's ResNet-18 at a quarter of its width."""
     from monai.networks.nets.resnet import ResNet
 
-    network = ResNet(
+    network: nn.Module = ResNet(
         block="basic",
         layers=[2, 2, 2, 2],
         block_inplanes=[16, 32, 64, 128],
@@ -56,13 +63,17 @@ def resnet18(channels: int, classes: int) -> nn.Module:
         conv1_t_stride=1,
         no_max_pool=True,
     )
-    network.conv1 = Stem(channels, 16)
+    network.conv1 = Stem(network.conv1)  # type: ignore[arg-type]
     return network
 
 
 def vgg(channels: int, classes: int) -> nn.Module:
     """Return a plain network of six convolutions in the manner of VGG (ICLR 2015)."""
-    layers: list[nn.Module] = [Stem(channels, 32), nn.BatchNorm2d(32), nn.ReLU()]
+    layers: list[nn.Module] = [
+        Stem(nn.Conv2d(channels, 32, 3, padding=1)),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+    ]
     entering = 32
     for width, times in ((32, 1), (64, 2), (128, 2)):
         for _ in range(times):
@@ -86,7 +97,8 @@ def densenet(channels: int, classes: int) -> nn.Module:
         block_config=(6, 12, 24, 16),
     )
     # Its own stem halves twice, which leaves nothing of a small image.
-    network.features.conv0 = Stem(channels, 16)  # type: ignore[union-attr]
+    first = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
+    network.features.conv0 = Stem(first)  # type: ignore[union-attr]
     network.features.pool0 = nn.Identity()  # type: ignore[union-attr]
     return network
 
@@ -95,7 +107,7 @@ def mobilenet(channels: int, classes: int) -> nn.Module:
     """Return inverted residuals with depthwise convolutions (MobileNetV2, CVPR 2018)."""
     blocks = [(16, 16, 1), (16, 24, 2), (24, 24, 1), (24, 48, 2), (48, 48, 1), (48, 96, 2)]
     return nn.Sequential(
-        Stem(channels, 16),
+        Stem(nn.Conv2d(channels, 16, 3, padding=1, bias=False)),
         nn.BatchNorm2d(16),
         nn.ReLU6(),
         *(InvertedResidual(*block) for block in blocks),
