@@ -12,7 +12,15 @@ from medprotect.imaging.image import Image, Stored
 from medprotect.imaging.second_reading import Samples, read_again
 from medprotect.intensity.apply import share_of_budget
 from medprotect.intensity.budget import STRENGTHS, budget_lsb
-from medprotect.intensity.windows import View, slope_width, view, visible_range
+from medprotect.intensity.windows import (
+    View,
+    modality_values,
+    shown_by,
+    slope_width,
+    view,
+    visible_range,
+    without_modality_lut,
+)
 from medprotect.protect.protectable import FileCheck
 
 _ROUNDING = 1e-6
@@ -137,19 +145,19 @@ def _first_over(before: Stored, after: Stored, budget: NDArray[np.float64]) -> t
 
 
 def _largest_shown(seen: View, after: Stored) -> float:
-    """Return the largest change that any window shows, as a share of its way to white.
+    """Return the largest change that any window or look-up table shows, of 0..1.
 
-    A sigmoid is judged by its steepest slope, over the range in which it is not black or white.
+    What is shown black or white counts from where it no longer is; and an image with a modality
+    LUT is also looked at without it, as its budget is.
     """
     image, largest = seen.image, 0.0
     finite = np.isfinite(image.stored) if seen.is_floating else np.s_[...]
-    values = [
-        stored[finite].astype(np.float64) * image.slope + image.intercept
-        for stored in (image.stored, after)
-    ]
+    values = [modality_values(image, stored[finite]) for stored in (image.stored, after)]
     for window in seen.windows:
         lower, upper = visible_range(window)
         if slope_width(window) > 0 and values[0].size:
-            before, shown = (np.clip(value, lower, upper) for value in values)
-            largest = max(largest, float(np.abs(shown - before).max()) / slope_width(window))
+            before, shown = (shown_by(window, np.clip(value, lower, upper)) for value in values)
+            largest = max(largest, float(np.abs(shown - before).max()))
+    if image.lut is not None:
+        largest = max(largest, _largest_shown(without_modality_lut(seen), after))
     return largest

@@ -3,33 +3,16 @@
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from .conftest import Start
 from .test_kill import contents, slices
 
-Start = Callable[[Path, Path], "subprocess.Popen[str]"]
 Export = Callable[..., Path]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Start:
-    environment = os.environ | {"XDG_CONFIG_HOME": os.fspath(tmp_path / "config")}
-
-    def run(export: Path, out: Path) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [sys.executable, "-m", "medprotect", "run", os.fspath(export), os.fspath(out)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=environment,
-        )
-
-    return run
 
 
 def until_it_writes(out: Path, process: "subprocess.Popen[str]") -> None:

@@ -8,8 +8,6 @@ import hashlib
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from io import BytesIO
@@ -19,6 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 from pydicom import dcmread
+
+from .conftest import Start
 
 KILLS = int(os.environ.get("MEDPROTECT_KILLS", "3"))
 FILES = int(os.environ.get("MEDPROTECT_KILLED_FILES", "60"))
@@ -53,34 +53,17 @@ def slices(source: Path, count: int) -> dict[str, Path | bytes]:
     return files
 
 
-@pytest.fixture
-def command(tmp_path: Path) -> Callable[[Path, Path], subprocess.Popen[str]]:
-    environment = os.environ | {"XDG_CONFIG_HOME": os.fspath(tmp_path / "config")}
-
-    def start(export: Path, out: Path) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "medprotect", "run", os.fspath(export), os.fspath(out)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=environment,
-            start_new_session=True,
-        )
-
-    return start
-
-
 class TestKill:
     def test_every_resumed_run_ends_with_the_bytes_of_the_whole_one(
         self,
         tmp_path: Path,
         export: Callable[..., Path],
         pydicom_file: Callable[[str], Path],
-        command: Callable[[Path, Path], subprocess.Popen[str]],
+        start: Start,
     ) -> None:
         root = export(slices(pydicom_file("CT_small.dcm"), FILES))
         began = time.monotonic()
-        shown, _ = (whole := command(root, tmp_path / "whole")).communicate(timeout=600)
+        shown, _ = (whole := start(root, tmp_path / "whole")).communicate(timeout=600)
         seconds = time.monotonic() - began
         assert whole.returncode == 0, shown
         expected = contents(tmp_path / "whole")
@@ -89,7 +72,7 @@ class TestKill:
         cut_short = 0
         for number in range(KILLS):
             out = tmp_path / f"out-{number}"
-            process = command(root, out)
+            process = start(root, out)
             time.sleep(seconds * chance.uniform(0.3, 1.0))
             if process.poll() is None:
                 os.kill(process.pid, signal.SIGKILL)
@@ -97,7 +80,7 @@ class TestKill:
             process.communicate(timeout=60)
             there = contents(out) if out.exists() else {}
             assert there.items() <= expected.items(), "a killed run leaves whole files only"
-            shown, _ = (resumed := command(root, out)).communicate(timeout=600)
+            shown, _ = (resumed := start(root, out)).communicate(timeout=600)
             assert resumed.returncode == 0, shown
             assert contents(out) == expected
             staging = tmp_path / f"out-{number}.medprotect" / "staging"
@@ -115,17 +98,17 @@ class TestSignals:
         tmp_path: Path,
         export: Callable[..., Path],
         pydicom_file: Callable[[str], Path],
-        command: Callable[[Path, Path], subprocess.Popen[str]],
+        start: Start,
         number: int,
         code: int,
     ) -> None:
         root = export(slices(pydicom_file("CT_small.dcm"), 200))
         out = tmp_path / "out"
-        process = command(root, out)
+        process = start(root, out)
         while not (out.is_dir() and any(out.iterdir())):
             time.sleep(0.01)
             assert process.poll() is None
-        second = command(root, out)
+        second = start(root, out)
         shown, _ = second.communicate(timeout=60)
         assert second.returncode == 5, shown
         assert f"process {process.pid}" in shown
@@ -136,7 +119,7 @@ class TestSignals:
         assert "Traceback" not in shown
         stopped = contents(out)
         assert 0 < len(stopped) < 200
-        shown, _ = (resumed := command(root, out)).communicate(timeout=600)
+        shown, _ = (resumed := start(root, out)).communicate(timeout=600)
         assert resumed.returncode == 0, shown
         finished = contents(out)
         assert len(finished) == 200

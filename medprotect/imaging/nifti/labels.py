@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_FEW, _MANY = 32, 1024
+_FEW, _MANY = 2, 1024
 _FLAT = 0.8
 """Share of labelled neighbours with the same label, at least; measured on images: below 0.4."""
 _ENOUGH_PAIRS = 200_000
@@ -49,6 +49,6 @@ class LabelCounter:
     def is_label_map(self) -> bool:
         """Whether all voxels together are a mask or a label map."""
         count = len(self._values)
-        if count <= 2:
+        if count <= _FEW:
             return True  # even a picture of two values has nothing that noise could hide in
         return count <= _MANY and self._pairs > 0 and self._equal >= _FLAT * self._pairs
