@@ -84,7 +84,7 @@ def attempt(
     seed: int,
     steps: int,
     aid: Aid | None = None,
-    batch: int = 128,
+    batch: int = 64,
 ) -> Attempt:
     """Train one victim and test it.
 
@@ -120,7 +120,7 @@ def attempt(
         optimizer.step()
         rate.step()
         if (step + 1) % max(1, steps // 10) == 0 or step + 1 == steps:
-            watch.look(network, step + 1, treated[indices], labels[indices])
+            watch.look(network, step + 1, treated[indices], labels[indices], last=step + 1 == steps)
     return watch.end(network)
 
 
@@ -132,26 +132,31 @@ class _Watch:
         self._validation, self._test = tested
         self._curve = Curve()
         self._best: tuple[float, Predicted] = (-1.0, np.zeros(0, np.int64))
-        self._last: list[tuple[float, Predicted]] = []
+        self._last = (np.zeros(0, np.int64), np.zeros(0, np.int64))
 
-    def look(self, network: nn.Module, step: int, images: Tensor, labels: Tensor) -> None:
-        """Test the victim as it is now, and keep it if it is the best so far."""
+    def look(
+        self, network: nn.Module, step: int, images: Tensor, labels: Tensor, *, last: bool
+    ) -> None:
+        """Test the victim as it is now if it is the best so far, or the last."""
         classes, truth = self._task.classes, self._task.validation.labels
-        chosen, tested = predict(network, self._validation), predict(network, self._test)
+        chosen = predict(network, self._validation)
         order = best_relabelling(chosen, truth, classes)
-        self._last = [
-            (balanced_accuracy(guess, truth, classes), outcome)
-            for guess, outcome in ((chosen, tested), (order[chosen], order[tested]))
-        ]
-        self._best = max([self._best, *self._last], key=lambda pair: pair[0])
+        as_is, renamed = (
+            balanced_accuracy(guess, truth, classes) for guess in (chosen, order[chosen])
+        )
         seen = predict(network, images)
         self._curve.steps.append(step)
         self._curve.train.append(balanced_accuracy(seen, labels.numpy(), classes))
-        self._curve.validation.append(self._last[0][0])
+        self._curve.validation.append(as_is)
+        if last or max(as_is, renamed) > self._best[0]:
+            tested = predict(network, self._test)
+            self._last = tested, order[tested]
+            better = max((as_is, tested), (renamed, order[tested]), key=lambda pair: pair[0])
+            self._best = max(self._best, better, key=lambda pair: pair[0])
 
     def end(self, network: nn.Module) -> Attempt:
         """Return what was kept; the last look was the last step."""
-        as_is, renamed = (outcome for _, outcome in self._last)
+        as_is, renamed = self._last
         return Attempt(as_is, renamed, self._best[1], network.eval(), self._curve)
 
 
