@@ -21,6 +21,9 @@ Predicted = NDArray[np.int64]
 RATE = 3e-3
 """Peak of the learning rate, from scratch."""
 
+BATCH = 64
+"""Images a step. Of twice as many, as many steps learn little more and take twice the time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -84,7 +87,7 @@ def attempt(
     seed: int,
     steps: int,
     aid: Aid | None = None,
-    batch: int = 64,
+    batch: int = BATCH,
 ) -> Attempt:
     """Train one victim and test it.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from medprotect.audit.aids import AIDED, allowed_by
-from medprotect.audit.attempt import Attempt, predict
+from medprotect.audit.attempt import BATCH, Attempt, predict
 from medprotect.audit.countermeasures import COUNTERMEASURES
 from medprotect.audit.countermeasures.countermeasure import Aid
 from medprotect.audit.countermeasures.tensors import to_tensor
@@ -81,7 +81,7 @@ class Budget:
             if "pretrained" in self.victims
             else "From scratch",
             f"{under}: {', '.join(self.countermeasures)}" if self.countermeasures else "",
-            f"Each with {len(self.seeds)} seeds, {self.steps} steps of 128 images, "
+            f"Each with {len(self.seeds)} seeds, {self.steps} steps of {BATCH} images, "
             "AdamW, shifted and mirrored at random",
             "Outputs renamed one to one, and training stopped early, on clean validation images",
         ]

@@ -25,6 +25,7 @@ from medprotect.confounder.losses import (
     discriminator_loss,
     fidelity_loss,
     share_told,
+    utility_loss,
 )
 from medprotect.confounder.networks import (
     PERIOD,
@@ -72,12 +73,13 @@ class Recipe:
     seed : int
         Of all that is drawn.
     decoys : bool
-        Whether a wrong class is shown to models trained on clean images.
+        Whether a wrong class is shown to models trained on clean images. Without, they are to see
+        what they see in clean images.
     mirrored : bool
         Whether a mirrored image is as good an image of its class.
     widths : Widths
         Of generator and assigner.
-    decoy_weight, fidelity_weight : float
+    decoy_weight, utility_weight, fidelity_weight : float
         Of the terms, the confounder's being 1.
     distorted : float
         Chance of a distortion besides flip and crop: noise that outlasts them is read later.
@@ -92,6 +94,7 @@ class Recipe:
     mirrored: bool = False
     widths: Widths = Widths(generator=16, assigner=16)  # noqa: RUF009 - frozen
     decoy_weight: float = 1.0
+    utility_weight: float = 1.0
     fidelity_weight: float = 0.002
     distorted: float = 0.0
 
@@ -149,8 +152,7 @@ def train(
         assigner = channels_last(Assigner(*shape, recipe.widths.assigner))
         modules = _generator_modules(samples, recipe)
         second = channels_last(ConfounderClassifier(*shape, 24))
-    clean: dict[str, nn.Module] = {"assigner": assigner}
-    clean |= {"second classifier": second} if recipe.decoys else {}
+    clean: dict[str, nn.Module] = {"assigner": assigner, "second classifier": second}
     for stage, network in clean.items():
         train_classifier(
             network,
@@ -306,16 +308,34 @@ def _loss(
     measured = {"confounder": loss.item(), "code_read": said.item()}
     measured["told"] = share_told(loss.detach(), drawn.code)
     protected = (drawn.presented + drawn.noise).clamp(0, 1)
-    if recipe.decoys:
-        seen = [network(distort(protected, rng, chance)) for network in clean.networks]
-        term = decoy_loss(seen, drawn.decoy)
-        loss = loss + recipe.decoy_weight * term
-        fooled = (seen[0].argmax(1) == drawn.decoy.argmax(1)).float().mean()
-        measured |= {"decoy": term.item(), "misled": fooled.item()}
+    term, figures = _mislead_or_keep(drawn, protected, clean, recipe, rng, chance)
+    loss = loss + term
+    measured |= figures
     judged = modules["discriminator"](protected)
     loss = loss + recipe.fidelity_weight * fidelity_loss(judged)
     measured["amplitude"] = float(drawn.pattern.detach().square().mean().sqrt())
     return loss, measured
+
+
+def _mislead_or_keep(
+    drawn: _Drawn,
+    protected: Tensor,
+    clean: _Clean,
+    recipe: Recipe,
+    rng: torch.Generator,
+    chance: float,
+) -> tuple[Tensor, dict[str, float]]:
+    """Return the term of what classifiers trained on clean images are to see, and figures of it."""
+    seen = [network(distort(protected, rng, chance)) for network in clean.networks]
+    if recipe.decoys:
+        term = decoy_loss(seen, drawn.decoy)
+        misled = (seen[0].argmax(1) == drawn.decoy.argmax(1)).float().mean()
+        return recipe.decoy_weight * term, {"decoy": term.item(), "misled": misled.item()}
+    with torch.no_grad():
+        known = [network(drawn.presented) for network in clean.networks]
+    term = utility_loss(seen, known)
+    kept = (seen[0].argmax(1) == known[0].argmax(1)).float().mean()
+    return recipe.utility_weight * term, {"utility": term.item(), "kept": kept.item()}
 
 
 def _train_discriminator(

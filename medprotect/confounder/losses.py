@@ -1,4 +1,4 @@
-"""The three terms that train the generator, and the discriminator's own.
+"""The terms that train the generator, and the discriminator's own.
 
 Codes and decoys are distributions over K: a one-hot label, or the assigner's posterior.
 """
@@ -51,6 +51,25 @@ def decoy_loss(logits: Sequence[Tensor], decoy: Tensor) -> Tensor:
         (B, K), a wrong class drawn per image.
     """
     losses = [functional.cross_entropy(each, decoy) for each in logits]
+    return sum(losses[1:], losses[0]) / len(losses)
+
+
+def utility_loss(logits: Sequence[Tensor], clean: Sequence[Tensor]) -> Tensor:
+    """Low where classifiers trained on clean images see in a protected one what they saw without.
+
+    The divergence of Kullback and Leibler from what they say of the clean image, mean of them.
+
+    Parameters
+    ----------
+    logits, clean : sequence of Tensor
+        (B, K) of each frozen classifier: of the protected images, and of the same in clear.
+    """
+    losses = [
+        functional.kl_div(
+            seen.log_softmax(1), known.log_softmax(1), log_target=True, reduction="batchmean"
+        )
+        for seen, known in zip(logits, clean, strict=True)
+    ]
     return sum(losses[1:], losses[0]) / len(losses)
 
 

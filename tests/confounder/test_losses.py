@@ -1,4 +1,4 @@
-"""The three terms: each is low where its name says."""
+"""The terms: each is low where its name says."""
 
 import pytest
 import torch
@@ -9,6 +9,7 @@ from medprotect.confounder.losses import (
     discriminator_loss,
     fidelity_loss,
     share_told,
+    utility_loss,
 )
 
 CODE = torch.tensor([[0.7, 0.3, 0.0], [0.0, 0.0, 1.0]])
@@ -41,6 +42,14 @@ def test_the_decoy_term_is_the_mean_over_classifiers() -> None:
     one, other = decoy_loss([fooled], CODE), decoy_loss([not_fooled], CODE)
     assert one < other
     assert float(decoy_loss([fooled, not_fooled], CODE)) == pytest.approx(float(one + other) / 2)
+
+
+def test_the_utility_term_is_nothing_where_classifiers_see_what_they_saw() -> None:
+    saw, sees_other = torch.eye(3)[[0, 2]] * 4, torch.eye(3)[[1, 2]] * 4
+    assert float(utility_loss([saw, saw], [saw + 1, saw])) == pytest.approx(0, abs=1e-6)
+    assert utility_loss([sees_other], [saw]) > 1
+    half = utility_loss([sees_other, saw], [saw, saw])
+    assert float(half) == pytest.approx(float(utility_loss([sees_other], [saw])) / 2)
 
 
 def test_the_fidelity_term_is_low_for_patches_taken_as_untouched() -> None:
