@@ -65,8 +65,8 @@ def make_report(audit: Audit, pictures: Sequence[Shown] = ()) -> str:
     ValueError
         A picture is not a PNG.
     """
-    page = (files("medprotect.audit") / "report.html").read_text(encoding="utf-8")
-    return Template(page).substitute(
+    return Template(read_page_part("report.html")).substitute(
+        style=read_page_part("report.css"),
         date=escape(audit["date"]),
         about=_about(audit),
         headline=escape(headline(audit)),
@@ -81,6 +81,11 @@ def make_report(audit: Audit, pictures: Sequence[Shown] = ()) -> str:
         limits=_limits(audit),
         method=_method(audit),
     )
+
+
+def read_page_part(name: str) -> str:
+    """Return a template or the style that all pages share."""
+    return (files("medprotect.audit") / name).read_text(encoding="utf-8")
 
 
 def _paragraph(text: str, kind: str = "") -> str:

@@ -6,6 +6,7 @@ from medprotect.cli.audit import audit
 from medprotect.cli.bench import app as bench
 from medprotect.cli.inspect import inspect
 from medprotect.cli.key import app as key
+from medprotect.cli.report import report
 from medprotect.cli.run import run
 from medprotect.cli.train import train
 from medprotect.cli.verify import verify
@@ -17,6 +18,7 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(verify)
+app.command()(report)
 app.command()(inspect)
 app.command()(train)
 app.command()(audit)

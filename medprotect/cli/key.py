@@ -7,7 +7,9 @@ import typer
 
 from medprotect.cli.ending import ending
 
-app = typer.Typer(no_args_is_help=True, help="The owner's secret: new, backup, fingerprint.")
+app = typer.Typer(
+    no_args_is_help=True, help="The owner's secret: new, backup, fingerprint, public."
+)
 
 KeyFile = Annotated[
     Path | None,
@@ -48,3 +50,13 @@ def fingerprint(key: KeyFile = None) -> None:
         from medprotect.confounder.key import Key, default_key_path
 
         print(Key.load(key or default_key_path()).fingerprint)
+
+
+@app.command()
+def public(key: KeyFile = None) -> None:
+    """Show what others check your statements with: no secret, but tell it by a way they trust."""
+    with ending():
+        from medprotect.confounder.key import Key, default_key_path
+        from medprotect.report.statement import public_key
+
+        print(public_key(Key.load(key or default_key_path())))

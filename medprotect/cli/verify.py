@@ -13,21 +13,41 @@ if TYPE_CHECKING:
 
 
 def verify(
-    export: Annotated[Path, typer.Argument(help="The export that was protected.")],
-    out: Annotated[Path, typer.Argument(help="What the run wrote.")],
+    export: Annotated[
+        Path,
+        typer.Argument(help="The export that was protected; with --statement, OUT alone."),
+    ],
+    out: Annotated[Path | None, typer.Argument(help="What the run wrote.")] = None,
     state: Annotated[
         Path | None, typer.Option(help="The state folder, where not OUT.medprotect.")
     ] = None,
+    statement: Annotated[
+        Path | None,
+        typer.Option(help="A signed statement: check that OUT is what its owner has signed."),
+    ] = None,
+    public_key: Annotated[
+        str, typer.Option(help="The owner's public key, told by another way than the statement.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
 ) -> None:
     """Check a finished run again, from the files on the disk, with other readers than it had.
 
     Counts, receipt, hashes, the bound of every pixel and every header element. Ends with 8 where
     something does not hold, and names the first element or pixel of each file that differs.
+
+    Without the export: verify OUT --statement statement.json --public-key ...
     """
     with ending(as_json=as_json):
+        from medprotect.errors import ConfigError, VerificationError
+
+        if statement is not None:
+            if out is not None:
+                raise ConfigError("With --statement, OUT alone is given: it needs no export.")
+            _check_statement(statement, public_key, export, as_json=as_json)
+            return
+        if out is None:
+            raise ConfigError("OUT is missing: medprotect verify EXPORT OUT.")
         from medprotect.cli.run import state_beside
-        from medprotect.errors import VerificationError
         from medprotect.protect.verify import verify_run
 
         result = verify_run(export, out, state or state_beside(out))
@@ -37,6 +57,25 @@ def verify(
             _show(result)
         if result.faults:
             raise typer.Exit(VerificationError.exit_code)
+
+
+def _check_statement(statement: Path, public_key: str, out: Path, *, as_json: bool) -> None:
+    from medprotect.errors import VerificationError
+    from medprotect.report.statement import compare_with_out, read_signed
+
+    stated = read_signed(statement, public_key)
+    different = compare_with_out(stated, out)
+    if as_json:
+        faults = [{"fault": each.slug, "detail": each.detail} for each in different]
+        print(json.dumps({"counts": stated["counts"], "faults": faults}, indent=1))
+    else:
+        for each in different:
+            print(f"{each.slug}: {each.detail}")
+        print(f"stated on {stated['date']} with key {stated['key']}, and signed")
+        words = "OUT is what was signed" if not different else f"{len(different)} differences"
+        print(words)
+    if different:
+        raise typer.Exit(VerificationError.exit_code)
 
 
 def _as_json(result: "Verification") -> dict[str, object]:

@@ -1,0 +1,308 @@
+"""The report of a run: one HTML page that loads nothing, runs nothing, and can be printed.
+
+All text from outside passes through `html.escape`; the page's policy (CSP) forbids the rest.
+"""
+
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+from medprotect.audit.report import read_page_part
+from medprotect.audit.verdict import DASH
+from medprotect.protect.journal import Entry, Outcome
+from medprotect.report.change import SHOWN, Change
+from medprotect.report.histogram import draw_histogram
+from medprotect.report.remedies import HELD, find_remedy, name_reason
+from medprotect.report.statement import count_by
+
+_OUTCOMES = (Outcome.PROTECTED, Outcome.COPIED, Outcome.LEFT, Outcome.REJECTED, Outcome.HELD)
+_FIGURES = {"psnr_db": "PSNR, dB", "ssim": "SSIM", "vif": "VIF"}
+_DIGITS = {"psnr_db": 1, "ssim": 3, "vif": 2}
+_WORDS = {
+    "patient_identity_not_removed": "do not say that the patient's identity was removed; "
+    "medprotect does not de-identify",
+    "burned_in_annotation_not_excluded": "do not say that no text is burned into the picture",
+    "experimental_modality": "are of a modality that their pipeline was not tested on",
+    "modality_not_of_pipeline": "are of a modality that their pipeline is not for",
+    "quantitative": "hold measured values, which the noise changes",
+}
+_LIMITS = (
+    "That no model can learn from these images: what was tried, and how far it held, stands on "
+    "the pipeline's page, and medprotect audit measures it on images of your own.",
+    "That nobody has them in clear: copies released earlier, or elsewhere, undo all of it.",
+    "That persons cannot be recognised: medprotect does not de-identify.",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What the page is made of.
+
+    Attributes
+    ----------
+    statement : Mapping
+        As `medprotect.report.statement.make_statement` returns it.
+    entries : sequence of Entry
+        Of the journal: for series, and for paths where they are shown.
+    changes : mapping of str to Change
+        By kind; empty where EXPORT was not at hand.
+    public_key : str
+        Of whom has signed the statement; "" where it is not signed.
+    with_names, with_pictures : bool
+        Whether paths, and clean images, are shown.
+    """
+
+    statement: Mapping[str, Any]
+    entries: Sequence[Entry]
+    changes: Mapping[str, Change] = field(default_factory=dict)
+    public_key: str = ""
+    with_names: bool = False
+    with_pictures: bool = False
+
+
+def make_page(report: Report) -> str:
+    """Return the page."""
+    statement = report.statement
+    page = (files("medprotect.report") / "page.html").read_text(encoding="utf-8")
+    return Template(page).substitute(
+        style=read_page_part("report.css"),
+        date=escape(statement["date"]),
+        about=_about(statement),
+        headline=escape(_headline(statement["counts"])),
+        lead="".join(f"<p>{escape(each)}</p>" for each in _lead(statement)),
+        kinds=_kinds(report),
+        rejected=_rejected(report),
+        warnings=_warnings(statement["warnings"]),
+        change=_change(report),
+        pipelines=_pipelines(statement),
+        limits="<ul>" + "".join(f"<li>{escape(each)}</li>" for each in _LIMITS) + "</ul>",
+        checking=_checking(report),
+        files=_files(report) if report.with_names else "",
+    )
+
+
+def _about(statement: Mapping[str, Any]) -> str:
+    return escape(
+        f"Report by medprotect {statement['medprotect']}, {statement['date']}. "
+        f"Key {statement['key']}, strength {statement['strength']}."
+    )
+
+
+def _headline(counts: Mapping[str, int]) -> str:
+    protected, stayed = (
+        counts.get("protected", 0),
+        counts.get("rejected", 0) + counts.get("held", 0),
+    )
+    if not protected:
+        return "No file was protected."
+    lead = f"{_files_in_words(protected)} {'is' if protected == 1 else 'are'} protected"
+    if not stayed:
+        return f"{lead}; none had to stay behind."
+    return f"{lead}; {_files_in_words(stayed)} stayed behind."
+
+
+def _files_in_words(count: int) -> str:
+    return f"{count:,} file{'' if count == 1 else 's'}"
+
+
+def _lead(statement: Mapping[str, Any]) -> list[str]:
+    counts = statement["counts"]
+    parts = [f"{counts[each]:,} {each.value}" for each in _OUTCOMES if counts.get(each)]
+    images = sum(line.get("images", 0) for line in statement["files"])
+    lead = [
+        f"{counts['in']:,} files in = {' + '.join(parts)}. {images:,} images carry noise; "
+        f"the largest change of a pixel is {statement['largest_share_of_budget']:.0%} of what "
+        "it may be."
+    ]
+    if not statement["finished"]:
+        lead.append("The run is not finished: give the same command again to go on.")
+    return [*lead, *(f"The images are {each}." for each in statement["statements"])]
+
+
+def _kinds(report: Report) -> str:
+    rows = []
+    series = _series(report.entries)
+    for kind, counts in sorted(count_by(report.statement["files"], "kind").items()):
+        cells = "".join(f"<td>{counts[each.value] or DASH}</td>" for each in _OUTCOMES)
+        whole, all_of = series.get(kind, (0, 0))
+        of_series = f"{whole} of {all_of}" if all_of else DASH
+        rows.append(
+            f"<tr><th>{escape(kind or 'not known')}</th><td>{sum(counts.values())}</td>{cells}"
+            f"<td>{of_series}</td></tr>"
+        )
+    heads = "".join(
+        f"<th>{name}</th>"
+        for name in ("kind", "in", *(each.value for each in _OUTCOMES), "whole series")
+    )
+    return (
+        "<p>By kind: the format, and the modality that the files state. A series is whole where "
+        "all of its files are protected.</p>"
+        f'<div class="box" tabindex="0"><table><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _series(entries: Sequence[Entry]) -> dict[str, tuple[int, int]]:
+    """Return, by kind, how many series are protected as a whole, and how many there are."""
+    of_kind: dict[tuple[str, str], list[bool]] = {}
+    for entry in entries:
+        if entry.row.series:
+            name = (entry.row.kind, entry.row.series)
+            of_kind.setdefault(name, []).append(entry.outcome is Outcome.PROTECTED)
+    whole: Counter[str] = Counter()
+    every: Counter[str] = Counter()
+    for (kind, _), protected in of_kind.items():
+        whole[kind] += all(protected)
+        every[kind] += 1
+    return {kind: (whole[kind], every[kind]) for kind in every}
+
+
+def _rejected(report: Report) -> str:
+    counts = Counter(
+        line.get("reason", "")
+        for line in report.statement["files"]
+        if line["outcome"] == Outcome.REJECTED
+    )
+    rows = [(name_reason(slug), count, find_remedy(slug)) for slug, count in counts.most_common()]
+    if held := report.statement["counts"].get(Outcome.HELD, 0):
+        rows.append(("Held with their series", held, HELD))
+    if not rows:
+        return "<p>Nothing: every image of the export was protected.</p>"
+    body = "".join(
+        f'<tr><th>{escape(name)}</th><td>{count:,}</td><td class="word">{escape(remedy)}</td></tr>'
+        for name, count, remedy in rows
+    )
+    return (
+        "<p>None of these lies in OUT. The receipt names each file, and says what stood in the "
+        'way.</p><div class="box" tabindex="0"><table class="remedies"><thead><tr><th>why</th>'
+        f'<th>files</th><th class="word">what to do</th></tr></thead><tbody>{body}</tbody></table>'
+        "</div>"
+    )
+
+
+def _warnings(warnings: Mapping[str, int]) -> str:
+    if not warnings:
+        return ""
+    lines = "".join(
+        f"<li>{_files_in_words(count)} {escape(_WORDS.get(slug, slug.replace('_', ' ')))}.</li>"
+        for slug, count in warnings.items()
+    )
+    return f"<h3>Worth knowing before they leave</h3><ul>{lines}</ul>"
+
+
+def _change(report: Report) -> str:
+    if not report.changes:
+        return (
+            "<p>Not measured here, for want of the export: give --export to compare a few files of "
+            "each kind. The bound of every pixel was checked when each file was written.</p>"
+        )
+    heads = "".join(f"<th>{_FIGURES[name]}</th><th>JPEG 50</th>" for name in SHOWN)
+    rows = "".join(
+        f"<tr><th>{escape(kind)}</th><td>{change.compared}</td>{_likeness(change)}</tr>"
+        for kind, change in report.changes.items()
+    )
+    return (
+        "<p>As shown on a screen, in the window of the file; beside each figure, that of the same "
+        "image saved as JPEG of quality 50, which physicians could not tell from the original. One "
+        "image of each of a few files of a kind, its middle part; medians.</p>"
+        f'<div class="box" tabindex="0"><table><thead><tr><th>kind</th><th>images</th>{heads}'
+        f"</tr></thead><tbody>{rows}</tbody></table></div>{_drawings(report)}"
+    )
+
+
+def _likeness(change: Change) -> str:
+    cells = []
+    for name in SHOWN:
+        beside = change.likeness[name]
+        for figure in (beside["protected"], beside["jpeg_50"]):
+            cells.append(f"<td>{DASH if figure is None else f'{figure:.{_DIGITS[name]}f}'}</td>")
+    return "".join(cells)
+
+
+def _drawings(report: Report) -> str:
+    drawn = "".join(
+        f"<figure><figcaption>{escape(kind)}</figcaption>{draw_histogram(change.changes, kind)}"
+        "</figure>"
+        for kind, change in report.changes.items()
+        if change.changes.size
+    )
+    parts = [
+        "<h3>Change of single pixels</h3><p>In the unit of the modality: HU for CT, as stored "
+        f'where the file states none.</p><div class="curves">{drawn}</div>'
+    ]
+    if report.with_pictures:
+        parts.append(
+            '<h3>Before, after, and the noise times 16</h3><p class="warning">This page shows '
+            "clean images: it must not leave the house.</p>"
+        )
+        parts += [_pictures(kind, change) for kind, change in report.changes.items()]
+    return "".join(parts)
+
+
+def _pictures(kind: str, change: Change) -> str:
+    figures = "".join(
+        f'<figure><figcaption>{caption}</figcaption><img alt="{escape(kind)}, {caption}" '
+        f'src="data:image/png;base64,{b64encode(png).decode()}"></figure>'
+        for caption, png in zip(("before", "after", "noise x16"), change.pictures, strict=False)
+    )
+    return f'<h3>{escape(kind)}</h3><div class="pictures">{figures}</div>'
+
+
+def _pipelines(statement: Mapping[str, Any]) -> str:
+    parts = []
+    for each in statement["pipelines"]:
+        facts = {
+            "pipeline": f"{each['name']}, version {each['version']}",
+            "trained on": f"{each['trained_on']}, {each['licence']}",
+            "decoys": "on: models that learned from clean images are misled too"
+            if each["decoys"]
+            else "off",
+            "SHA-256": each["sha256"],
+        }
+        parts.append(_facts(facts))
+    labels = "known for some images" if statement["with_labels"] else "not given"
+    parts.append(_facts({"labels": labels, "UIDs": _uids(statement)}))
+    return "".join(parts)
+
+
+def _uids(statement: Mapping[str, Any]) -> str:
+    return "kept" if statement["keep_uids"] else "new ones, derived from the key"
+
+
+def _facts(facts: Mapping[str, str]) -> str:
+    lines = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items())
+    return f"<dl>{lines}</dl>"
+
+
+def _checking(report: Report) -> str:
+    versions = ", ".join(f"{name} {v}" for name, v in report.statement["backend"].items())
+    facts = {"whoever has the export": "medprotect verify EXPORT OUT"}
+    if report.public_key:
+        facts["whoever has OUT alone"] = (
+            "medprotect verify OUT --statement statement.json --public-key ..., with the key "
+            "below, that its owner tells you by another way than this page"
+        )
+        facts["public key"] = report.public_key
+    return _facts({**facts, "made with": versions})
+
+
+def _files(report: Report) -> str:
+    rows = "".join(
+        f"<tr><th>{escape(_printable(entry.path))}</th><td>{entry.outcome.value}</td>"
+        f'<td class="word">{escape(entry.row.detail)}</td></tr>'
+        for entry in report.entries
+    )
+    return (
+        '<h2>Every file</h2><p class="warning">Paths may be personal: this page must not leave the '
+        'house.</p><div class="box details" tabindex="0"><table><thead><tr><th>file</th>'
+        f'<th>outcome</th><th class="word">why</th></tr></thead><tbody>{rows}</tbody></table></div>'
+    )
+
+
+def _printable(path: str) -> str:
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in path)

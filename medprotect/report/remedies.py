@@ -1,0 +1,54 @@
+"""What an officer can do about files that were not protected, by the reason."""
+
+from medprotect.errors import (
+    BudgetBelowOneError,
+    CorruptImageError,
+    ImageTooLargeError,
+    InputChangedError,
+    NoPipelineError,
+    NotAnImageError,
+    UnsafePathError,
+    UnsupportedImageError,
+)
+
+NAMES = {
+    NotAnImageError.slug: "No image that is known",
+    UnsupportedImageError.slug: "A kind of image that is not protected",
+    CorruptImageError.slug: "Cannot be decoded in full",
+    ImageTooLargeError.slug: "Over a limit of size, memory or time",
+    UnsafePathError.slug: "A link, a device, or not to be opened",
+    InputChangedError.slug: "Changed while the run was under way",
+    NoPipelineError.slug: "No pipeline for this kind of image",
+    BudgetBelowOneError.slug: "Too few grey values: the noise would round away",
+}
+
+REMEDIES = {
+    NotAnImageError.slug: "If it is an image, save it as DICOM, NIfTI, PNG, TIFF or JPEG; if not, "
+    "release it apart from the images, or take it along with --others copy.",
+    UnsupportedImageError.slug: "Have the source system send it in another form: uncompressed or "
+    "losslessly compressed, grey or RGB, integers. The receipt says what stood in the way.",
+    CorruptImageError.slug: "Export it again from its source, and compare the two copies.",
+    ImageTooLargeError.slug: "Split it, or have a technician look whether the file is sound.",
+    UnsafePathError.slug: "Put the file itself in the export, readable by who runs medprotect.",
+    InputChangedError.slug: "Wait until nothing writes to the export, then run again.",
+    NoPipelineError.slug: "Train a pipeline for it (medprotect train), or name one with "
+    "--pipeline if you know that it fits.",
+    BudgetBelowOneError.slug: "Look at it with medprotect inspect; --strength high may do, else "
+    "do not release it unprotected.",
+}
+
+OTHER = "See the receipt; do not release it unprotected before the reason is known."
+HELD = (
+    "Nothing is wrong with them: another file of their series was rejected. When that is mended, "
+    "run again; or take them without it, with --on-reject keep."
+)
+
+
+def name_reason(slug: str) -> str:
+    """Return a reason in words."""
+    return NAMES.get(slug, slug.replace("_", " ").capitalize() or "Not stated")
+
+
+def find_remedy(slug: str) -> str:
+    """Return what to do."""
+    return REMEDIES.get(slug, OTHER)

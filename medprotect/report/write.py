@@ -1,0 +1,119 @@
+"""Writes the page and the signed statement of a run."""
+
+import datetime
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medprotect.confounder.key import Key
+from medprotect.errors import KeyFileError, OutputError
+from medprotect.protect.atomic import make_folders, publish, write_file
+from medprotect.protect.inspection import check_picture_folder
+from medprotect.protect.journal import NAME as JOURNAL
+from medprotect.protect.journal import Entry, Journal
+from medprotect.protect.lock import hold_lock
+from medprotect.protect.receipt import NAME as RECEIPT
+from medprotect.report.change import Change, measure_changes
+from medprotect.report.page import Report, make_page
+from medprotect.report.statement import NAME, make_statement, public_key, sign
+
+PAGE = "report.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Where the report lies, and with what its signature is checked."""
+
+    page: Path
+    statement: Path
+    public_key: str
+
+
+def write_report(
+    out: Path,
+    state: Path,
+    key: Key,
+    *,
+    export: Path | None = None,
+    folder: Path | None = None,
+    with_names: bool = False,
+    with_pictures: bool = False,
+) -> Written:
+    """Write the report of a run.
+
+    Parameters
+    ----------
+    out, state : Path
+        Of the run.
+    key : Key
+        The owner's: the one that the run had.
+    export : Path, optional
+        Of the run, to measure how much images were changed.
+    folder : Path, optional
+        Where it is to lie; by default the state folder. Never in an OUT.
+    with_names, with_pictures : bool
+        Whether the page shows paths and images. The statement never does.
+
+    Raises
+    ------
+    KeyFileError
+        The run had another key.
+    OutputError, StorageError
+        There is no run of this OUT, or the folder cannot be written.
+    """
+    check_picture_folder(folder or state)
+    if not (state / JOURNAL).is_file():
+        raise OutputError("no run has written OUT: its state folder holds no journal")
+    with hold_lock(state), Journal(state) as journal:
+        entries = list(journal.entries())
+        receipt = _read_receipt(state / RECEIPT)
+    if receipt["key"] != key.fingerprint:
+        raise KeyFileError(
+            f"The run had the key {receipt['key']}, and this is {key.fingerprint}: name that one "
+            "with --key."
+        )
+    statement = make_statement(receipt, datetime.date.today().isoformat())
+    changes: dict[str, Change] = measure_changes(export, out, entries) if export else {}
+    page = _page(statement, entries, changes, key, with_names, with_pictures)
+    place = folder or state
+    make_folders(place, mode=0o700)
+    signed = json.dumps(sign(statement, key), indent=1) + "\n"
+    return Written(_replace(place / PAGE, page), _replace(place / NAME, signed), public_key(key))
+
+
+def _page(
+    statement: dict[str, Any],
+    entries: list[Entry],
+    changes: dict[str, Change],
+    key: Key,
+    with_names: bool,
+    with_pictures: bool,
+) -> str:
+    report = Report(
+        statement=statement,
+        entries=entries,
+        changes=changes,
+        public_key=public_key(key),
+        with_names=with_names,
+        with_pictures=with_pictures,
+    )
+    return make_page(report)
+
+
+def _read_receipt(path: Path) -> dict[str, Any]:
+    try:
+        receipt: dict[str, Any] = json.loads(path.read_bytes().decode("utf-8", "surrogateescape"))
+    except (OSError, ValueError):
+        raise OutputError(
+            "The receipt is missing or damaged; give the command of the run again, which writes it."
+        ) from None
+    return receipt
+
+
+def _replace(path: Path, text: str) -> Path:
+    partial = path.with_name(f".{path.name}.part")
+    partial.unlink(missing_ok=True)
+    write_file(partial, text.encode(), mode=0o600)
+    publish(partial, path, replace=True)
+    return path

@@ -1,0 +1,124 @@
+"""The page: everything in it is true, escaped, and nothing personal unless asked for."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from medprotect.errors import InputError, MedprotectError, OutputError
+from medprotect.report.page import make_page
+from medprotect.report.remedies import NAMES, OTHER, REMEDIES, find_remedy, name_reason
+
+from ..audit.chromium import BINARY, browse
+from ..audit.test_report import HOSTILE, Read
+from .conftest import PATIENT, Run
+
+
+def read(path: Path) -> Read:
+    return Read(path.read_text())
+
+
+def test_it_says_what_became_of_every_file_and_what_to_do(run: Run) -> None:
+    text = read(run.report().page).text
+    assert "2 files are protected; 1 file stayed behind." in text
+    assert "4 files in = 2 protected + 1 left + 1 rejected." in text
+    assert "Cannot be decoded in full" in text
+    assert "Export it again from its source" in text
+    assert "Not measured here" in text
+
+
+def test_paths_stand_in_it_only_where_asked_for(run: Run) -> None:
+    assert PATIENT not in run.report().page.read_text()
+    page = run.report(with_names=True).page.read_text()
+    assert PATIENT in page
+    assert "must not leave the house" in page
+
+
+def test_with_the_export_it_says_how_much_changed(run: Run) -> None:
+    page = read(run.report(export=run.export).page)
+    assert "PSNR" in page.text
+    assert "Not measured here" not in page.text
+    assert page.tags.count("svg") == 2  # a histogram for each kind
+    assert "img" not in page.tags
+
+
+def test_pictures_stand_in_it_only_where_asked_for(run: Run) -> None:
+    page = read(run.report(export=run.export, with_pictures=True).page)
+    assert page.tags.count("img") == 2 * 3
+    assert "must not leave the house" in page.text
+
+
+def test_nothing_from_outside_becomes_markup(run: Run) -> None:
+    statement = json.loads(run.report().statement.read_text())["statement"]
+    statement["files"][0]["kind"] = statement["key"] = HOSTILE
+    statement["pipelines"][0]["attribution"] = statement["pipelines"][0]["name"] = HOSTILE
+    statement["warnings"] = {HOSTILE: 1}
+    from medprotect.report.page import Report
+
+    page = make_page(Report(statement=statement, entries=()))
+    assert "script" not in Read(page).tags
+    assert "img" not in Read(page).tags
+
+
+def test_a_file_that_changed_since_is_told_and_not_measured(run: Run) -> None:
+    (run.out / "volume.nii").write_bytes(b"")
+    with pytest.raises(OutputError, match="no more as the run left it"):
+        run.report(export=run.export)
+
+
+def test_it_is_never_written_into_an_out(run: Run) -> None:
+    with pytest.raises(OutputError, match="lies in an OUT"):
+        run.report(folder=run.out / "report", with_names=True)
+
+
+def test_it_is_private(run: Run) -> None:
+    for path in (run.report().page, run.report().statement):
+        assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_without_a_run_there_is_no_report(run: Run) -> None:
+    shutil.rmtree(run.state)
+    run.state.mkdir()
+    with pytest.raises(OutputError, match="holds no journal"):
+        run.report()
+
+
+def every_kind_of(error: type[MedprotectError]) -> list[type[MedprotectError]]:
+    return [each for kind in error.__subclasses__() for each in (kind, *every_kind_of(kind))]
+
+
+def test_every_reason_has_a_name_and_a_remedy() -> None:
+    slugs = {kind.slug for kind in every_kind_of(InputError)}
+    assert slugs <= NAMES.keys() == REMEDIES.keys()
+
+
+def test_a_reason_that_is_not_known_is_still_told() -> None:
+    assert name_reason("some_day") == "Some day"
+    assert find_remedy("some_day") == OTHER
+
+
+@pytest.mark.skipif(BINARY is None, reason="no chromium on PATH")
+class TestBrowser:
+    @pytest.mark.parametrize("width", [360, 1200])
+    def test_it_fits_complains_of_nothing_and_loads_nothing(
+        self, run: Run, tmp_path: Path, width: int
+    ) -> None:
+        path = run.report(export=run.export, with_pictures=True, with_names=True).page
+        with browse(tmp_path / "profile") as page:
+            page.open(path, width)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.evaluate("[...document.images].every(each => each.naturalWidth)")
+            assert page.complaints() == []
+            others = [url for url in page.requested() if not url.startswith("data:image/png")]
+            assert others == [path.as_uri()]
+
+    def test_it_prints_to_a4(self, run: Run, tmp_path: Path) -> None:
+        path = run.report(export=run.export).page
+        with browse(tmp_path / "profile") as page:
+            page.open(path, 1000)
+            width, height = map(
+                float, re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", page.print_pdf())[0]
+            )
+            assert (width, height) == pytest.approx((595, 842), abs=1)
