@@ -171,6 +171,26 @@ class TestRun:
         assert as_json["faults"] == []
         assert as_json["largest_share_of_budget"] <= 1
 
+    def test_whoever_has_out_alone_checks_it_with_statement_and_public_key(
+        self, medprotect: Run, done: subprocess.CompletedProcess[str], house: Path
+    ) -> None:
+        assert done.returncode == 4  # some files are rejected
+        shown = medprotect("report", house / "out", "--to", house / "report", "--json")
+        assert shown.returncode == 0, shown.stderr
+        written = json.loads(shown.stdout)
+        public = medprotect("key", "public").stdout.strip()
+        assert written["public_key"] == public
+        assert Path(written["page"]).read_text().startswith("<!DOCTYPE html>")
+        asked = ("--statement", written["statement"], "--public-key")
+        checked = medprotect("verify", house / "out", *asked, public)
+        assert checked.returncode == 0, checked.stderr
+        assert "OUT is what was signed" in checked.stdout
+        other = medprotect("verify", house / "out", *asked, "ab" * 32)
+        assert other.returncode == 8
+        assert "do not rely on it" in other.stderr
+        both = medprotect("verify", house / "export", house / "out", *asked, public)
+        assert both.returncode == 2
+
     def test_verify_ends_with_8_where_something_does_not_hold(
         self, medprotect: Run, house: Path
     ) -> None:
