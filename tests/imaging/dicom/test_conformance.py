@@ -23,7 +23,6 @@ SHIPPED = (
     "SC_rgb_small_odd.dcm",
     "examples_ybr_color.dcm",
     "image_dfl.dcm",
-    "eCT_Supplemental.dcm",
 )
 
 
