@@ -1,9 +1,10 @@
 """A run: every file of the export to its end, in an order that a kill at any moment survives.
 
 A file is written and checked in the state folder; its journal line says *staged*; it gets its name
-in OUT; its line says *protected*. A series gets its names once all its files are staged; a file that
-refers to images of the export, once it names them by their new UIDs (`medprotect.protect.remapping`).
-Who goes on after a kill trusts the journal alone, and removes from OUT what the journal does not know.
+in OUT; its line says *protected*. A series gets its names once all its files are staged; a file
+that refers to images of the export, once it names them by their new UIDs
+(`medprotect.protect.remapping`). Who goes on after a kill trusts the journal alone, and removes from
+OUT what the journal does not know.
 """
 
 import signal
@@ -321,9 +322,8 @@ class Run:
         entries = self._of_series(series)
         staged = [entry for entry in entries if entry.outcome is Outcome.STAGED]
         ready = [entry for entry in staged if self._is_ready(entry)]
-        if not series or (
-            len(ready) == len(staged) and all(e.outcome is not Outcome.PLANNED for e in entries)
-        ):
+        to_come = any(entry.outcome is Outcome.PLANNED for entry in entries)
+        if not series or (len(ready) == len(staged) and not to_come):
             self._publish(ready)
 
     def _of_series(self, series: str) -> list[Entry]:
