@@ -86,6 +86,36 @@ def open_file(data: bytes) -> ImageFile:
     return _format_of(sniff(BytesIO(data))).open_file(data)
 
 
+def find_references(data: bytes) -> tuple[str, ...]:
+    """Return the names of the UIDs that a file refers to; () where its format has none.
+
+    Raises
+    ------
+    InputError
+        It cannot be read.
+    """
+    if sniff(BytesIO(data)) != "dicom":
+        return ()
+    from medprotect.imaging.dicom import references
+
+    return references.find_references(data)
+
+
+def find_new_uids(original: bytes, protected: bytes) -> dict[str, str]:
+    """Return the new UIDs of a protected file by the names of the old; {} in other formats.
+
+    Raises
+    ------
+    InputError
+        One of the files cannot be read.
+    """
+    if sniff(BytesIO(original)) != "dicom":
+        return {}
+    from medprotect.imaging.dicom import references
+
+    return references.find_new_uids(original, protected)
+
+
 def _format_of(name: str) -> ImageFormat:
     if name in _MODULES:
         return load_format(name)

@@ -142,6 +142,8 @@ class Description:
         None for ``OTHER``.
     series : str
         The same opaque text for all files of one series; "" where a file is its own series.
+    instance : str
+        An opaque text for the UID of the instance, by which other files refer to it; "" for none.
     output_suffix : str
         Appended to the file's name in OUT (``.png`` for a JPEG, which is promoted), else "".
     warnings : tuple of str
@@ -152,6 +154,7 @@ class Description:
     kind: str
     traits: Traits | None = None
     series: str = ""
+    instance: str = ""
     output_suffix: str = ""
     warnings: tuple[str, ...] = ()
 

@@ -37,6 +37,8 @@ class Row:
         Relative path in OUT, for files that are to be there.
     series : str
         The same opaque text for all files of a series; "" for a file that is its own.
+    instance : str
+        Opaque text for the UID by which other files refer to an image; "" for none.
     pipeline, why : str
         For images to be protected: the pipeline's name, and what it was picked by.
     reason, detail : str
@@ -54,6 +56,7 @@ class Row:
     kind: str = ""
     out: str = ""
     series: str = ""
+    instance: str = ""
     pipeline: str = ""
     why: str = ""
     reason: str = ""
@@ -115,6 +118,7 @@ def plan_row(export: Path, out: Path, found: Found, rules: Rules) -> Row:
             row,
             kind=description.kind,
             series=description.series,
+            instance=description.instance,
             traits=description.traits,
             warnings=description.warnings,
         )

@@ -1,13 +1,13 @@
 """A protected file beside its original, read twice: by what wrote it, and by other libraries."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medprotect.errors import VerificationError
-from medprotect.imaging import formats
+from medprotect.imaging import dicom, formats
 from medprotect.imaging.image import Image, Stored
 from medprotect.imaging.second_reading import Samples, read_again
 from medprotect.intensity.apply import share_of_budget
@@ -28,13 +28,24 @@ _FEW, _LEAST_FREE = 64, 0.5
 """An image of which more pixels, and this share, could change is unprotected where none did."""
 
 
-def compare_files(original: bytes, protected: bytes, strength: str) -> tuple[FileCheck, bool]:
+def compare_files(
+    original: bytes, protected: bytes, strength: str, uids: Mapping[str, str] | None = None
+) -> tuple[FileCheck, bool]:
     """Compare a protected file with its original; name the first difference that may not be.
 
     Each image of both files is read twice, by two libraries, and the readings must agree. No
     pixel may change by more than its budget, nor be shown changed by more than the strength in any
     clinical window. No image that could change may be as it was. Alpha stays. The header may
-    differ as documented.
+    differ as documented; its references have to name protected images by their new UIDs.
+
+    Parameters
+    ----------
+    original, protected : bytes
+        Two whole files.
+    strength : str
+        Of the run.
+    uids : mapping of str to str, optional
+        The new UIDs of all protected files of the export, by the names of the old.
 
     Returns
     -------
@@ -66,7 +77,10 @@ def compare_files(original: bytes, protected: bytes, strength: str) -> tuple[Fil
     if changed == 0:
         raise VerificationError("no pixel of the file changed: it is not protected")
     _check_numbers(seen, count)
-    found = formats.load_format(names[0]).undocumented_changes(original, protected)
+    if names[0] == "dicom":
+        found = dicom.undocumented_changes(original, protected, uids)
+    else:
+        found = formats.load_format(names[0]).undocumented_changes(original, protected)
     if found:
         raise VerificationError(f"{found[0]} differs from the original, and may not")
     return FileCheck(count, share, changed / pixels), None not in seen

@@ -1,8 +1,10 @@
 """A run: every file of the export to its end, in an order that a kill at any moment survives.
 
 A file is written and checked in the state folder; its journal line says *staged*; it gets its name
-in OUT; its line says *protected*. A series gets its names once all its files are staged. Who goes
-on after a kill trusts the journal alone, and removes from OUT what the journal does not know.
+in OUT; its line says *protected*. A series gets its names once all its files are staged; a file
+that refers to images of the export, once it names them by their new UIDs
+(`medprotect.protect.remapping`). Who goes on after a kill trusts the journal alone, and removes from
+OUT what the journal does not know.
 """
 
 import signal
@@ -25,11 +27,15 @@ from medprotect.protect.journal import Entry, Journal, Outcome
 from medprotect.protect.lock import hold_lock
 from medprotect.protect.pool import Pool, error_of
 from medprotect.protect.receipt import write_receipt
+from medprotect.protect.remapping import collect_uids, images_of, is_stale, refers, wanted
 from medprotect.protect.resume import (
+    REMAPPED,
     claim,
     claim_backend,
     reconcile,
+    remove_written,
     restart,
+    staged_file,
     staged_path,
 )
 from medprotect.protect.settings import Settings
@@ -148,6 +154,8 @@ class Run:
         self._blocked: set[str] = set()
         self._members: dict[str, list[int]] = {}
         self._places: list[tuple[int, int]] = []
+        self._images: set[str] = set()
+        self._uids: dict[str, str] | None = None
         self._signal = 0
         self._pool: Pool | None = None
 
@@ -163,10 +171,10 @@ class Run:
         self._progress.began(self._entries)
         for at, entry in enumerate(self._entries):
             self._members.setdefault(self._series(entry), []).append(at)
-        for series in self._members:
-            self._publish_if_whole(series)
+        self._images = set() if self._settings.keep_uids else images_of(self._entries)
+        self._publish_whole()
         try:
-            if any(entry.outcome is Outcome.PLANNED for entry in self._entries):
+            if any(entry.outcome in _TO_COME for entry in self._entries) or self._stale():
                 self._work()
         finally:
             to_come = any(entry.outcome in _TO_COME for entry in self._entries)
@@ -178,7 +186,7 @@ class Run:
         cards = {each.card.name: each.card for each in self._settings.candidates}
         used = {entry.row.pipeline for entry in self._entries if entry.row.pipeline}
         left = sum(entry.outcome is Outcome.PLANNED for entry in self._entries)
-        workers = min(self._settings.jobs, left)
+        workers = min(self._settings.jobs, max(left, 1))
         setup = Setup(
             export=str(self._settings.export),
             secret=self._key.secret.hex(),
@@ -191,13 +199,76 @@ class Run:
         with Pool(workers, setup) as pool:
             claim_backend(self._journal, pool.backend)
             self._pool = pool
-            for task, result in pool.results(self._tasks()):
-                self._finish(self._entries[self._numbers[task.found.path]], result)
+            self._work_off(pool)
 
-    def _tasks(self) -> Iterator[Task]:
+    def _work_off(self, pool: Pool) -> None:
+        """Do all files; then, again, those that refer to others; and what that makes untrue."""
+        while True:
+            self._uids = None
+            for task, result in pool.results(self._tasks()):
+                self._finish(self._entry(task), result)
+            if pool.stopping:
+                return
+            self._uids = collect_uids(self._entries)
+            self._publish_whole()
+            for task, result in pool.results(self._remap_tasks(self._uids)):
+                self._finish_remapped(self._entry(task), task, result)
+            stale = self._stale()
+            if pool.stopping or not stale:
+                return
+            self._undo(stale)
+
+    def _entry(self, task: Task) -> Entry:
+        return self._entries[self._numbers[task.found.path]]
+
+    def _stale(self) -> list[Entry]:
+        uids = collect_uids(self._entries)
+        return [entry for entry in self._entries if is_stale(entry, uids)]
+
+    def _undo(self, entries: list[Entry]) -> None:
+        """Plan files again that were finished before what they refer to came to another end."""
+        self._record(entry.planned_again() for entry in entries)
+        remove_written(self._settings.out, (entry.row.out for entry in entries))
+        for entry in entries:
+            self._unlink_staged(entry)
+
+    def _remap_tasks(self, uids: dict[str, str]) -> Iterator[Task]:
+        for task in self._tasks(Outcome.STAGED):
+            entry = self._entry(task)
+            names = wanted(entry, uids)
+            if names and not entry.remapped:
+                yield replace(
+                    task,
+                    staged=task.staged + REMAPPED,
+                    made=task.staged,
+                    remap=names,
+                    sha256_in=entry.sha256_in,
+                )
+
+    def _finish_remapped(self, entry: Entry, task: Task, result: Result) -> None:
+        if result.stops_run:
+            raise error_of(result.slug, result.detail)
+        if entry.outcome is not Outcome.STAGED:  # held since, for a file of its series
+            self._unlink_staged(entry)
+            return
+        if result.slug:
+            self._reject(entry, result.slug, result.detail)
+            return
+        entry = replace(
+            entry,
+            sha256_out=result.sha256_out,
+            size_out=result.size_out,
+            notes=tuple(dict.fromkeys(entry.notes + result.notes)),
+            remapped=task.remap,
+        )
+        self._record([entry])
+        staged_path(self._settings.state, entry.path).unlink(missing_ok=True)
+        self._publish_if_whole(self._series(entry))
+
+    def _tasks(self, outcome: Outcome = Outcome.PLANNED) -> Iterator[Task]:
         for at in range(len(self._entries)):
             entry = self._entries[at]
-            if entry.outcome is Outcome.PLANNED:
+            if entry.outcome is outcome:
                 staged = staged_path(self._settings.state, entry.path)
                 row = entry.row
                 seconds = file_seconds(row.found.size, row.traits)
@@ -219,9 +290,11 @@ class Run:
             images=result.images,
             share=result.share,
             notes=result.notes,
+            uids=result.uids,
+            references=result.references,
         )
         series = self._series(entry)
-        if not series:
+        if not series and self._is_ready(entry):
             self._publish([entry])
         elif series in self._blocked:  # rejected while this file was being worked on
             self._drop([entry])
@@ -234,11 +307,24 @@ class Run:
         holds = self._settings.hold_series and entry.row.action is Action.PROTECT
         return entry.row.series if holds else ""
 
+    def _is_ready(self, entry: Entry) -> bool:
+        """Whether a staged file names all that it refers to as it is to."""
+        if not refers(entry, self._images):
+            return True
+        return self._uids is not None and entry.remapped == wanted(entry, self._uids)
+
+    def _publish_whole(self) -> None:
+        for series in self._members:
+            self._publish_if_whole(series)
+
     def _publish_if_whole(self, series: str) -> None:
-        """Publish a series once no file of it is still to come; files of none at once."""
+        """Publish a series once all of it is ready; files of none each by itself."""
         entries = self._of_series(series)
-        if not series or all(entry.outcome is not Outcome.PLANNED for entry in entries):
-            self._publish([entry for entry in entries if entry.outcome is Outcome.STAGED])
+        staged = [entry for entry in entries if entry.outcome is Outcome.STAGED]
+        ready = [entry for entry in staged if self._is_ready(entry)]
+        to_come = any(entry.outcome is Outcome.PLANNED for entry in entries)
+        if not series or (len(ready) == len(staged) and not to_come):
+            self._publish(ready)
 
     def _of_series(self, series: str) -> list[Entry]:
         return [self._entries[at] for at in self._members[series]]
@@ -269,7 +355,7 @@ class Run:
             self._check_places()
         for entry in entries:
             final = join_under(self._settings.out, entry.row.out)
-            publish(staged_path(self._settings.state, entry.path), final)
+            publish(staged_file(self._settings.state, entry), final)
         self._record(
             replace(
                 entry,
@@ -280,7 +366,7 @@ class Run:
 
     def _reject(self, entry: Entry, slug: str, detail: str) -> None:
         row = replace(entry.row, reason=slug, detail=detail)
-        staged_path(self._settings.state, entry.path).unlink(missing_ok=True)
+        self._unlink_staged(entry)
         self._record([replace(entry, row=row, outcome=Outcome.REJECTED)])
         series = self._series(entry)
         if series:
@@ -291,7 +377,12 @@ class Run:
         """Hold entries: their staged files go, and they do not."""
         self._record(replace(entry.planned_again(), outcome=Outcome.HELD) for entry in entries)
         for entry in entries:
-            staged_path(self._settings.state, entry.path).unlink(missing_ok=True)
+            self._unlink_staged(entry)
+
+    def _unlink_staged(self, entry: Entry) -> None:
+        staged = staged_path(self._settings.state, entry.path)
+        for path in (staged, staged.with_name(staged.name + REMAPPED)):
+            path.unlink(missing_ok=True)
 
     def _record(self, entries: "list[Entry] | Iterator[Entry]") -> None:
         entries = list(entries)
@@ -300,7 +391,7 @@ class Run:
             at = self._numbers[entry.path]
             was_to_come = self._entries[at].outcome in _TO_COME
             self._entries[at] = entry
-            if was_to_come and entry.outcome is not Outcome.STAGED:
+            if was_to_come and entry.outcome not in _TO_COME:
                 self._progress.done(at + 1, entry)
 
     def interrupt(self, number: int) -> None:

@@ -4,7 +4,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +14,7 @@ from medprotect.plan.plan import Action, Row
 from medprotect.protect.atomic import mapped_errors
 from medprotect.scan.walk import Found, Unsafe
 
-FORMAT = 1
+FORMAT = 2
 NAME = "journal.sqlite"
 
 
@@ -54,6 +54,13 @@ class Entry:
         Largest change of a pixel as a share of its budget, on the file read again.
     notes : tuple of str
         Slugs of what was done besides changing pixels.
+    uids : dict of str to str
+        The new UIDs of a protected file, by the names of the old
+        (`medprotect.imaging.dicom.references.name_uid`).
+    references : tuple of str
+        Names of the UIDs that the file refers to, as in the export.
+    remapped : dict of str to str
+        Those of them that the file written has others for.
     """
 
     row: Row
@@ -64,6 +71,9 @@ class Entry:
     images: int = 0
     share: float = 0.0
     notes: tuple[str, ...] = ()
+    uids: dict[str, str] = field(default_factory=dict)
+    references: tuple[str, ...] = ()
+    remapped: dict[str, str] = field(default_factory=dict)
 
     @property
     def path(self) -> str:
@@ -232,6 +242,9 @@ def _entry_of(fields: dict[str, Any]) -> Entry:
             **fields,
             "outcome": Outcome(fields["outcome"]),
             "notes": tuple(fields["notes"]),
+            "uids": dict(fields["uids"]),
+            "references": tuple(fields["references"]),
+            "remapped": dict(fields["remapped"]),
             "row": Row(
                 **{
                     **row,

@@ -139,7 +139,8 @@ class Pool:
             fields = _receive(connection)
         except (EOFError, OSError):
             return task, self._replace(connection)
-        return task, Result(**{**fields, "notes": tuple(fields["notes"])})
+        lists = {name: tuple(fields[name]) for name in ("notes", "references")}
+        return task, Result(**{**fields, **lists})
 
     def _replace(self, connection: Connection) -> Result:
         """Start another worker for one that ended in the midst of a file."""

@@ -1,7 +1,7 @@
 """One image file in memory: read in stored values, protected, written, checked again."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 
@@ -12,7 +12,7 @@ import medprotect
 from medprotect.confounder.card import Card
 from medprotect.confounder.key import Key
 from medprotect.errors import UnsupportedImageError, VerificationError
-from medprotect.imaging import formats
+from medprotect.imaging import dicom, formats
 from medprotect.imaging.image import Derivation, Image, ImageFile, Role, Stored
 from medprotect.intensity.apply import apply_noise, share_of_budget
 from medprotect.intensity.budget import Reach, budget_lsb
@@ -191,6 +191,34 @@ def check_file(original: bytes, protected: bytes, strength: str) -> FileCheck:
         raise VerificationError("no pixel of the file changed: it is not protected")
     _check_header(original, protected)
     return FileCheck(count, share, changed / pixels)
+
+
+def check_remapped(
+    original: bytes, made: bytes, remapped: bytes, uids: Mapping[str, str], *, is_image: bool
+) -> None:
+    """Compare a DICOM file whose references were remapped with its original, and with what it was.
+
+    Parameters
+    ----------
+    original, made, remapped : bytes
+        The file of the export; what it was made into; and that with other references.
+    uids : mapping of str to str
+        New UIDs by the names of the old.
+    is_image : bool
+        Whether it is a protected image, and not a copied object.
+
+    Raises
+    ------
+    VerificationError
+        Pixels differ from those made, or an element that may not.
+    InputError
+        One of the files cannot be read.
+    """
+    found = dicom.undocumented_copy_changes(made, remapped, uids)
+    if is_image and not found:
+        found = dicom.undocumented_changes(original, remapped, uids)
+    if found:
+        raise VerificationError(f"{found[0]} is not as it should be after references were remapped")
 
 
 def _check_header(original: bytes, protected: bytes) -> None:

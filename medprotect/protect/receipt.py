@@ -104,7 +104,8 @@ def _line(number: int, entry: Entry) -> dict[str, Any]:
         **{
             name: value
             for name, value in asdict(entry).items()
-            if name in ("sha256_in", "sha256_out", "size_out", "images", "share", "notes")
+            if name
+            in ("sha256_in", "sha256_out", "size_out", "images", "share", "notes", "remapped")
         },
     }
     return {name: value for name, value in line.items() if value or name in ("file", "path")}

@@ -16,6 +16,9 @@ from medprotect.scan.walk import Found, join_under, open_found, walk
 STAGING = "staging"
 """Folder in the state folder for files on their way to OUT."""
 
+REMAPPED = "-remapped"
+"""Ending of the name of a file there whose references were remapped."""
+
 _MAYBE_IN_OUT = IN_OUT | {Outcome.PLANNED, Outcome.STAGED}
 
 _RETRIED = frozenset({"changed", "unsafe_path", "error", "too_large"})
@@ -70,7 +73,7 @@ def claim_backend(journal: Journal, backend: dict[str, str]) -> None:
 
 def restart(journal: Journal, settings: Settings) -> None:
     """Forget an earlier run and remove from OUT what it wrote, and nothing else."""
-    _remove(settings.out, _written(journal.entries()))
+    remove_written(settings.out, _written(journal.entries()))
     journal.replace_all([])
     journal.state_about("identity", {})
     journal.state_about("backend", {})
@@ -113,7 +116,7 @@ def reconcile(
     entries = [_carry_over(settings, row, known.get(row.found.path)) for row in rows]
     if settings.hold_series:
         entries = hold(entries)
-    _remove(
+    remove_written(
         settings.out, _written(known.values()) - {e.row.out for e in entries if e.outcome in IN_OUT}
     )
     _refuse_taken(settings.out, entries)
@@ -139,6 +142,12 @@ def hold(entries: Iterable[Entry]) -> list[Entry]:
 def staged_path(state: Path, path: str) -> Path:
     """Return where the file for a path of the export lies on its way to OUT."""
     return state / STAGING / hashlib.sha256(path.encode()).hexdigest()[:32]
+
+
+def staged_file(state: Path, entry: Entry) -> Path:
+    """Return where the file of a staged entry lies: elsewhere once its references are remapped."""
+    path = staged_path(state, entry.path)
+    return path.with_name(path.name + REMAPPED) if entry.remapped else path
 
 
 def _plan(settings: Settings, found: Found, before: Entry | None) -> Row:
@@ -219,7 +228,7 @@ def _still_holds(settings: Settings, row: Row, before: Entry) -> bool:
     if before.outcome in IN_OUT:
         return _is_there(settings.out / row.out, before, hashed=settings.rehash)
     if before.outcome is Outcome.STAGED:
-        return _is_there(staged_path(settings.state, before.path), before, hashed=True)
+        return _is_there(staged_file(settings.state, before), before, hashed=True)
     reason = before.row.reason
     return before.outcome is Outcome.REJECTED and reason not in _RETRIED
 
@@ -236,7 +245,7 @@ def _is_there(path: Path, entry: Entry, *, hashed: bool) -> bool:
         return False
 
 
-def _remove(out: Path, names: Iterable[str]) -> None:
+def remove_written(out: Path, names: Iterable[str]) -> None:
     """Remove from OUT what must not lie there, and the folders that are empty then."""
     with mapped_errors():
         for name in names:
@@ -257,9 +266,7 @@ def _clear_staging(state: Path, entries: Iterable[Entry]) -> None:
     with mapped_errors():
         staging.mkdir(mode=0o700, exist_ok=True)
         wanted = {
-            staged_path(state, entry.path).name
-            for entry in entries
-            if entry.outcome is Outcome.STAGED
+            staged_file(state, entry).name for entry in entries if entry.outcome is Outcome.STAGED
         }
         for path in staging.iterdir():
             if path.name not in wanted:

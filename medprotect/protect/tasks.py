@@ -1,6 +1,6 @@
 """What a run tells its workers, and what they answer."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from medprotect import limits
 from medprotect.scan.walk import Found
@@ -49,6 +49,12 @@ class Task:
         The class, where it is known.
     seconds : float
         How long the worker may take.
+    remap : dict of str to str
+        Where not empty, the file is done but for these UIDs that it refers to, by their names.
+    made : str
+        Path of the file that is done but for those, in the state folder.
+    sha256_in : str
+        Of the file of the export that it was made from.
     """
 
     found: Found
@@ -56,6 +62,9 @@ class Task:
     pipeline: str = ""
     label: str = ""
     seconds: float = limits.FILE_SECONDS
+    remap: dict[str, str] = field(default_factory=dict)
+    made: str = ""
+    sha256_in: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +77,7 @@ class Result:
         Of the error, "" where there was none.
     stops_run : bool
         Whether the error is none of the file's: the disk is full, a pipeline is damaged.
-    sha256_in, sha256_out, size_out, images, share, notes
+    sha256_in, sha256_out, size_out, images, share, notes, uids, references
         As in `medprotect.protect.journal.Entry`.
     """
 
@@ -81,3 +90,5 @@ class Result:
     images: int = 0
     share: float = 0.0
     notes: tuple[str, ...] = ()
+    uids: dict[str, str] = field(default_factory=dict)
+    references: tuple[str, ...] = ()

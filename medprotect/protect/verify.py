@@ -17,7 +17,8 @@ from medprotect.errors import (
     OutputError,
     VerificationError,
 )
-from medprotect.imaging import formats
+from medprotect.imaging import dicom, formats
+from medprotect.imaging.dicom.reference_check import read_new_uids
 from medprotect.imaging.image import Role
 from medprotect.protect.comparison import compare_files
 from medprotect.protect.journal import IN_OUT, NAME, Entry, Journal, Outcome
@@ -106,12 +107,13 @@ def verify_run(
     there = {found.path: found for found in walk(export)}
     result.faults += _faults_of_trees(there.keys(), out, entries)
     result.faults += _faults_of_receipt(state / RECEIPT, identity, entries)
+    uids = _read_uids(export, out, entries)
     present = [(at, e) for at, e in enumerate(entries, start=1) if e.outcome in IN_OUT]
     for done, (number, entry) in enumerate(present, start=1):
         try:
             if entry.path in there:
                 current = replace(entry, row=replace(entry.row, found=there[entry.path]))
-                _check(export, out, current, strength, result)
+                _check(export, out, current, _Expected(strength, uids), result)
         except MedprotectError as error:
             result.faults.append(Fault(number, error.slug, str(error)))
         except OSError as error:
@@ -166,7 +168,36 @@ def _faults_of_receipt(
     return faults
 
 
-def _check(export: Path, out: Path, entry: Entry, strength: str, result: Verification) -> None:
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """What holds of all files: the strength, and the new UIDs by the names of the old."""
+
+    strength: str
+    uids: dict[str, str]
+
+
+def _read_uids(export: Path, out: Path, entries: list[Entry]) -> dict[str, str]:
+    """Read which UIDs became which, from the files alone; what cannot be read shows later."""
+    found: dict[str, str] = {}
+    for entry in entries:
+        if entry.outcome is Outcome.PROTECTED and entry.row.kind.startswith("dicom"):
+            paths = join_under(export, entry.path), join_under(out, entry.row.out)
+            if all(path.is_file() and not path.is_symlink() for path in paths):
+                for name, uid in read_new_uids(*paths).items():
+                    found.setdefault(name, uid)
+    return found
+
+
+def _check_references(original: bytes, entry: Entry, expected: _Expected) -> None:
+    """Check that the journal lists every reference to a protected image, and nothing else."""
+    names = dicom.references_of(original)
+    if entry.remapped != {name: expected.uids[name] for name in names & expected.uids.keys()}:
+        raise VerificationError("the journal lists other references than were to be remapped")
+
+
+def _check(
+    export: Path, out: Path, entry: Entry, expected: _Expected, result: Verification
+) -> None:
     path = join_under(out, entry.row.out)
     if path.is_symlink() or not path.is_file():
         raise VerificationError("the file is missing from OUT")
@@ -178,16 +209,28 @@ def _check(export: Path, out: Path, entry: Entry, strength: str, result: Verific
     if hashlib.sha256(original).hexdigest() != entry.sha256_in:
         raise VerificationError("the file of the export is not the one that was protected")
     result.checked += 1
+    if entry.row.kind.startswith("dicom"):
+        _check_references(original, entry, expected)
     if entry.outcome is Outcome.COPIED:
-        if original != protected:
-            raise VerificationError("the copy differs from its original")
-        if formats.describe(BytesIO(original)).role is not Role.OTHER:
-            raise VerificationError("an image was copied as it was: it is not protected")
+        _check_copy(original, protected, entry, expected)
         return
     try:
-        checked, is_read_twice = compare_files(original, protected, strength)
+        checked, is_read_twice = compare_files(
+            original, protected, expected.strength, expected.uids
+        )
     except InputError as error:
         raise VerificationError(f"it cannot be read again: {error}") from None
     result.images += checked.images
     result.read_twice += is_read_twice
     result.share = max(result.share, checked.share)
+
+
+def _check_copy(original: bytes, copy: bytes, entry: Entry, expected: _Expected) -> None:
+    if formats.describe(BytesIO(original)).role is not Role.OTHER:
+        raise VerificationError("an image was copied as it was: it is not protected")
+    if not entry.row.kind.startswith("dicom"):
+        found = [] if original == copy else ["it"]
+    else:
+        found = dicom.undocumented_copy_changes(original, copy, expected.uids)
+    if found:
+        raise VerificationError(f"the copy differs from its original in what may not: {found[0]}")

@@ -31,8 +31,11 @@ from medprotect.errors import (
     MedprotectError,
     VerificationError,
 )
+from medprotect.imaging import formats
+from medprotect.imaging.dicom import references
 from medprotect.protect.atomic import check_space, write_file
 from medprotect.protect.confinement import confine
+from medprotect.protect.protectable import check_remapped
 from medprotect.protect.tasks import Result, Setup, Task
 from medprotect.protect.transforms import (
     NOTES,
@@ -136,12 +139,17 @@ class Worker:
         digest = hashlib.sha256(data).hexdigest()
         staged = Path(task.staged)
         check_space(staged.parent, 2 * len(data))
+        if task.remap:
+            return self._remap(task, data, digest)
         if not task.pipeline:
             write_file(staged, data)
             written = staged.read_bytes()
             if written != data:
                 raise VerificationError("the copy does not read as it was written")
-            return Result(sha256_in=digest, sha256_out=digest, size_out=len(data))
+            references = formats.find_references(data)
+            return Result(
+                sha256_in=digest, sha256_out=digest, size_out=len(data), references=references
+            )
         item = {"image": data, "label": task.label, "path": staged}
         image = self._compose(task.pipeline)(item)["image"]
         written = staged.read_bytes()
@@ -153,6 +161,24 @@ class Worker:
             images=checked.images,
             share=checked.share,
             notes=tuple(image.meta[NOTES]),
+            uids=formats.find_new_uids(data, written),
+            references=formats.find_references(data),
+        )
+
+    def _remap(self, task: Task, original: bytes, digest: str) -> Result:
+        """Write a file that is done again, with other UIDs for what it refers to."""
+        if digest != task.sha256_in:
+            raise InputChangedError("changed under way; let the export come to rest")
+        made, staged = Path(task.made).read_bytes(), Path(task.staged)
+        remapped, notes = references.remap(made, task.remap)
+        write_file(staged, remapped)
+        written = staged.read_bytes()
+        check_remapped(original, made, written, task.remap, is_image=bool(task.pipeline))
+        return Result(
+            sha256_in=digest,
+            sha256_out=hashlib.sha256(written).hexdigest(),
+            size_out=len(written),
+            notes=notes,
         )
 
     def _compose(self, pipeline: str) -> Compose:

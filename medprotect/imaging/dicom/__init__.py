@@ -9,7 +9,9 @@ import logging
 from medprotect.imaging.dicom.changes import (
     DOCUMENTED_CHANGES,
     changed_elements,
+    references_of,
     undocumented_changes,
+    undocumented_copy_changes,
 )
 from medprotect.imaging.dicom.describe import describe
 from medprotect.imaging.dicom.document import is_dicom
@@ -25,7 +27,9 @@ __all__ = [
     "describe",
     "is_dicom",
     "open_file",
+    "references_of",
     "undocumented_changes",
+    "undocumented_copy_changes",
 ]
 
 

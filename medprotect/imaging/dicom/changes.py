@@ -6,7 +6,8 @@ another parser, so that a mistake of the one is seen by the other.
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -19,9 +20,14 @@ from medprotect import limits
 from medprotect.errors import CorruptImageError, ImageTooLargeError
 from medprotect.imaging.dicom.codecs import CODECS
 from medprotect.imaging.dicom.elements import PIXEL_DATA, name_of
-from medprotect.imaging.dicom.file import read_bounded
+from medprotect.imaging.dicom.file import read_bounded, read_whole
 from medprotect.imaging.dicom.header import read_layout
 from medprotect.imaging.dicom.pictures import find_pictures
+from medprotect.imaging.dicom.reference_check import (
+    compare_offsets,
+    compare_references,
+    named_references,
+)
 
 _DERIVED = {
     "ImageType",
@@ -103,28 +109,102 @@ def changed_elements(original: bytes, protected: bytes) -> list[str]:
     NotAnImageError, CorruptImageError, ImageTooLargeError
         One of the files cannot be read.
     """
-    return [difference.path for difference in _differences(original, protected)]
+    return [difference.path for difference in _compare_files(original, protected)[2]]
 
 
-def undocumented_changes(original: bytes, protected: bytes) -> list[str]:
+def undocumented_changes(
+    original: bytes, protected: bytes, uids: Mapping[str, str] | None = None
+) -> list[str]:
     """Name the elements of `changed_elements` that the documentation does not list.
 
     Parameters
     ----------
     original, protected : bytes
         Two whole files.
+    uids : mapping of str to str, optional
+        The new UIDs of all protected files of the export, by the names of the old: references to
+        them have to be remapped, and no others.
     """
     document = read_bounded(original)
     pictures = {picture.path for picture in find_pictures(document.data_set, read_layout(document))}
     codec = CODECS.get(document.transfer_syntax)
     syntax = codec.target if codec else document.transfer_syntax
     is_promoted = read_bounded(protected).transfer_syntax == syntax
-    return [
+    before, after, differences = _compare_files(original, protected)
+    remapped, wrong = _references(before, after, uids or {})
+    return wrong + [
         difference.path
-        for difference in _differences(original, protected)
-        if not _is_documented(difference, pictures)
-        or (difference.path == "TransferSyntaxUID" and not is_promoted)
+        for difference in differences
+        if difference.path not in remapped.union(wrong)
+        and (
+            not _is_documented(difference, pictures)
+            or (difference.path == "TransferSyntaxUID" and not is_promoted)
+        )
     ]
+
+
+def undocumented_copy_changes(original: bytes, copy: bytes, uids: Mapping[str, str]) -> list[str]:
+    """Name the elements in which the copy of an object that is no image differs, and may not.
+
+    Its references to protected images are to be remapped, which may cost it its signatures; the
+    offsets in a DICOMDIR have to lead to the same records as before. Nothing else may differ.
+
+    Parameters
+    ----------
+    original, copy : bytes
+        Two whole files.
+    uids : mapping of str to str
+        As `undocumented_changes` takes it.
+
+    Raises
+    ------
+    NotAnImageError, CorruptImageError, ImageTooLargeError
+        One of the files cannot be read.
+    """
+    before, after, differences = _compare_files(original, copy, whole=True)
+    remapped, wrong = _references(before, after, uids)
+    if original == copy or not remapped:
+        return wrong if original == copy else wrong or ["the copy"]
+    moved, lost = compare_offsets(before, after)
+    wrong += lost
+    if _pixel_bytes(before) != _pixel_bytes(after):
+        wrong.append("PixelData")
+    known = remapped.union(moved, wrong)
+    return wrong + [
+        difference.path
+        for difference in differences
+        if difference.path not in known and not _follows_from_references(difference)
+    ]
+
+
+def _pixel_bytes(dataset: Dataset) -> Any:
+    return dataset.get_item(PIXEL_DATA).value if PIXEL_DATA in dataset else None
+
+
+def references_of(data: bytes) -> set[str]:
+    """Return the names of all UIDs that a file refers to, as pydicom reads them.
+
+    Raises
+    ------
+    CorruptImageError
+        It cannot be read.
+    """
+    with _as_corrupt():
+        return set(named_references(_read(_as_file(data))).values())
+
+
+def _follows_from_references(difference: Difference) -> bool:
+    last = difference.path.rpartition(".")[2]
+    if difference.kind == "removed":
+        return last in _SIGNATURES
+    return difference.kind == "changed" and last.endswith(",0000)")
+
+
+def _references(
+    before: Dataset, after: Dataset, uids: Mapping[str, str]
+) -> tuple[set[str], list[str]]:
+    with _as_corrupt():
+        return compare_references(before, after, uids)
 
 
 def _is_documented(difference: Difference, pictures: set[str]) -> bool:
@@ -143,26 +223,36 @@ def _is_documented(difference: Difference, pictures: set[str]) -> bool:
     return path in _DERIVED | _RANGES | _COMPRESSION
 
 
-def _differences(original: bytes, protected: bytes) -> list[Difference]:
+def _compare_files(
+    original: bytes, protected: bytes, *, whole: bool = False
+) -> tuple[Dataset, Dataset, list[Difference]]:
     original, protected = _as_file(original), _as_file(protected)
-    # pydicom's warnings quote values; and it raises what it likes on odd headers.
+    with _as_corrupt():
+        before, after = _read(original, whole=whole), _read(protected, whole=whole)
+        found = list(_compare(before.file_meta, after.file_meta, ""))
+        found += _compare(before, after, "")
+    if before.preamble != after.preamble:
+        found.append(Difference("Preamble", "changed"))
+    return before, after, found
+
+
+@contextmanager
+def _as_corrupt() -> Iterator[None]:
+    """Turn what pydicom raises on odd headers, which is anything; its warnings quote values."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            before, after = _read(original), _read(protected)
-            found = list(_compare(before.file_meta, after.file_meta, ""))
-            found += _compare(before, after, "")
+            yield
         except ImageTooLargeError:
             raise
         except Exception as error:
             raise CorruptImageError("the DICOM header cannot be read") from error
-    if before.preamble != after.preamble:
-        found.append(Difference("Preamble", "changed"))
-    return found
 
 
-def _read(data: bytes) -> Dataset:
+def _read(data: bytes, *, whole: bool = False) -> Dataset:
     """Read a file but for the value of its pixels, which would lie in memory twice."""
+    if whole:
+        return dcmread(BytesIO(data), force=True)
     dataset = dcmread(BytesIO(data), force=True, defer_size=limits.HEADER_BYTES)
     for element in dataset.values():
         if not isinstance(element, RawDataElement) or element.value is not None:
@@ -174,7 +264,7 @@ def _read(data: bytes) -> Dataset:
 
 def _as_file(data: bytes) -> bytes:
     """Return a file as pydicom reads it: it takes ``DICM`` within a value for the prefix."""
-    document = read_bounded(data)
+    document = read_whole(data)
     lacks_prefix = not document.preamble and data[128:132] == b"DICM"
     return bytes(128) + b"DICM" + data if lacks_prefix else data
 

@@ -232,11 +232,12 @@ def _encode(data: memoryview, element: Element) -> Part:
         return element.encoded
     if not any(_is_changed(item) for item in element.items or ()):
         return data[element.start : element.end]
-    value = b"".join(_encode_item(data, item) for item in element.items or ())
+    value = b"".join(write_item(data, item) for item in element.items or ())
     return _wrap(data, element, value)
 
 
-def _encode_item(data: memoryview, item: Item) -> bytes | memoryview:
+def write_item(data: memoryview, item: Item) -> bytes | memoryview:
+    """Return an item as bytes, copied unless something in it was replaced."""
     if item.encoded is not None:
         return item.encoded
     if not _is_changed(item):

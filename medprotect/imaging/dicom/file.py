@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprotect import limits
-from medprotect.errors import CorruptImageError
+from medprotect.errors import CorruptImageError, ImageTooLargeError, InputError
 from medprotect.imaging.dicom import derive
 from medprotect.imaging.dicom.document import Document, read_document, read_header
 from medprotect.imaging.dicom.elements import PIXEL_DATA, Element, find
@@ -147,6 +147,22 @@ def _pixel_element(document: Document) -> Element:
     if element is None:
         raise CorruptImageError("the image file holds no pixels")
     return element
+
+
+def read_whole(data: bytes) -> Document:
+    """Read a whole file, of an image or not.
+
+    Raises
+    ------
+    NotAnImageError, CorruptImageError, ImageTooLargeError
+        As `medprotect.imaging.dicom.document.read_document`.
+    """
+    try:
+        return read_bounded(data)
+    except ImageTooLargeError:
+        raise
+    except InputError:  # deflated, and of pixels that are not protected
+        return read_document(data, limits.HEADER_BYTES)
 
 
 def read_bounded(data: bytes) -> Document:

@@ -153,6 +153,7 @@ def describe_image(document: Document) -> Description:
         kind=f"dicom {modality or 'image'}",
         traits=traits,
         series=series_of(data_set),
+        instance=opaque(text(data_set, data_set.get("SOPInstanceUID"))),
         warnings=_warnings(data_set),
     )
 
@@ -174,7 +175,11 @@ def _is_quantitative(data_set: DataSet, modality: str) -> bool:
 
 def series_of(data_set: DataSet) -> str:
     """Return an opaque text for the series, or "" where the header names none."""
-    uid = text(data_set, data_set.get("SeriesInstanceUID"))
+    return opaque(text(data_set, data_set.get("SeriesInstanceUID")))
+
+
+def opaque(uid: str) -> str:
+    """Return what stands for a UID in a plan: the same text for the same UID, "" for none."""
     return hashlib.sha256(uid.encode()).hexdigest() if uid else ""
 
 
