@@ -181,6 +181,8 @@ class Image:
         Closed range of stored values (Pixel Padding) that no changed pixel may take.
     lut : Lut or None
         Stored values to modality values, instead of a rescale; grey images only, and monotone.
+    halved_chroma : bool
+        Whether two neighbours in a row have to have the same Cb and Cr, because they share them.
     """
 
     stored: Stored
@@ -195,6 +197,7 @@ class Image:
     locked: NDArray[np.bool_] | None = None
     forbidden: tuple[float, float] | None = None
     lut: Lut | None = None
+    halved_chroma: bool = False
 
 
 def _keep(_kind: str, uid: str) -> str:

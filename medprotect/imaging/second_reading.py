@@ -126,6 +126,8 @@ def _signed(frame: Samples, dataset: Any, bits: int) -> Samples:
 
 def _read_native(dataset: Any, bits: int) -> list[Samples]:
     frames = int(dataset.get("NumberOfFrames", 1) or 1)
+    if dataset.PhotometricInterpretation == "YBR_FULL_422":
+        return _read_halved_chroma(dataset, bits)
     rows, columns, samples = dataset.Rows, dataset.Columns, int(dataset.get("SamplesPerPixel", 1))
     width = int(dataset.BitsAllocated) // 8
     is_big = not dataset.original_encoding[1]
@@ -138,6 +140,14 @@ def _read_native(dataset: Any, bits: int) -> list[Samples]:
     else:
         stacked = values.reshape((frames, rows, columns, samples)[: 4 if samples > 1 else 3])
     return [_signed(frame, dataset, bits) for frame in stacked]
+
+
+def _read_halved_chroma(dataset: Any, bits: int) -> list[Samples]:
+    from pydicom.pixels.decoders.base import get_decoder
+
+    decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
+    decoded = decoder.iter_array(dataset, raw=True)
+    return [_signed(frame, dataset, bits) for frame, _ in decoded]
 
 
 def _read_nifti(data: bytes) -> list[Samples] | None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprotect import limits
-from medprotect.errors import CorruptImageError
+from medprotect.errors import CorruptImageError, UnsupportedImageError
 from medprotect.imaging.dicom import derive
 from medprotect.imaging.dicom.document import Document, read_document, read_header
 from medprotect.imaging.dicom.elements import PIXEL_DATA, Element, find
@@ -76,6 +76,8 @@ class DicomFile:
             raise CorruptImageError("the file holds no image")
         stored = self._pixels.stored(frame)
         presentation = read_presentation(self._header, frame)
+        if self._layout.bits_stored > 16 and presentation.has_lut:
+            raise UnsupportedImageError("look-up tables of more than 16 bits are not protected")
         return Image(
             stored=stored,
             lowest=self._layout.lowest,
@@ -89,6 +91,7 @@ class DicomFile:
             locked=self._locked(stored),
             forbidden=self._padding,
             lut=presentation.lut,
+            halved_chroma=self._layout.halved_chroma,
         )
 
     def _locked(self, stored: Stored) -> NDArray[np.bool_] | None:

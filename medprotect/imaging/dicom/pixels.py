@@ -18,7 +18,9 @@ from medprotect.imaging.dicom.elements import Chunks, DataSet, Element
 from medprotect.imaging.dicom.layout import (
     Container,
     PixelLayout,
+    expand_chroma,
     fill_container,
+    halve_chroma,
     stored_values,
 )
 from medprotect.imaging.image import Stored
@@ -90,7 +92,9 @@ class NativePixels:
         layout = self._layout
         start = index * layout.frame_bytes
         cells = value[start : start + layout.frame_bytes].view(self._dtype)
-        if layout.planar and layout.samples == 3:
+        if layout.halved_chroma:
+            cells = expand_chroma(cells, layout)
+        elif layout.planar and layout.samples == 3:
             cells = cells.reshape(3, layout.rows, layout.columns).transpose(1, 2, 0)
         native = self._dtype.newbyteorder("=")
         return np.ascontiguousarray(cells.reshape(layout.shape), dtype=native)
@@ -121,7 +125,9 @@ class NativePixels:
         """Return the bytes of a frame with other stored values."""
         layout = self._layout
         cells = fill_container(self._cells(value, index), stored, layout)
-        if layout.planar and layout.samples == 3:
+        if layout.halved_chroma:
+            cells = halve_chroma(cells)
+        elif layout.planar and layout.samples == 3:
             cells = cells.transpose(2, 0, 1)
         return cells.astype(self._dtype).tobytes()
 
