@@ -86,6 +86,49 @@ def open_file(data: bytes) -> ImageFile:
     return _format_of(sniff(BytesIO(data))).open_file(data)
 
 
+def open_stream(stream: BinaryIO) -> ImageFile:
+    """Open an image file of any format; of DICOM, no more than a frame is in memory at a time.
+
+    Parameters
+    ----------
+    stream : binary file
+        Seekable; stays open as long as the result is used.
+
+    Raises
+    ------
+    NotAnImageError, UnsupportedImageError, CorruptImageError, ImageTooLargeError
+        As `open_file`.
+    """
+    if sniff(stream) == "dicom":
+        from medprotect.imaging import dicom
+
+        return dicom.open_stream(stream)
+    stream.seek(0)
+    return open_file(stream.read())
+
+
+def undocumented_changes(original: BinaryIO, protected: BinaryIO) -> list[str]:
+    """Name the header elements that differ and that the documentation does not list.
+
+    As `ImageFormat.undocumented_changes` of the original's format, from seekable streams.
+    """
+    name = sniff(original)
+    contents = [_without_pixels(stream, name) for stream in (original, protected)]
+    return load_format(name).undocumented_changes(contents[0], contents[1])
+
+
+def _without_pixels(stream: BinaryIO, name: str) -> bytes:
+    """Return a file, of DICOM all but the value of its Pixel Data, which may be large."""
+    if name == "dicom":
+        from medprotect.imaging import dicom
+
+        outline = dicom.read_outline(stream)
+        if not outline.header.is_deflated:
+            return outline.data
+    stream.seek(0)
+    return stream.read()
+
+
 def _format_of(name: str) -> ImageFormat:
     if name in _MODULES:
         return load_format(name)

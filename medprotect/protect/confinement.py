@@ -50,14 +50,32 @@ def file_seconds(file_bytes: int, traits: Traits | None) -> float:
     traits : Traits or None
         What its header says; None where it is no image.
     """
-    images, decoded = 0, 0
-    if traits is not None:
-        images = traits.images
-        width = -(-traits.bits_stored // 8)
-        decoded = images * traits.rows * traits.columns * traits.channels * width
-    mebibytes = (file_bytes + decoded) / _MEBIBYTE
+    images = traits.images if traits is not None else 0
+    mebibytes = (file_bytes + _decoded_bytes(traits)) / _MEBIBYTE
     return (
         limits.FILE_SECONDS
         + limits.SECONDS_PER_MEBIBYTE * mebibytes
         + limits.SECONDS_PER_IMAGE * images
     )
+
+
+def is_streamed(file_bytes: int, traits: Traits | None) -> bool:
+    """Whether a file is protected frame by frame: a DICOM file whose frames are many and large.
+
+    Parameters
+    ----------
+    file_bytes : int
+        Its size.
+    traits : Traits or None
+        What its header says; None where it is no image.
+    """
+    if traits is None or traits.format != "dicom" or traits.compression == "Deflated":
+        return False
+    return traits.images > 1 and max(file_bytes, _decoded_bytes(traits)) > limits.WHOLE_BYTES
+
+
+def _decoded_bytes(traits: Traits | None) -> int:
+    if traits is None:
+        return 0
+    width = -(-traits.bits_stored // 8)
+    return traits.images * traits.rows * traits.columns * traits.channels * width

@@ -20,7 +20,7 @@ from medprotect.protect.atomic import (
     remove_partials,
     same_filesystem,
 )
-from medprotect.protect.confinement import file_seconds, worker_bytes
+from medprotect.protect.confinement import file_seconds, is_streamed, worker_bytes
 from medprotect.protect.journal import Entry, Journal, Outcome
 from medprotect.protect.lock import hold_lock
 from medprotect.protect.pool import Pool, error_of
@@ -201,7 +201,8 @@ class Run:
                 staged = staged_path(self._settings.state, entry.path)
                 row = entry.row
                 seconds = file_seconds(row.found.size, row.traits)
-                yield Task(row.found, str(staged), row.pipeline, row.label, seconds)
+                streamed = is_streamed(row.found.size, row.traits)
+                yield Task(row.found, str(staged), row.pipeline, row.label, seconds, streamed)
 
     def _finish(self, entry: Entry, result: Result) -> None:
         """Take a worker's result: to OUT, to the rest of its series, or to the rejected."""

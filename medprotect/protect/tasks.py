@@ -49,6 +49,8 @@ class Task:
         The class, where it is known.
     seconds : float
         How long the worker may take.
+    streamed : bool
+        Whether it is protected frame by frame.
     """
 
     found: Found
@@ -56,6 +58,7 @@ class Task:
     pipeline: str = ""
     label: str = ""
     seconds: float = limits.FILE_SECONDS
+    streamed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

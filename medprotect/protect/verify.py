@@ -3,13 +3,12 @@
 The journal says what is to be there; receipt, files and pixels have to bear it out.
 """
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field, replace
-from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from medprotect.errors import (
     InputError,
@@ -22,6 +21,7 @@ from medprotect.imaging.image import Role
 from medprotect.protect.comparison import compare_files
 from medprotect.protect.journal import IN_OUT, NAME, Entry, Journal, Outcome
 from medprotect.protect.lock import hold_lock
+from medprotect.protect.protectable import sha256_of
 from medprotect.protect.receipt import NAME as RECEIPT
 from medprotect.protect.receipt import count, file_lines
 from medprotect.scan.walk import check_trees, join_under, open_found, walk
@@ -170,18 +170,22 @@ def _check(export: Path, out: Path, entry: Entry, strength: str, result: Verific
     path = join_under(out, entry.row.out)
     if path.is_symlink() or not path.is_file():
         raise VerificationError("the file is missing from OUT")
-    protected = path.read_bytes()
-    if hashlib.sha256(protected).hexdigest() != entry.sha256_out:
+    with path.open("rb") as protected, open_found(export, entry.row.found) as original:
+        _check_streams(original, protected, entry, strength, result)
+
+
+def _check_streams(
+    original: BinaryIO, protected: BinaryIO, entry: Entry, strength: str, result: Verification
+) -> None:
+    if sha256_of(protected) != entry.sha256_out:
         raise VerificationError("the file in OUT is not the one that was written")
-    with open_found(export, entry.row.found) as stream:
-        original = stream.read()
-    if hashlib.sha256(original).hexdigest() != entry.sha256_in:
+    if sha256_of(original) != entry.sha256_in:
         raise VerificationError("the file of the export is not the one that was protected")
     result.checked += 1
     if entry.outcome is Outcome.COPIED:
-        if original != protected:
+        if entry.sha256_in != entry.sha256_out:
             raise VerificationError("the copy differs from its original")
-        if formats.describe(BytesIO(original)).role is not Role.OTHER:
+        if formats.describe(original).role is not Role.OTHER:
             raise VerificationError("an image was copied as it was: it is not protected")
         return
     try:

@@ -4,7 +4,6 @@ A worker talks to its run in JSON over a pipe. A decoder that crashes takes its 
 costs the run one file.
 """
 
-import hashlib
 import importlib.metadata
 import json
 import multiprocessing
@@ -17,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from monai.transforms.compose import Compose
@@ -31,8 +30,10 @@ from medprotect.errors import (
     MedprotectError,
     VerificationError,
 )
-from medprotect.protect.atomic import check_space, write_file
+from medprotect.protect.atomic import check_space, write_chunks
 from medprotect.protect.confinement import confine
+from medprotect.protect.protectable import sha256_of
+from medprotect.protect.streaming import Saved, protect_stream
 from medprotect.protect.tasks import Result, Setup, Task
 from medprotect.protect.transforms import (
     NOTES,
@@ -44,6 +45,10 @@ from medprotect.protect.transforms import (
 from medprotect.scan.walk import Found, open_found
 
 CODECS = ("imagecodecs", "pyjpegls", "pylibjpeg-openjpeg", "pylibjpeg-rle", "pillow", "tifffile")
+
+_BLOCK_BYTES = 4 * 1024**2
+
+_CHANGED = "changed while it was read; let the export come to rest"
 
 _TORCH_MEMORY = "DefaultCPUAllocator: can't allocate memory"
 _TOO_LITTLE_MEMORY = "there is too little memory for it; run again with fewer --jobs, or split it"
@@ -129,35 +134,49 @@ class Worker:
             return _result_of(_root(error))
 
     def _do(self, task: Task) -> Result:
-        with open_found(self._export, task.found) as stream:
-            data = stream.read()
-        if len(data) != task.found.size:
-            raise InputChangedError("changed while it was read; let the export come to rest")
-        digest = hashlib.sha256(data).hexdigest()
         staged = Path(task.staged)
-        check_space(staged.parent, 2 * len(data))
-        if not task.pipeline:
-            write_file(staged, data)
-            written = staged.read_bytes()
-            if written != data:
-                raise VerificationError("the copy does not read as it was written")
-            return Result(sha256_in=digest, sha256_out=digest, size_out=len(data))
-        item = {"image": data, "label": task.label, "path": staged}
-        image = self._compose(task.pipeline)(item)["image"]
-        written = staged.read_bytes()
-        checked = check_of(image)
+        with open_found(self._export, task.found) as stream:
+            digest = sha256_of(stream)
+            if stream.tell() != task.found.size:
+                raise InputChangedError(_CHANGED)
+            check_space(staged.parent, 2 * task.found.size)
+            if not task.pipeline:
+                _copy(stream, staged, digest)
+                return Result(sha256_in=digest, sha256_out=digest, size_out=task.found.size)
+            saved = self._protect_file(stream, staged, task)
+            if sha256_of(stream) != digest:
+                staged.unlink(missing_ok=True)
+                raise InputChangedError(_CHANGED)
+        with staged.open("rb") as written:
+            sha256_out = sha256_of(written)
         return Result(
             sha256_in=digest,
-            sha256_out=hashlib.sha256(written).hexdigest(),
-            size_out=len(written),
-            images=checked.images,
-            share=checked.share,
-            notes=tuple(image.meta[NOTES]),
+            sha256_out=sha256_out,
+            size_out=staged.stat().st_size,
+            images=saved.checked.images,
+            share=saved.checked.share,
+            notes=saved.notes,
         )
 
-    def _compose(self, pipeline: str) -> Compose:
-        steps = [LoadProtectabled("image"), self._protect[pipeline], SaveProtectedd("image")]
-        return Compose(steps)
+    def _protect_file(self, stream: BinaryIO, staged: Path, task: Task) -> Saved:
+        """Protect a file frame by frame, or as a whole in memory; what comes out is the same."""
+        protect = self._protect[task.pipeline]
+        if task.streamed:
+            return protect_stream(stream, staged, protect.protect, task.label or None)
+        stream.seek(0)
+        item = {"image": stream.read(), "label": task.label, "path": staged}
+        steps = [LoadProtectabled("image"), protect, SaveProtectedd("image")]
+        image = Compose(steps)(item)["image"]
+        return Saved(check_of(image), tuple(image.meta[NOTES]))
+
+
+def _copy(stream: BinaryIO, staged: Path, digest: str) -> None:
+    """Copy a file as it is, and read the copy again."""
+    stream.seek(0)
+    write_chunks(staged, iter(lambda: stream.read(_BLOCK_BYTES), b""))
+    with staged.open("rb") as written:
+        if sha256_of(written) != digest:
+            raise VerificationError("the copy does not read as it was written")
 
 
 def _root(error: BaseException) -> BaseException:
