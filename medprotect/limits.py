@@ -41,3 +41,6 @@ MEMORY_SHARE = 0.8
 
 LEAST_WORKER_BYTES = 2 * 1024**3
 """What a worker may take on the smallest machine: the libraries alone need a quarter of it."""
+
+LIBRARY_BYTES = 512 * 1024**2
+"""What a worker takes before it has a file."""

@@ -5,6 +5,11 @@ from dataclasses import dataclass
 from medprotect import limits
 from medprotect.scan.walk import Found
 
+TOO_LITTLE_OR_DAMAGED = (
+    "there is too little memory for it, or it is damaged; run again with fewer --jobs, or split it"
+)
+"""Said of a file whose decoder failed where it may have had too little memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Setup:
@@ -51,6 +56,8 @@ class Task:
         How long the worker may take.
     streamed : bool
         Whether it is protected frame by frame.
+    decoding_bytes : int
+        How much memory it may take; see `medprotect.protect.confinement.decoding_bytes`.
     """
 
     found: Found
@@ -59,6 +66,7 @@ class Task:
     label: str = ""
     seconds: float = limits.FILE_SECONDS
     streamed: bool = False
+    decoding_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,17 +24,19 @@ from monai.transforms.compose import Compose
 from medprotect.confounder.card import load_card
 from medprotect.confounder.key import Key
 from medprotect.errors import (
+    CorruptImageError,
     ImageTooLargeError,
     InputChangedError,
     InputError,
     MedprotectError,
+    UnsupportedImageError,
     VerificationError,
 )
 from medprotect.protect.atomic import check_space, write_chunks
-from medprotect.protect.confinement import confine
+from medprotect.protect.confinement import confine, is_available
 from medprotect.protect.protectable import sha256_of
 from medprotect.protect.streaming import Saved, protect_stream
-from medprotect.protect.tasks import Result, Setup, Task
+from medprotect.protect.tasks import TOO_LITTLE_OR_DAMAGED, Result, Setup, Task
 from medprotect.protect.transforms import (
     NOTES,
     LoadProtectabled,
@@ -51,6 +53,11 @@ _BLOCK_BYTES = 4 * 1024**2
 _CHANGED = "changed while it was read; let the export come to rest"
 
 _TORCH_MEMORY = "DefaultCPUAllocator: can't allocate memory"
+_MAYBE_MEMORY = frozenset(
+    {CorruptImageError.slug, UnsupportedImageError.slug, MedprotectError.slug}
+)
+"""What a codec that got no memory may have ended in."""
+
 _TOO_LITTLE_MEMORY = "there is too little memory for it; run again with fewer --jobs, or split it"
 
 
@@ -131,7 +138,10 @@ class Worker:
         try:
             return self._do(task)
         except Exception as error:  # whatever it is, it is never worth more than its file
-            return _result_of(_root(error))
+            result = _result_of(_root(error))
+            if result.slug in _MAYBE_MEMORY and not is_available(task.decoding_bytes):
+                return Result(ImageTooLargeError.slug, TOO_LITTLE_OR_DAMAGED)
+            return result
 
     def _do(self, task: Task) -> Result:
         staged = Path(task.staged)

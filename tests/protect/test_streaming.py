@@ -46,9 +46,7 @@ def test_what_a_worker_answers_and_writes_is_the_same_either_way(
     (found,) = walk(frames)
     worker = worker_of(frames)
     results = [
-        worker.do(
-            Task(found, str(tmp_path / str(streamed)), "radiology-grey", streamed=streamed)
-        )
+        worker.do(Task(found, str(tmp_path / str(streamed)), "radiology-grey", streamed=streamed))
         for streamed in (False, True)
     ]
     assert results[0] == results[1]
