@@ -6,6 +6,9 @@ FILE_BYTES = 4 * 1024**3
 DECODED_BYTES = 4 * 1024**3
 """Largest decoded size of one file, all frames together."""
 
+WHOLE_BYTES = 64 * 1024**2
+"""Largest file of many DICOM frames, decoded or not, that is taken into memory as a whole."""
+
 IMAGE_PIXELS = 268_435_456
 """Most pixels of one image (16,384 x 16,384)."""
 
@@ -38,3 +41,6 @@ MEMORY_SHARE = 0.8
 
 LEAST_WORKER_BYTES = 2 * 1024**3
 """What a worker may take on the smallest machine: the libraries alone need a quarter of it."""
+
+LIBRARY_BYTES = 512 * 1024**2
+"""What a worker takes before it has a file."""

@@ -1,6 +1,7 @@
 """The formats that are protected, each a module that is imported when it is first used."""
 
 import importlib
+from collections.abc import Mapping
 from io import BytesIO
 from typing import BinaryIO, cast
 
@@ -86,22 +87,27 @@ def open_file(data: bytes) -> ImageFile:
     return _format_of(sniff(BytesIO(data))).open_file(data)
 
 
-def find_references(data: bytes) -> tuple[str, ...]:
+def find_references(stream: BinaryIO) -> tuple[str, ...]:
     """Return the names of the UIDs that a file refers to; () where its format has none.
+
+    Parameters
+    ----------
+    stream : binary file
+        Seekable.
 
     Raises
     ------
     InputError
         It cannot be read.
     """
-    if sniff(BytesIO(data)) != "dicom":
+    if sniff(stream) != "dicom":
         return ()
     from medprotect.imaging.dicom import references
 
-    return references.find_references(data)
+    return references.find_references(read_without_pixels(stream, "dicom"))
 
 
-def find_new_uids(original: bytes, protected: bytes) -> dict[str, str]:
+def find_new_uids(original: BinaryIO, protected: BinaryIO) -> dict[str, str]:
     """Return the new UIDs of a protected file by the names of the old; {} in other formats.
 
     Raises
@@ -109,11 +115,68 @@ def find_new_uids(original: bytes, protected: bytes) -> dict[str, str]:
     InputError
         One of the files cannot be read.
     """
-    if sniff(BytesIO(original)) != "dicom":
+    if sniff(original) != "dicom":
         return {}
     from medprotect.imaging.dicom import references
 
-    return references.find_new_uids(original, protected)
+    contents = [read_without_pixels(stream, "dicom") for stream in (original, protected)]
+    return references.find_new_uids(contents[0], contents[1])
+
+
+def open_stream(stream: BinaryIO) -> ImageFile:
+    """Open an image file of any format; of DICOM, no more than a frame is in memory at a time.
+
+    Parameters
+    ----------
+    stream : binary file
+        Seekable; stays open as long as the result is used.
+
+    Raises
+    ------
+    NotAnImageError, UnsupportedImageError, CorruptImageError, ImageTooLargeError
+        As `open_file`.
+    """
+    if sniff(stream) == "dicom":
+        from medprotect.imaging import dicom
+
+        return dicom.open_stream(stream)
+    stream.seek(0)
+    return open_file(stream.read())
+
+
+def undocumented_changes(
+    original: BinaryIO, protected: BinaryIO, uids: Mapping[str, str] | None = None
+) -> list[str]:
+    """Name the header elements that differ and that the documentation does not list.
+
+    As `ImageFormat.undocumented_changes` of the original's format, from seekable streams.
+
+    Parameters
+    ----------
+    original, protected : binary file
+        Seekable.
+    uids : mapping of str to str, optional
+        The new UIDs of all protected files of the export, by the names of the old.
+    """
+    name = sniff(original)
+    contents = [read_without_pixels(stream, name) for stream in (original, protected)]
+    if name == "dicom":
+        from medprotect.imaging import dicom
+
+        return dicom.undocumented_changes(contents[0], contents[1], uids)
+    return load_format(name).undocumented_changes(contents[0], contents[1])
+
+
+def read_without_pixels(stream: BinaryIO, name: str) -> bytes:
+    """Return a file, of DICOM all but the value of its Pixel Data, which may be large."""
+    if name == "dicom":
+        from medprotect.imaging import dicom
+
+        outline = dicom.read_outline(stream)
+        if not outline.header.is_deflated:
+            return outline.data
+    stream.seek(0)
+    return stream.read()
 
 
 def _format_of(name: str) -> ImageFormat:

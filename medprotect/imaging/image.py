@@ -184,6 +184,8 @@ class Image:
         Closed range of stored values (Pixel Padding) that no changed pixel may take.
     lut : Lut or None
         Stored values to modality values, instead of a rescale; grey images only, and monotone.
+    halved_chroma : bool
+        Whether two neighbours in a row have to have the same Cb and Cr, because they share them.
     """
 
     stored: Stored
@@ -198,6 +200,7 @@ class Image:
     locked: NDArray[np.bool_] | None = None
     forbidden: tuple[float, float] | None = None
     lut: Lut | None = None
+    halved_chroma: bool = False
 
 
 def _keep(_kind: str, uid: str) -> str:
@@ -252,6 +255,34 @@ class Encoded:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """A protected file, made while it is written.
+
+    Attributes
+    ----------
+    chunks : callable
+        ``chunks() -> iterator of bytes``: the whole file.
+    notes : tuple of str
+        As in `Encoded`.
+    """
+
+    chunks: Callable[[], Iterator[bytes | memoryview]]
+    notes: tuple[str, ...] = ()
+
+
+class Rewriting(Protocol):
+    """A file that gets other pixels, image by image."""
+
+    def add(self, stored: Stored) -> None:
+        """Take the next image."""
+        ...
+
+    def finish(self, derivation: Derivation) -> Rewritten:
+        """Return the new file, once all images are there."""
+        ...
+
+
 class ImageFile(Protocol):
     """An open image file: its images in stored values, and the way back."""
 
@@ -280,6 +311,14 @@ class ImageFile(Protocol):
         derivation : Derivation
             What the header says of the change.
         """
+        ...
+
+
+class StreamedFile(ImageFile, Protocol):
+    """An open image file of which no more than one image lies in memory."""
+
+    def rewrite(self, scratch: BinaryIO) -> Rewriting:
+        """Begin the file anew with other pixels, which wait in `scratch`."""
         ...
 
 

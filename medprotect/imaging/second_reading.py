@@ -9,8 +9,9 @@ are kept there.
 import gzip
 import warnings
 from collections.abc import Iterator
-from io import BytesIO
-from typing import Any
+from contextlib import contextmanager
+from io import SEEK_CUR, SEEK_END, SEEK_SET, BufferedReader, BytesIO, RawIOBase
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,27 +32,29 @@ _PYDICOM = {
 
 _JPEG_LS = "1.2.840.10008.1.2.4.80"
 _JPEG_LOSSLESS = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
+_DEFLATED = "1.2.840.10008.1.2.1.99"
 _NATIVE = (
     "1.2.840.10008.1.2",
     "1.2.840.10008.1.2.1",
-    "1.2.840.10008.1.2.1.99",
+    _DEFLATED,
     "1.2.840.10008.1.2.2",
 )
 
 
-def read_again(data: bytes, name: str) -> list[Samples] | None:
-    """Return the images of a file, as another library reads them.
+def read_again(stream: BinaryIO, name: str) -> Iterator[Samples] | None:
+    """Yield the images of a file, as another library reads them.
 
     Parameters
     ----------
-    data : bytes
-        A whole file, within the limits.
+    stream : binary file
+        A whole file, within the limits; seekable, and read on as the images are. Others may read
+        it in between.
     name : str
         Its format, as in `medprotect.imaging.image.Traits`.
 
     Returns
     -------
-    list of Samples, or None
+    iterator of Samples, or None
         None where no second library reads it to the same values: lossily compressed images, whose
         decoders differ by rounding, values that do not lie in the lowest bits, colour PNG of 16
         bits.
@@ -59,8 +62,9 @@ def read_again(data: bytes, name: str) -> list[Samples] | None:
     Raises
     ------
     CorruptImageError
-        The other library cannot read it.
+        The other library cannot read it; the iterator raises it, too.
     """
+    view = BufferedReader(_View(stream))
     readers = {
         "dicom": _read_dicom,
         "nifti": _read_nifti,
@@ -68,49 +72,112 @@ def read_again(data: bytes, name: str) -> list[Samples] | None:
         "tiff": _read_tiff,
         "jpeg": _read_jpeg,
     }
+    with _corrupt_errors():
+        images = readers[name](view)
+    return None if images is None else _guarded(iter(images))
+
+
+class _View(RawIOBase):
+    """A stream with a position of its own."""
+
+    name = ""  # pydicom asks for one
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._position = stream, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = SEEK_SET, /) -> int:
+        base = {SEEK_SET: 0, SEEK_CUR: self._position}
+        end = self._stream.seek(0, SEEK_END) if whence == SEEK_END else 0
+        self._position = base.get(whence, end) + offset
+        return self._position
+
+    def readinto(self, buffer: Any, /) -> int:
+        self._stream.seek(self._position)
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+def _guarded(images: Iterator[Samples]) -> Iterator[Samples]:
+    while True:
+        with _corrupt_errors():
+            image = next(images, None)
+        if image is None:
+            return
+        yield image
+
+
+@contextmanager
+def _corrupt_errors() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return readers[name](data)
+            yield
         except MemoryError:
             raise
         except Exception as error:  # they raise what they like
             raise CorruptImageError("another library cannot read it") from error
 
 
-def _read_dicom(data: bytes) -> list[Samples] | None:
+def _read_dicom(stream: BinaryIO) -> Iterator[Samples] | None:
     from pydicom import dcmread
 
-    dataset = dcmread(BytesIO(data), force=True)
+    dataset = dcmread(stream, force=True, stop_before_pixels=True)  # where the stream then is
     syntax = str(dataset.file_meta.get("TransferSyntaxUID", "")) if dataset.file_meta else ""
     bits = int(dataset.get("BitsStored", dataset.BitsAllocated))
     if int(dataset.get("HighBit", bits - 1)) != bits - 1:
         return None
+    if syntax == _DEFLATED:
+        stream.seek(0)
+        value: BinaryIO = BytesIO(dcmread(stream, force=True).PixelData)
+    else:
+        value = stream
+        value.seek(8 if dataset.original_encoding[0] else 12, SEEK_CUR)
     if syntax in _PYDICOM:
-        return _decode_with_pydicom(dataset, syntax)
+        return _decode_with_pydicom(dataset, syntax, value)
     if syntax == _JPEG_LS or syntax in _JPEG_LOSSLESS:
-        return [_signed(frame, dataset, bits) for frame in _codestreams(dataset, syntax)]
-    return _read_native(dataset, bits) if syntax in _NATIVE else None
+        return (_signed(frame, dataset, bits) for frame in _decode(dataset, syntax, value))
+    return _read_native(dataset, bits, value) if syntax in _NATIVE else None
 
 
-def _decode_with_pydicom(dataset: Any, syntax: str) -> list[Samples]:
+def _codestreams(dataset: Any, value: BinaryIO) -> Iterator[bytes]:
+    from pydicom.encaps import generate_frames
+
+    offsets = dataset.get("ExtendedOffsetTable"), dataset.get("ExtendedOffsetTableLengths")
+    yield from generate_frames(
+        value,
+        number_of_frames=int(dataset.get("NumberOfFrames", 1) or 1),
+        extended_offsets=None if None in offsets else offsets,
+    )
+
+
+def _decode_with_pydicom(dataset: Any, syntax: str, value: BinaryIO) -> Iterator[Samples]:
+    """Decode frames as files of one each, because pydicom would take all into memory."""
+    from pydicom.encaps import encapsulate
     from pydicom.pixels.decoders.base import get_decoder
 
     decoder = get_decoder(syntax)
-    frames = range(int(dataset.get("NumberOfFrames", 1) or 1))
-    decoded = decoder.iter_array(
-        dataset, indices=frames, raw=True, decoding_plugin=_PYDICOM[syntax]
-    )
-    return [np.array(frame) for frame, _ in decoded]
+    single = dataset.group_dataset(0x0028)
+    single.file_meta = dataset.file_meta
+    single.set_original_encoding(*dataset.original_encoding)
+    single.NumberOfFrames = 1
+    for codestream in _codestreams(dataset, value):
+        single.PixelData = encapsulate([codestream])
+        yield decoder.as_array(single, raw=True, decoding_plugin=_PYDICOM[syntax])[0].copy()
 
 
-def _codestreams(dataset: Any, syntax: str) -> Iterator[Samples]:
+def _decode(dataset: Any, syntax: str, value: BinaryIO) -> Iterator[Samples]:
     import imagecodecs
-    from pydicom.encaps import generate_frames
 
     decode = imagecodecs.jpegls_decode if syntax == _JPEG_LS else imagecodecs.jpegsof3_decode
-    frames = int(dataset.get("NumberOfFrames", 1) or 1)
-    for codestream in generate_frames(dataset.PixelData, number_of_frames=frames):
+    for codestream in _codestreams(dataset, value):
         yield decode(codestream)
 
 
@@ -124,25 +191,48 @@ def _signed(frame: Samples, dataset: Any, bits: int) -> Samples:
     return wide.astype(f"{kind}{width // 8}")
 
 
-def _read_native(dataset: Any, bits: int) -> list[Samples]:
-    frames = int(dataset.get("NumberOfFrames", 1) or 1)
+def _read_native(dataset: Any, bits: int, value: BinaryIO) -> Iterator[Samples]:
     rows, columns, samples = dataset.Rows, dataset.Columns, int(dataset.get("SamplesPerPixel", 1))
     width = int(dataset.BitsAllocated) // 8
-    is_big = not dataset.original_encoding[1]
-    raw = np.frombuffer(dataset.PixelData, np.uint8)
-    if is_big and width == 1 and dataset["PixelData"].VR == "OW":
-        raw = raw.reshape(-1, 2)[:, ::-1].ravel()
-    values = raw[: frames * rows * columns * samples * width].view(f"{'><'[not is_big]}u{width}")
-    if samples > 1 and dataset.get("PlanarConfiguration", 0) == 1:
-        stacked = values.reshape(frames, samples, rows, columns).transpose(0, 2, 3, 1)
-    else:
-        stacked = values.reshape((frames, rows, columns, samples)[: 4 if samples > 1 else 3])
-    return [_signed(frame, dataset, bits) for frame in stacked]
+    order = "<" if dataset.original_encoding[1] else ">"
+    is_halved = dataset.PhotometricInterpretation == "YBR_FULL_422"
+    size = rows * columns * (2 if is_halved else samples) * width
+    is_swapped = order == ">" and width == 1 and _vr_before(value) == b"OW"
+    start = value.tell()
+    for index in range(int(dataset.get("NumberOfFrames", 1) or 1)):
+        value.seek(start + index * size - index * size % 2)
+        words = value.read(size + 2)
+        if is_swapped:
+            words = words[: len(words) // 2 * 2]
+            words = np.frombuffer(words, "u1").reshape(-1, 2)[:, ::-1].tobytes()
+        raw = words[index * size % 2 :][:size]
+        cells = np.frombuffer(_expanded(raw, width) if is_halved else raw, f"{order}u{width}")
+        if samples == 1:
+            cells = cells.reshape(rows, columns)
+        elif dataset.get("PlanarConfiguration", 0) == 1:
+            cells = cells.reshape(samples, rows, columns).transpose(1, 2, 0)
+        else:
+            cells = cells.reshape(rows, columns, samples)
+        yield _signed(cells, dataset, bits)
 
 
-def _read_nifti(data: bytes) -> list[Samples] | None:
+def _expanded(raw: bytes, width: int) -> bytes:
+    from pydicom.pixels.utils import expand_ybr422
+
+    return expand_ybr422(raw, 8 * width)
+
+
+def _vr_before(value: BinaryIO) -> bytes:
+    value.seek(-8, SEEK_CUR)
+    vr = value.read(2)
+    value.seek(6, SEEK_CUR)
+    return vr
+
+
+def _read_nifti(stream: BinaryIO) -> list[Samples] | None:
     import nibabel
 
+    data = stream.read()
     plain = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
     kind = nibabel.Nifti2Image if plain[4:7] == b"n+2" else nibabel.Nifti1Image
     proxy: Any = kind.from_bytes(plain).dataobj
@@ -154,9 +244,10 @@ def _read_nifti(data: bytes) -> list[Samples] | None:
     return [planes[..., index].T for index in range(planes.shape[2])]
 
 
-def _read_png(data: bytes) -> list[Samples] | None:
+def _read_png(stream: BinaryIO) -> list[Samples] | None:
     from PIL import Image
 
+    data = stream.read()
     depth, colour = data[24], data[25]
     if depth == 16 and colour != 0:  # which Pillow cuts to 8 bits
         return None
@@ -164,10 +255,10 @@ def _read_png(data: bytes) -> list[Samples] | None:
         return [np.array(image)]
 
 
-def _read_tiff(data: bytes) -> list[Samples] | None:
+def _read_tiff(stream: BinaryIO) -> list[Samples] | None:
     import tifffile
 
-    with tifffile.TiffFile(BytesIO(data)) as file:
+    with tifffile.TiffFile(stream) as file:
         # Pages of reduced resolution go, see the documentation.
         every: list[Any] = list(file.pages)
         pages = [page for page in every if not (page.is_reduced or page.subfiletype & 1)]
@@ -176,5 +267,5 @@ def _read_tiff(data: bytes) -> list[Samples] | None:
         return [page.asarray() for page in pages]
 
 
-def _read_jpeg(_data: bytes) -> None:
+def _read_jpeg(_stream: BinaryIO) -> None:
     return None

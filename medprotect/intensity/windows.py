@@ -44,7 +44,14 @@ Any other part, or none, is looked at as soft tissue, lung and bone.
 YBR_FROM_RGB = np.array(
     [[0.299, 0.587, 0.114], [-0.1687, -0.3313, 0.5], [0.5, -0.4187, -0.0813]], dtype=np.float32
 )
-_RGB_FROM_YBR = np.linalg.inv(YBR_FROM_RGB.astype(np.float64)).astype(np.float32)
+RGB_FROM_YBR = np.array(
+    [
+        [1, 0, 1.402],
+        [1, -0.114 * 1.772 / 0.587, -0.299 * 1.402 / 0.587],
+        [1, 1.772, 0],
+    ]
+)
+"""The way back as readers go it, Cb and Cr counted from the middle of their range."""
 
 
 def slope_width(window: Window) -> float:
@@ -202,7 +209,7 @@ def _present_colour(image: Image, window: Window) -> NDArray[np.float32]:
     values = image.stored.astype(np.float32)
     if image.photometric.startswith("YBR"):
         values[..., 1:] -= (image.highest + 1) / 2
-        values = values @ _RGB_FROM_YBR.T
+        values = values @ RGB_FROM_YBR.T.astype(np.float32)
     lower, _ = visible_range(window)
     width = max(slope_width(window), _STEP)
     shown: NDArray[np.float32] = (values - np.float32(lower)) / np.float32(width)

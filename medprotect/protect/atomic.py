@@ -9,12 +9,18 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedRandom
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, BinaryIO
 
 from medprotect.errors import MedprotectError, OutputError, StorageError
 from medprotect.scan.walk import PARTIAL_NAME
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
 
 RESERVE_BYTES = 16 * 1024**2
 """Free space that a run leaves on a file system, for the journal and everybody else."""
@@ -79,20 +85,78 @@ def write_file(tmp: Path, data: bytes | memoryview, mode: int = 0o644) -> None:
     OutputError, StorageError
         As `mapped_errors` says.
     """
-    with mapped_errors(), _new_file(tmp, mode) as descriptor:
-        _write_all(descriptor, memoryview(data).cast("B"))
+    write_chunks(tmp, [data], mode)
+
+
+def write_chunks(tmp: Path, chunks: Iterable[bytes | memoryview], mode: int = 0o644) -> None:
+    """Write a new file, as `write_file` does, from its parts.
+
+    Parameters
+    ----------
+    tmp, mode
+        As there.
+    chunks : iterable of bytes or memoryview
+        The whole file, in order.
+
+    Raises
+    ------
+    OutputError, StorageError
+        As `mapped_errors` says.
+    """
+    with _new_file(tmp, mode) as descriptor:
+        for chunk in chunks:  # whose own errors are none of the disk that is written to
+            with mapped_errors():
+                _write_all(descriptor, memoryview(chunk).cast("B"))
+
+
+@contextmanager
+def scratch_file(folder: Path) -> Iterator[BinaryIO]:
+    """Open a file without a name, for reading and writing, gone with the process at the latest.
+
+    Raises
+    ------
+    OutputError, StorageError
+        As `mapped_errors` says; what the file is used for raises them, too.
+    """
+    with mapped_errors():
+        raw = TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed with the buffer
+    with _ScratchFile(raw) as file:
+        yield file
+
+
+class _ScratchFile(BufferedRandom):
+    """A file whose errors are ours."""
+
+    def write(self, data: "Buffer", /) -> int:
+        with mapped_errors():
+            return super().write(data)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        with mapped_errors():
+            return super().read(size)
+
+    def seek(self, target: int, whence: int = 0, /) -> int:
+        with mapped_errors():
+            return super().seek(target, whence)
+
+    def flush(self) -> None:
+        with mapped_errors():
+            super().flush()
 
 
 @contextmanager
 def _new_file(path: Path, mode: int) -> Iterator[int]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path, flags, mode)
+    with mapped_errors():
+        descriptor = os.open(path, flags, mode)
     try:
         try:
             yield descriptor
-            os.fsync(descriptor)
+            with mapped_errors():
+                os.fsync(descriptor)
         finally:
-            os.close(descriptor)  # may be the call that tells of an error on a network share
+            with mapped_errors():  # may be the call that tells of an error on a network share
+                os.close(descriptor)
     except BaseException:
         with suppress(OSError):
             path.unlink()

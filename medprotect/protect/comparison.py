@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medprotect.errors import VerificationError
-from medprotect.imaging import dicom, formats
-from medprotect.imaging.image import Image, Stored
+from medprotect.imaging import formats
+from medprotect.imaging.image import Image, ImageFile, Stored
 from medprotect.imaging.second_reading import Samples, read_again
 from medprotect.intensity.apply import share_of_budget
 from medprotect.intensity.budget import STRENGTHS, budget_lsb
@@ -24,12 +25,13 @@ from medprotect.intensity.windows import (
 from medprotect.protect.protectable import FileCheck
 
 _ROUNDING = 1e-6
+_OTHER_NUMBER = "another library reads another number of images"
 _FEW, _LEAST_FREE = 64, 0.5
 """An image of which more pixels, and this share, could change is unprotected where none did."""
 
 
 def compare_files(
-    original: bytes, protected: bytes, strength: str, uids: Mapping[str, str] | None = None
+    original: BinaryIO, protected: BinaryIO, strength: str, uids: Mapping[str, str] | None = None
 ) -> tuple[FileCheck, bool]:
     """Compare a protected file with its original; name the first difference that may not be.
 
@@ -40,10 +42,10 @@ def compare_files(
 
     Parameters
     ----------
-    original, protected : bytes
-        Two whole files.
+    original, protected : binary file
+        Seekable. Frames of DICOM are read one at a time.
     strength : str
-        Of the run.
+        ``low``, ``standard`` or ``high``.
     uids : mapping of str to str, optional
         The new UIDs of all protected files of the export, by the names of the old.
 
@@ -59,31 +61,42 @@ def compare_files(
     InputError
         One of the files cannot be read.
     """
-    before, after = formats.open_file(original), formats.open_file(protected)
-    names = [traits.format for file in (before, after) if (traits := file.description.traits)]
-    seen = [read_again(data, name) for data, name in zip((original, protected), names, strict=True)]
-    extra = list(_alpha(seen[0])), list(_alpha(seen[1]))
-    if None not in seen and extra != ([], []):
-        _check_alpha(*extra)
+    before, after = formats.open_stream(original), formats.open_stream(protected)
+    readings = [_second_reading(before, original), _second_reading(after, protected)]
     share, changed, pixels, count = 0.0, 0, 0, 0
     for index, (image, other) in enumerate(zip_longest(before.images(), after.images())):
         if image is None or other is None:
             raise VerificationError("the protected file holds another number of images")
-        _check_readings(image.stored, seen[0], index, "the original")
-        _check_readings(other.stored, seen[1], index, "the protected file")
+        seen = [None if reading is None else _next(reading) for reading in readings]
+        _check_reading(image.stored, seen[0], index, "the original")
+        _check_reading(other.stored, seen[1], index, "the protected file")
+        _check_alpha(seen)
         differs, worst = _check_pixels(image, other.stored, strength, index)
         share, changed, pixels = max(share, worst), changed + differs, pixels + _area(image)
         count += 1
     if changed == 0:
         raise VerificationError("no pixel of the file changed: it is not protected")
-    _check_numbers(seen, count)
-    if names[0] == "dicom":
-        found = dicom.undocumented_changes(original, protected, uids)
-    else:
-        found = formats.load_format(names[0]).undocumented_changes(original, protected)
+    if any(reading is not None and next(reading, None) is not None for reading in readings):
+        raise VerificationError(_OTHER_NUMBER)
+    found = formats.undocumented_changes(original, protected, uids)
     if found:
         raise VerificationError(f"{found[0]} differs from the original, and may not")
-    return FileCheck(count, share, changed / pixels), None not in seen
+    return FileCheck(count, share, changed / pixels), None not in readings
+
+
+def _second_reading(file: ImageFile, stream: BinaryIO) -> Iterator[Samples] | None:
+    """Begin to read a file with another library."""
+    traits = file.description.traits
+    if traits is None:
+        raise VerificationError("a file that is no image")
+    return read_again(stream, traits.format)
+
+
+def _next(reading: Iterator[Samples]) -> Samples:
+    samples = next(reading, None)
+    if samples is None:
+        raise VerificationError(_OTHER_NUMBER)
+    return samples
 
 
 def _area(image: Image) -> int:
@@ -91,30 +104,22 @@ def _area(image: Image) -> int:
     return int(rows * columns)
 
 
-def _check_numbers(seen: Sequence[list[Samples] | None], count: int) -> None:
-    if any(images is not None and len(images) != count for images in seen):
-        raise VerificationError("another library reads another number of images")
-
-
-def _alpha(images: list[Samples] | None) -> Iterator[Samples]:
-    for samples in images or ():
-        if samples.ndim == 3 and samples.shape[2] in (2, 4):
-            yield samples[..., -1]
-
-
-def _check_alpha(before: list[Samples], after: list[Samples]) -> None:
-    same = len(before) == len(after) and all(map(np.array_equal, before, after))
-    if not same:
+def _check_alpha(seen: Sequence[Samples | None]) -> None:
+    alpha = [None if samples is None else _alpha(samples) for samples in seen]
+    if any(samples is None for samples in seen) or (alpha[0] is None and alpha[1] is None):
+        return
+    if alpha[0] is None or alpha[1] is None or not np.array_equal(alpha[0], alpha[1]):
         raise VerificationError("the alpha channel differs from the original")
 
 
-def _check_readings(stored: Stored, images: list[Samples] | None, index: int, whose: str) -> None:
+def _alpha(samples: Samples) -> Samples | None:
+    return samples[..., -1] if samples.ndim == 3 and samples.shape[2] in (2, 4) else None
+
+
+def _check_reading(stored: Stored, other: Samples | None, index: int, whose: str) -> None:
     """Check that both readings of an image agree."""
-    if images is None:
+    if other is None:
         return
-    if index >= len(images):
-        raise VerificationError("another library reads another number of images")
-    other = images[index]
     if stored.ndim == 3 and other.ndim == 3:
         other = other[..., : stored.shape[2]]
     elif other.ndim == 3 and other.shape[2] == 2:

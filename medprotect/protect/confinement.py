@@ -1,5 +1,6 @@
 """What one file may cost: the memory and the time of the worker that has it."""
 
+import mmap
 import os
 import resource
 from contextlib import suppress
@@ -13,6 +14,9 @@ _CONTAINER_LIMITS = (
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
 _MEBIBYTE = 1024**2
+_COPIES = 4
+_DECODER_BYTES = 16
+"""How often a file lies in memory, and what a decoder takes for a sample of one image."""
 
 
 def worker_bytes(workers: int) -> int:
@@ -50,14 +54,65 @@ def file_seconds(file_bytes: int, traits: Traits | None) -> float:
     traits : Traits or None
         What its header says; None where it is no image.
     """
-    images, decoded = 0, 0
-    if traits is not None:
-        images = traits.images
-        width = -(-traits.bits_stored // 8)
-        decoded = images * traits.rows * traits.columns * traits.channels * width
-    mebibytes = (file_bytes + decoded) / _MEBIBYTE
+    images = traits.images if traits is not None else 0
+    mebibytes = (file_bytes + _decoded_bytes(traits)) / _MEBIBYTE
     return (
         limits.FILE_SECONDS
         + limits.SECONDS_PER_MEBIBYTE * mebibytes
         + limits.SECONDS_PER_IMAGE * images
     )
+
+
+def is_streamed(file_bytes: int, traits: Traits | None) -> bool:
+    """Whether a file is protected frame by frame: a DICOM file whose frames are many and large.
+
+    Parameters
+    ----------
+    file_bytes : int
+        Its size.
+    traits : Traits or None
+        What its header says; None where it is no image.
+    """
+    if traits is None or traits.format != "dicom" or traits.compression == "Deflated":
+        return False
+    return traits.images > 1 and max(file_bytes, _decoded_bytes(traits)) > limits.WHOLE_BYTES
+
+
+def decoding_bytes(file_bytes: int, traits: Traits | None) -> int:
+    """Return how much memory reading and writing a file may take at most, roughly.
+
+    Where a decoder fails and there was less, want of memory may be why: many decoders do not say.
+
+    Parameters
+    ----------
+    file_bytes : int
+        Its size.
+    traits : Traits or None
+        What its header says; None where it is no image.
+    """
+    if traits is None:
+        return 0
+    whole = 0 if is_streamed(file_bytes, traits) else file_bytes + _decoded_bytes(traits)
+    samples = traits.rows * traits.columns * traits.channels
+    return _COPIES * whole + _DECODER_BYTES * samples
+
+
+def is_available(size: int) -> bool:
+    """Whether this process may take so much more memory; none is taken."""
+    try:
+        mmap.mmap(-1, max(size, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except (OSError, MemoryError, OverflowError):
+        return False
+    return True
+
+
+def fits_worker(size: int, worker_bytes: int) -> bool:
+    """Whether a worker that may take `worker_bytes` has so much for a file."""
+    return size <= worker_bytes - limits.LIBRARY_BYTES
+
+
+def _decoded_bytes(traits: Traits | None) -> int:
+    if traits is None:
+        return 0
+    width = -(-traits.bits_stored // 8)
+    return traits.images * traits.rows * traits.columns * traits.channels * width

@@ -22,7 +22,12 @@ from medprotect.protect.atomic import (
     remove_partials,
     same_filesystem,
 )
-from medprotect.protect.confinement import file_seconds, worker_bytes
+from medprotect.protect.confinement import (
+    decoding_bytes,
+    file_seconds,
+    is_streamed,
+    worker_bytes,
+)
 from medprotect.protect.journal import Entry, Journal, Outcome
 from medprotect.protect.lock import hold_lock
 from medprotect.protect.pool import Pool, error_of
@@ -271,8 +276,15 @@ class Run:
             if entry.outcome is outcome:
                 staged = staged_path(self._settings.state, entry.path)
                 row = entry.row
-                seconds = file_seconds(row.found.size, row.traits)
-                yield Task(row.found, str(staged), row.pipeline, row.label, seconds)
+                yield Task(
+                    found=row.found,
+                    staged=str(staged),
+                    pipeline=row.pipeline,
+                    label=row.label,
+                    seconds=file_seconds(row.found.size, row.traits),
+                    streamed=is_streamed(row.found.size, row.traits),
+                    decoding_bytes=decoding_bytes(row.found.size, row.traits),
+                )
 
     def _finish(self, entry: Entry, result: Result) -> None:
         """Take a worker's result: to OUT, to the rest of its series, or to the rejected."""

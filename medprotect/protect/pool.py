@@ -13,7 +13,8 @@ from typing import Any, Self
 
 from medprotect import errors
 from medprotect.errors import CorruptImageError, ImageTooLargeError, MedprotectError
-from medprotect.protect.tasks import Result, Setup, Task
+from medprotect.protect.confinement import fits_worker
+from medprotect.protect.tasks import TOO_LITTLE_OR_DAMAGED, Result, Setup, Task
 
 _WAIT_SECONDS = 0.25
 
@@ -129,7 +130,7 @@ class Pool:
             if self._spent[connection] > task.seconds:
                 self._workers[connection].kill()
                 del self._busy[connection]
-                self._replace(connection)
+                self._replace(connection, task)
                 detail = f"its worker took longer than {task.seconds:.0f} seconds and was ended"
                 yield task, Result(ImageTooLargeError.slug, detail)
 
@@ -138,17 +139,19 @@ class Pool:
         try:
             fields = _receive(connection)
         except (EOFError, OSError):
-            return task, self._replace(connection)
+            return task, self._replace(connection, task)
         lists = {name: tuple(fields[name]) for name in ("notes", "references")}
         return task, Result(**{**fields, **lists})
 
-    def _replace(self, connection: Connection) -> Result:
+    def _replace(self, connection: Connection, task: Task) -> Result:
         """Start another worker for one that ended in the midst of a file."""
         process = self._workers.pop(connection)
         connection.close()
         process.join()
         self._start()
         if process.exitcode in _CRASHES:
+            if not fits_worker(task.decoding_bytes, self._setup.memory_bytes):
+                return Result(ImageTooLargeError.slug, TOO_LITTLE_OR_DAMAGED)
             return Result(CorruptImageError.slug, "its decoder crashed on it")
         return Result(ImageTooLargeError.slug, "its worker was ended, for want of memory?")
 

@@ -1,9 +1,11 @@
 """One image file in memory: read in stored values, protected, written, checked again."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
 from itertools import zip_longest
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,18 +99,32 @@ def add_noise(
         The noise would round away in most of the file.
     """
     changed = np.empty((len(images), *images[0].stored.shape), images[0].stored.dtype)
+    for index, stored in enumerate(noisy(images, noise, strength, label)):
+        changed[index] = stored
+    return changed
+
+
+def noisy(
+    images: Iterable[Image], noise: Noise, strength: str, label: int | None = None
+) -> Iterator[Stored]:
+    """Yield the images of a file with noise, one after the other; as `add_noise`.
+
+    Raises
+    ------
+    BudgetBelowOneError
+        After the last of them.
+    """
     reach = Reach()
-    for index, image in enumerate(images):
+    for image in images:
         seen = view(image)
         budget = budget_lsb(seen, strength)
         reach.add(seen, budget)
         if budget.any():
             made = noise(present(seen), content_sha256(image), label)
-            changed[index] = apply_noise(image, made, budget)
+            yield apply_noise(image, made, budget)
         else:
-            changed[index] = image.stored
+            yield image.stored
     reach.check()
-    return changed
 
 
 def derive(
@@ -161,6 +177,11 @@ class FileCheck:
 
 
 def check_file(original: bytes, protected: bytes, strength: str) -> FileCheck:
+    """Compare a protected file with its original, as `check_stream` does."""
+    return check_stream(BytesIO(original), BytesIO(protected), strength)
+
+
+def check_stream(original: BinaryIO, protected: BinaryIO, strength: str) -> FileCheck:
     """Compare a protected file with its original, pixel by pixel and element by element.
 
     Takes nothing from the making of the file: both are decoded, and the budget is computed from
@@ -174,7 +195,7 @@ def check_file(original: bytes, protected: bytes, strength: str) -> FileCheck:
     InputError
         One of the files cannot be decoded.
     """
-    before, after = formats.open_file(original), formats.open_file(protected)
+    before, after = formats.open_stream(original), formats.open_stream(protected)
     share, changed, pixels, count = 0.0, 0, 0, 0
     for image, other in zip_longest(before.images(), after.images()):
         if image is None or other is None:
@@ -189,7 +210,11 @@ def check_file(original: bytes, protected: bytes, strength: str) -> FileCheck:
         raise VerificationError("a pixel changed by more than its budget")
     if changed == 0:
         raise VerificationError("no pixel of the file changed: it is not protected")
-    _check_header(original, protected)
+    found = formats.undocumented_changes(original, protected)
+    if found:
+        raise VerificationError(
+            f"header elements changed that the documentation does not list: {', '.join(found)}"
+        )
     return FileCheck(count, share, changed / pixels)
 
 
@@ -221,11 +246,7 @@ def check_remapped(
         raise VerificationError(f"{found[0]} is not as it should be after references were remapped")
 
 
-def _check_header(original: bytes, protected: bytes) -> None:
-    description = formats.open_file(original).description
-    name = description.traits.format if description.traits else ""
-    found = formats.load_format(name).undocumented_changes(original, protected)
-    if found:
-        raise VerificationError(
-            f"header elements changed that the documentation does not list: {', '.join(found)}"
-        )
+def sha256_of(stream: BinaryIO) -> str:
+    """Return the SHA-256 of all of a seekable stream, in hex."""
+    stream.seek(0)
+    return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]

@@ -219,7 +219,7 @@ def _is_same_content(settings: Settings, found: Found, before: Entry) -> bool:
         return False
     try:
         with open_found(settings.export, found) as stream:
-            return hashlib.sha256(stream.read()).hexdigest() == before.sha256_in
+            return hashlib.file_digest(stream, "sha256").hexdigest() == before.sha256_in
     except (InputError, OSError):
         return False
 

@@ -5,6 +5,11 @@ from dataclasses import dataclass, field
 from medprotect import limits
 from medprotect.scan.walk import Found
 
+TOO_LITTLE_OR_DAMAGED = (
+    "there is too little memory for it, or it is damaged; run again with fewer --jobs, or split it"
+)
+"""Said of a file whose decoder failed where it may have had too little memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Setup:
@@ -55,6 +60,10 @@ class Task:
         Path of the file that is done but for those, in the state folder.
     sha256_in : str
         Of the file of the export that it was made from.
+    streamed : bool
+        Whether it is protected frame by frame.
+    decoding_bytes : int
+        How much memory it may take; see `medprotect.protect.confinement.decoding_bytes`.
     """
 
     found: Found
@@ -65,6 +74,8 @@ class Task:
     remap: dict[str, str] = field(default_factory=dict)
     made: str = ""
     sha256_in: str = ""
+    streamed: bool = False
+    decoding_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ may look at them and must not change them: `SaveProtected` checks every pixel ag
 import os
 import secrets
 from collections.abc import Hashable, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ from medprotect.protect.protectable import (
     FileCheck,
     Protectable,
     add_noise,
-    check_file,
+    check_stream,
     derive,
     read_protectable,
 )
@@ -121,7 +122,7 @@ class Protect(Transform):
         card = pipeline if isinstance(pipeline, Card) else load_card(pipeline)
         self.confounder = Confounder(card, key, device)
         self.strength = strength
-        self._derivation = derive(
+        self.derivation = derive(
             card, key, strength, labels_sha256=labels_sha256, keep_uids=keep_uids
         )
 
@@ -147,11 +148,18 @@ class Protect(Transform):
         source = source_of(image)
         if not np.array_equal(from_tensor(image), source.stored, equal_nan=_is_float(source)):
             raise ConfigError("The image was changed after it was read; protect it first.")
-        number = None if label is None else self._class(label)
+        number = None if label is None else self.class_number(label)
         changed = add_noise(source.images, self.confounder.noise, self.strength, number)
-        return to_tensor(changed, {**image.meta, DERIVATION: self._derivation})
+        return to_tensor(changed, {**image.meta, DERIVATION: self.derivation})
 
-    def _class(self, label: str) -> int:
+    def class_number(self, label: str) -> int:
+        """Return the number of a class.
+
+        Raises
+        ------
+        PipelineError
+            The pipeline has no such class.
+        """
         classes = self.confounder.card.codes.classes
         if label not in classes:
             raise PipelineError(f"The pipeline has no class of this name, only {len(classes)}.")
@@ -201,7 +209,8 @@ class SaveProtected(Transform):
         write_file(partial, encoded.data)
         del encoded  # a large file lies in memory often enough
         try:
-            checked = check_file(source.data, partial.read_bytes(), derivation.strength)
+            with partial.open("rb") as written:
+                checked = check_stream(BytesIO(source.data), written, derivation.strength)
             publish(partial, final)
         finally:
             partial.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ A worker talks to its run in JSON over a pipe. A decoder that crashes takes its 
 costs the run one file.
 """
 
-import hashlib
 import importlib.metadata
 import json
 import multiprocessing
@@ -17,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from monai.transforms.compose import Compose
@@ -25,18 +24,21 @@ from monai.transforms.compose import Compose
 from medprotect.confounder.card import load_card
 from medprotect.confounder.key import Key
 from medprotect.errors import (
+    CorruptImageError,
     ImageTooLargeError,
     InputChangedError,
     InputError,
     MedprotectError,
+    UnsupportedImageError,
     VerificationError,
 )
 from medprotect.imaging import formats
 from medprotect.imaging.dicom import references
-from medprotect.protect.atomic import check_space, write_file
-from medprotect.protect.confinement import confine
-from medprotect.protect.protectable import check_remapped
-from medprotect.protect.tasks import Result, Setup, Task
+from medprotect.protect.atomic import check_space, write_chunks, write_file
+from medprotect.protect.confinement import confine, is_available
+from medprotect.protect.protectable import check_remapped, sha256_of
+from medprotect.protect.streaming import Saved, protect_stream
+from medprotect.protect.tasks import TOO_LITTLE_OR_DAMAGED, Result, Setup, Task
 from medprotect.protect.transforms import (
     NOTES,
     LoadProtectabled,
@@ -48,7 +50,16 @@ from medprotect.scan.walk import Found, open_found
 
 CODECS = ("imagecodecs", "pyjpegls", "pylibjpeg-openjpeg", "pylibjpeg-rle", "pillow", "tifffile")
 
+_BLOCK_BYTES = 4 * 1024**2
+
+_CHANGED = "changed while it was read; let the export come to rest"
+
 _TORCH_MEMORY = "DefaultCPUAllocator: can't allocate memory"
+_MAYBE_MEMORY = frozenset(
+    {CorruptImageError.slug, UnsupportedImageError.slug, MedprotectError.slug}
+)
+"""What a codec that got no memory may have ended in."""
+
 _TOO_LITTLE_MEMORY = "there is too little memory for it; run again with fewer --jobs, or split it"
 
 
@@ -129,47 +140,53 @@ class Worker:
         try:
             return self._do(task)
         except Exception as error:  # whatever it is, it is never worth more than its file
-            return _result_of(_root(error))
+            result = _result_of(_root(error))
+            if result.slug in _MAYBE_MEMORY and not is_available(task.decoding_bytes):
+                return Result(ImageTooLargeError.slug, TOO_LITTLE_OR_DAMAGED)
+            return result
 
     def _do(self, task: Task) -> Result:
-        with open_found(self._export, task.found) as stream:
-            data = stream.read()
-        if len(data) != task.found.size:
-            raise InputChangedError("changed while it was read; let the export come to rest")
-        digest = hashlib.sha256(data).hexdigest()
         staged = Path(task.staged)
-        check_space(staged.parent, 2 * len(data))
-        if task.remap:
-            return self._remap(task, data, digest)
-        if not task.pipeline:
-            write_file(staged, data)
-            written = staged.read_bytes()
-            if written != data:
-                raise VerificationError("the copy does not read as it was written")
-            references = formats.find_references(data)
-            return Result(
-                sha256_in=digest, sha256_out=digest, size_out=len(data), references=references
-            )
-        item = {"image": data, "label": task.label, "path": staged}
-        image = self._compose(task.pipeline)(item)["image"]
-        written = staged.read_bytes()
-        checked = check_of(image)
+        with open_found(self._export, task.found) as stream:
+            digest = sha256_of(stream)
+            if stream.tell() != task.found.size:
+                raise InputChangedError(_CHANGED)
+            check_space(staged.parent, 2 * task.found.size)
+            if task.remap:
+                return self._remap(task, stream, digest)
+            references_found = formats.find_references(stream)
+            if not task.pipeline:
+                _copy(stream, staged, digest)
+                return Result(
+                    sha256_in=digest,
+                    sha256_out=digest,
+                    size_out=task.found.size,
+                    references=references_found,
+                )
+            saved = self._protect_file(stream, staged, task)
+            if sha256_of(stream) != digest:
+                staged.unlink(missing_ok=True)
+                raise InputChangedError(_CHANGED)
+            with staged.open("rb") as written:
+                sha256_out = sha256_of(written)
+                uids = formats.find_new_uids(stream, written)
         return Result(
             sha256_in=digest,
-            sha256_out=hashlib.sha256(written).hexdigest(),
-            size_out=len(written),
-            images=checked.images,
-            share=checked.share,
-            notes=tuple(image.meta[NOTES]),
-            uids=formats.find_new_uids(data, written),
-            references=formats.find_references(data),
+            sha256_out=sha256_out,
+            size_out=staged.stat().st_size,
+            images=saved.checked.images,
+            share=saved.checked.share,
+            notes=saved.notes,
+            uids=uids,
+            references=references_found,
         )
 
-    def _remap(self, task: Task, original: bytes, digest: str) -> Result:
+    def _remap(self, task: Task, stream: BinaryIO, digest: str) -> Result:
         """Write a file that is done again, with other UIDs for what it refers to."""
         if digest != task.sha256_in:
-            raise InputChangedError("changed under way; let the export come to rest")
-        made, staged = Path(task.made).read_bytes(), Path(task.staged)
+            raise InputChangedError(_CHANGED)
+        stream.seek(0)
+        original, made, staged = stream.read(), Path(task.made).read_bytes(), Path(task.staged)
         remapped, notes = references.remap(made, task.remap)
         write_file(staged, remapped)
         written = staged.read_bytes()
@@ -181,9 +198,25 @@ class Worker:
             notes=notes,
         )
 
-    def _compose(self, pipeline: str) -> Compose:
-        steps = [LoadProtectabled("image"), self._protect[pipeline], SaveProtectedd("image")]
-        return Compose(steps)
+    def _protect_file(self, stream: BinaryIO, staged: Path, task: Task) -> Saved:
+        """Protect a file frame by frame, or as a whole in memory; what comes out is the same."""
+        protect = self._protect[task.pipeline]
+        if task.streamed:
+            return protect_stream(stream, staged, protect.protect, task.label or None)
+        stream.seek(0)
+        item = {"image": stream.read(), "label": task.label, "path": staged}
+        steps = [LoadProtectabled("image"), protect, SaveProtectedd("image")]
+        image = Compose(steps)(item)["image"]
+        return Saved(check_of(image), tuple(image.meta[NOTES]))
+
+
+def _copy(stream: BinaryIO, staged: Path, digest: str) -> None:
+    """Copy a file as it is, and read the copy again."""
+    stream.seek(0)
+    write_chunks(staged, iter(lambda: stream.read(_BLOCK_BYTES), b""))
+    with staged.open("rb") as written:
+        if sha256_of(written) != digest:
+            raise VerificationError("the copy does not read as it was written")
 
 
 def _root(error: BaseException) -> BaseException:

@@ -16,6 +16,8 @@ DERIVATION = Derivation("blood", "0.1.0", "standard", decoys=True)
 def add_noise(image: Image, seed: int = 0) -> Stored:
     """-1, 0 or 1 on every pixel, where the image lets it change."""
     noise = np.random.default_rng(seed).integers(-1, 2, image.stored.shape)
+    if image.halved_chroma:
+        noise[:, 1::2, 1:] = noise[:, ::2, 1:]
     if image.stored.dtype.kind == "f":
         with np.errstate(invalid="ignore"):
             changed: Any = image.stored + noise.astype(image.stored.dtype)

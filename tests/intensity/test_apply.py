@@ -90,9 +90,58 @@ def test_noise_of_ybr_is_the_noise_of_its_rgb() -> None:
     red = np.zeros((3, 3, 3), np.float32)
     red[..., 0] = 1
     change = apply_noise(image, red, np.full((3, 3), 10.0)).astype(int) - 128
-    assert change[0, 0].tolist() == [3, -2, 5]  # 0.299, -0.1687 and 0.5 of 10, half to even
+    # 0.299, -0.1687 and 0.5 of 10; chroma towards none, then Y so that red gains no more than 10.
+    assert change[0, 0].tolist() == [2, -1, 5]
     grey = apply_noise(image, np.ones((3, 3, 3), np.float32), np.full((3, 3), 10.0))
     assert grey[0, 0].tolist() == [138, 128, 128]
+
+
+@pytest.mark.parametrize("halved_chroma", [False, True])
+@given(raw=st.binary(min_size=4 * 6 * 3, max_size=4 * 6 * 3), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_the_bound_of_ybr_holds_in_the_rgb_that_a_reader_computes(
+    halved_chroma: bool, raw: bytes, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    stored = np.frombuffer(raw, np.uint8).reshape(4, 6, 3).copy()
+    if halved_chroma:
+        stored[:, 1::2, 1:] = stored[:, ::2, 1:]
+    image = make_image(stored, photometric="YBR_FULL", halved_chroma=halved_chroma)
+    budget = random.integers(0, 12, (4, 6)).astype(float)
+    noise = np.sign(random.uniform(-1, 1, (4, 6, 3))) * random.uniform(0.5, 1, (4, 6, 1)) ** 0.1
+    changed = apply_noise(image, noise.astype(np.float32), budget)
+    before, after = (rgb_of(each) for each in (stored, changed))
+    assert (np.abs(after - before) <= budget[..., None] + 1e-6).all()
+    shown = [np.floor(np.clip(rgb, 0, 255) + 0.5) for rgb in (before, after)]
+    assert (np.abs(shown[1] - shown[0]) <= budget[..., None]).all()
+    assert share_of_budget(image, changed, budget) <= 1
+    if halved_chroma:
+        assert np.array_equal(changed[:, ::2, 1:], changed[:, 1::2, 1:])
+
+
+def rgb_of(ybr: np.ndarray) -> np.ndarray:
+    """As JFIF and PS3.3 section C.7.6.3.1.2 have it, unrounded."""
+    y, cb, cr = (ybr[..., at].astype(float) - (128 if at else 0) for at in range(3))
+    green = y - 0.344136286 * cb - 0.714136286 * cr
+    return np.stack([y + 1.402 * cr, green, y + 1.772 * cb], axis=-1)
+
+
+def test_full_noise_of_any_colour_changes_ybr_by_most_of_its_budget() -> None:
+    signs = np.array(np.meshgrid(*[[-1, 1]] * 3)).reshape(3, 4, 2).transpose(1, 2, 0)
+    noise = np.repeat(signs, 4, axis=1).astype(np.float32)
+    stored = np.full(noise.shape, 128, np.uint8)
+    for halved_chroma in (False, True):
+        image = make_image(stored, photometric="YBR_FULL", halved_chroma=halved_chroma)
+        changed = apply_noise(image, noise, np.full(noise.shape[:2], 8.0))
+        gained = (rgb_of(changed) - rgb_of(stored)) * noise
+        assert gained.mean() > 6.5
+
+
+def test_a_change_of_ybr_that_shows_more_in_rgb_than_in_a_sample_is_beyond_its_budget() -> None:
+    stored = np.full((4, 4, 3), 128, np.uint8)
+    changed = stored + np.array([3, 0, 8], np.uint8)
+    image = make_image(stored, photometric="YBR_FULL")
+    assert share_of_budget(image, changed, np.full((4, 4), 8.0)) == pytest.approx(14.216 / 8)
 
 
 def test_one_channel_of_noise_serves_three() -> None:

@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from medprotect import limits
 from medprotect.imaging.image import Traits
-from medprotect.protect.confinement import file_seconds, worker_bytes
+from medprotect.protect.confinement import file_seconds, is_streamed, worker_bytes
 
 CONFINED = """
 import resource, sys
@@ -51,3 +52,14 @@ class TestTime:
     def test_many_small_frames_have_time_too(self) -> None:
         frames = Traits("dicom", rows=8, columns=8, images=65_536)
         assert file_seconds(4 << 20, frames) > 0.4 * 65_536
+
+
+def test_many_large_frames_are_streamed_and_nothing_else_is() -> None:
+    frames = Traits("dicom", bits_stored=12, rows=512, columns=512, images=129)
+    assert is_streamed(1 << 20, frames), "decoded they are more than 64 MiB"
+    assert not is_streamed(1 << 20, replace(frames, images=127))
+    assert is_streamed(65 << 20, replace(frames, images=2))
+    assert not is_streamed(65 << 20, replace(frames, images=1))
+    assert not is_streamed(65 << 20, replace(frames, compression="Deflated"))
+    assert not is_streamed(65 << 20, replace(frames, format="nifti"))
+    assert not is_streamed(65 << 20, None)

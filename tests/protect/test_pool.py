@@ -10,15 +10,20 @@ from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image as Picture
+from pydicom import dcmread
+from pydicom.encaps import encapsulate
 
 from medprotect.confounder.card import shipped_cards
 from medprotect.errors import HashMismatchError, MedprotectError, PipelineError, StorageError
+from medprotect.imaging import formats
+from medprotect.protect.confinement import decoding_bytes
 from medprotect.protect.pool import Pool, error_of
 from medprotect.protect.tasks import Result, Setup, Task
-from medprotect.scan.walk import walk
+from medprotect.scan.walk import open_found, walk
 
 
 def png(seed: int, size: int = 24) -> bytes:
@@ -45,7 +50,10 @@ def setup_of(root: Path) -> Setup:
 
 def tasks_of(root: Path) -> Iterator[Task]:
     for found in walk(root):
-        yield Task(found, str(root.parent / "staging" / found.path), "radiology-grey")
+        with open_found(root, found) as stream:
+            needed = decoding_bytes(found.size, formats.describe(stream).traits)
+        staged = str(root.parent / "staging" / found.path)
+        yield Task(found, staged, "radiology-grey", decoding_bytes=needed)
 
 
 def pids(pool: Pool) -> list[int]:
@@ -60,7 +68,7 @@ def is_alive(pid: int) -> bool:
     return state not in "ZX"
 
 
-def work_and_send(root: Path, number: int) -> dict[str, Result]:
+def work_and_send(root: Path, number: int, **fields: int) -> dict[str, Result]:
     """Work all files off; the worker of the first gets a signal while it has the file."""
     with Pool(2, setup_of(root)) as pool:
         victim = pids(pool)[0]
@@ -72,7 +80,7 @@ def work_and_send(root: Path, number: int) -> dict[str, Result]:
                 if at == 1:
                     os.kill(victim, number)
                     os.kill(victim, signal.SIGCONT)
-                yield task
+                yield replace(task, **fields)
 
         return {task.found.path: result for task, result in pool.results(tasks())}
 
@@ -141,7 +149,35 @@ class TestPool:
         assert len(bomb) < 100_000
         with Pool(1, replace(setup_of(root), memory_bytes=700 << 20)) as pool:
             results = {task.found.path: result for task, result in pool.results(tasks_of(root))}
-        assert results.pop("0.png").slug in ("too_large", "corrupt")
+        assert results.pop("0.png").slug == "too_large"
+        assert {result.slug for result in results.values()} == {""}
+
+    def test_a_decoder_that_gets_no_memory_is_told_from_one_that_meets_damage(
+        self, root: Path, pydicom_file: Callable[[str], Path]
+    ) -> None:
+        """OpenJPEG says of both that it cannot decode."""
+        shade = np.add.outer(np.arange(6000), np.arange(6000)) >> 6
+        dataset = dcmread(pydicom_file("MR_small_jp2klossless.dcm"))
+        dataset.Rows, dataset.Columns = shade.shape
+        codestream = imagecodecs.jpeg2k_encode(
+            shade.astype("i2"), level=0, codecformat="j2k", reversible=True, bitspersample=16
+        )
+        dataset.PixelData = encapsulate([bytes(codestream)])
+        dataset.save_as(root / "0.png")
+        small = pydicom_file("MR_small_jp2klossless.dcm").read_bytes()
+        (root / "1.png").write_bytes(small.replace(b"\xff\x93", b"\xff\x52"))
+        with Pool(1, replace(setup_of(root), memory_bytes=480 << 20)) as pool:
+            results = {task.found.path: result for task, result in pool.results(tasks_of(root))}
+        assert results.pop("0.png").slug == "too_large"
+        assert results.pop("1.png").slug == "corrupt"
+        assert {result.slug for result in results.values()} == {""}
+
+    def test_a_crash_is_laid_on_memory_where_there_may_have_been_too_little(
+        self, root: Path
+    ) -> None:
+        needed = setup_of(root).memory_bytes
+        results = work_and_send(root, signal.SIGABRT, decoding_bytes=needed)
+        assert results.pop("0.png").slug == "too_large"
         assert {result.slug for result in results.values()} == {""}
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -5,6 +5,8 @@ is `DOCUMENTED_CHANGES`, explained in ``docs/reference/dicom.md``.
 """
 
 import logging
+from io import BytesIO
+from typing import BinaryIO
 
 from medprotect.imaging.dicom.changes import (
     DOCUMENTED_CHANGES,
@@ -16,6 +18,7 @@ from medprotect.imaging.dicom.changes import (
 from medprotect.imaging.dicom.describe import describe
 from medprotect.imaging.dicom.document import is_dicom
 from medprotect.imaging.dicom.file import DicomFile
+from medprotect.imaging.dicom.outline import read_outline
 from medprotect.imaging.image import ImageFile
 
 # What pydicom logs may quote values of patients; without any handler it would go to stderr.
@@ -27,6 +30,8 @@ __all__ = [
     "describe",
     "is_dicom",
     "open_file",
+    "open_stream",
+    "read_outline",
     "references_of",
     "undocumented_changes",
     "undocumented_copy_changes",
@@ -41,4 +46,15 @@ def open_file(data: bytes) -> ImageFile:
     NotAnImageError, UnsupportedImageError, CorruptImageError, ImageTooLargeError
         The file is rejected, with this reason.
     """
-    return DicomFile(data)
+    return DicomFile(BytesIO(data))
+
+
+def open_stream(stream: BinaryIO) -> DicomFile:
+    """Open a DICOM file from a seekable stream, from which its frames are read one at a time.
+
+    Raises
+    ------
+    NotAnImageError, UnsupportedImageError, CorruptImageError, ImageTooLargeError
+        The file is rejected, with this reason.
+    """
+    return DicomFile(stream)

@@ -114,9 +114,12 @@ def photometric_in_memory(syntax: str, photometric: str) -> str:
     """Return the photometric interpretation of decoded frames.
 
     The transforms of JPEG 2000 are undone by its decoder; lossy JPEG in YCbCr is read as RGB,
-    with the subsampled planes enlarged by the decoder.
+    with the subsampled planes enlarged by the decoder. Native frames with halved chroma are
+    expanded when they are read.
     """
     codec = CODECS.get(syntax)
+    if syntax in NATIVE and photometric == "YBR_FULL_422":
+        return "YBR_FULL"
     if photometric in ("YBR_RCT", "YBR_ICT"):
         return "RGB"
     if codec and codec.decode is decode_jpeg and codec.lossy and photometric.startswith("YBR"):
@@ -177,6 +180,11 @@ def check_writable(syntax: str, layout: PixelLayout) -> None:
     """
     compression_of(syntax)
     codec = CODECS.get(syntax)
+    if codec and layout.bits_allocated == 32 and codec.encode is not encode_rle:
+        raise UnsupportedImageError(
+            "pixels of 32 bits are protected only uncompressed or in RLE; convert the file to"
+            " Explicit VR Little Endian"
+        )
     is_jpeg = codec is not None and codec.encode is encode_jpeg_lossless
     is_ybr = photometric_written(syntax, layout.photometric).startswith("YBR")
     if is_jpeg and is_ybr and layout.bits_stored > 8:

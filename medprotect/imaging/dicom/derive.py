@@ -35,6 +35,9 @@ _STALE_RANGES = (
     "SmallestImagePixelValueInPlane",
     "LargestImagePixelValueInPlane",
 )
+_LARGEST_RANGE = 65535
+"""What a value of VR US or SS can state."""
+
 _DESCRIPTION_LENGTH = 1024
 """Most characters of a value of VR ST (PS3.5 section 6.2)."""
 
@@ -236,7 +239,9 @@ def set_pixel_range(data_set: DataSet, lowest: int, highest: int) -> None:
         ("LargestImagePixelValue", highest),
     ):
         element = data_set.get(keyword)
-        if element is not None and element.value_end > element.value:
+        if element is not None and highest - min(lowest, 0) > _LARGEST_RANGE:
+            element.encoded = b""
+        elif element is not None and element.value_end > element.value:
             packed = struct.pack(element.encoding.order + "H", value & 0xFFFF)
             vr = element.vr if element.vr in ("US", "SS") else "SS" if lowest < 0 else "US"
             _set(data_set, keyword, vr, packed)

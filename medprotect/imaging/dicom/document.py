@@ -13,6 +13,7 @@ from medprotect.imaging.dicom.elements import (
     IMPLICIT_LITTLE,
     DataSet,
     Encoding,
+    Part,
     encode_parts,
     join_parts,
 )
@@ -56,6 +57,10 @@ class Document:
 
     def write(self) -> bytes:
         """Return the file as bytes, with the elements that were replaced."""
+        return join_parts(self.parts())
+
+    def parts(self) -> list[Part]:
+        """Return the file in parts that need not lie in memory all at once, unless deflated."""
         meta = encode_parts(self.meta.data, self.meta.elements)
         body = encode_parts(self.data_set.data, self.data_set.elements)
         body.append(memoryview(self.data_set.data)[self.data_set.end :])
@@ -64,7 +69,7 @@ class Document:
         # What a preamble points at (a TIFF directory) is no longer there, and a program hides
         # there well (CVE-2019-11687).
         preamble = bytes(_PREFIX_AT) + self.preamble[_PREFIX_AT:] if self.preamble else b""
-        return join_parts([preamble, *meta, *body])
+        return [preamble, *meta, *body]
 
 
 def is_dicom(head: bytes) -> bool:

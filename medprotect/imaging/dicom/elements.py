@@ -199,10 +199,18 @@ def write_elements(data: bytes, elements: list[Element]) -> bytes:
 def join_parts(parts: Iterable[Part]) -> bytes:
     """Return the parts one after the other; what they hold lies in memory once."""
     stream = BytesIO()
-    for part in parts:
-        for chunk in part.make() if isinstance(part, Chunks) else (part,):
-            stream.write(chunk)
+    for chunk in chunks_of(parts):
+        stream.write(chunk)
     return stream.getvalue()
+
+
+def chunks_of(parts: Iterable[Part]) -> Iterator[bytes | memoryview]:
+    """Yield the bytes of the parts, one after the other."""
+    for part in parts:
+        if isinstance(part, Chunks):
+            yield from part.make()
+        else:
+            yield part
 
 
 def encode_parts(data: bytes | memoryview, elements: list[Element]) -> list[Part]:

@@ -2,27 +2,36 @@
 
 from collections.abc import Iterator, Sequence
 from io import BytesIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medprotect import limits
-from medprotect.errors import CorruptImageError, ImageTooLargeError, InputError
+from medprotect.errors import (
+    CorruptImageError,
+    ImageTooLargeError,
+    InputError,
+    UnsupportedImageError,
+)
 from medprotect.imaging.dicom import derive
 from medprotect.imaging.dicom.document import Document, read_document, read_header
-from medprotect.imaging.dicom.elements import PIXEL_DATA, Element, find
+from medprotect.imaging.dicom.elements import chunks_of
 from medprotect.imaging.dicom.header import (
     describe_image,
     read_layout,
     read_padding,
 )
-from medprotect.imaging.dicom.pixels import Pixels, open_pixels
+from medprotect.imaging.dicom.layout import PixelLayout
+from medprotect.imaging.dicom.outline import Outline, pixel_element, read_outline
+from medprotect.imaging.dicom.pixels import Pixels, Spool, open_pixels
 from medprotect.imaging.dicom.presentation import read_presentation
 from medprotect.imaging.image import (
     Derivation,
     Description,
     Encoded,
     Image,
+    Rewritten,
     Stored,
 )
 
@@ -32,8 +41,9 @@ class DicomFile:
 
     Parameters
     ----------
-    data : bytes
-        The whole file.
+    stream : binary file
+        The whole file, seekable; stays open as long as this is used. Frames are read from it one
+        at a time.
 
     Raises
     ------
@@ -41,18 +51,16 @@ class DicomFile:
         The file is rejected, with this reason.
     """
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        document = read_bounded(data)
+    def __init__(self, stream: BinaryIO) -> None:
+        self._outline = read_outline(stream)
+        document = self._outline.read()
         self._layout = read_layout(document)
         self._description = describe_image(document)
         self._header = document.data_set
         self._padding = read_padding(document.data_set, self._layout)
-        self._pixels = self._open_pixels(document)
-
-    def _open_pixels(self, document: Document) -> Pixels:
-        element = _pixel_element(document)
-        return open_pixels(document.data_set, element, self._layout, document.transfer_syntax)
+        self._pixels = open_pixels(
+            self._header, self._outline.value, self._layout, document.transfer_syntax
+        )
 
     @property
     def description(self) -> Description:
@@ -76,6 +84,8 @@ class DicomFile:
             raise CorruptImageError("the file holds no image")
         stored = self._pixels.stored(frame)
         presentation = read_presentation(self._header, frame)
+        if self._layout.bits_stored > 16 and presentation.has_lut:
+            raise UnsupportedImageError("look-up tables of more than 16 bits are not protected")
         return Image(
             stored=stored,
             lowest=self._layout.lowest,
@@ -89,6 +99,7 @@ class DicomFile:
             locked=self._locked(stored),
             forbidden=self._padding,
             lut=presentation.lut,
+            halved_chroma=self._layout.halved_chroma,
         )
 
     def _locked(self, stored: Stored) -> NDArray[np.bool_] | None:
@@ -113,40 +124,88 @@ class DicomFile:
         ValueError
             Another number of arrays, another shape, or values that the bits cannot hold.
         """
-        self._check(changed)
-        document = read_bounded(self._data)
-        element = _pixel_element(document)
-        size = element.value_end - element.value
-        written = self._pixels.write(changed)
+        rewriting = self.rewrite(BytesIO())
+        for stored in changed:
+            rewriting.add(stored)
+        rewritten = rewriting.finish(derivation)
+        whole = BytesIO()
+        whole.writelines(rewritten.chunks())
+        return Encoded(whole.getvalue(), rewritten.notes)
+
+    def rewrite(self, scratch: BinaryIO) -> "Rewriting":
+        """Begin the file anew with other pixels.
+
+        Parameters
+        ----------
+        scratch : binary file
+            Empty, for reading and writing: where frames wait for the header, which comes before
+            them and depends on all.
+        """
+        return Rewriting(self._outline, self._layout, self._pixels, Spool(scratch))
+
+
+class Rewriting:
+    """A file that gets other pixels, frame by frame.
+
+    Parameters
+    ----------
+    outline : Outline
+        Of the source.
+    layout : PixelLayout
+        Of its pixels.
+    pixels : Pixels
+        Of the source.
+    spool : Spool
+        Empty.
+    """
+
+    def __init__(self, outline: Outline, layout: PixelLayout, pixels: Pixels, spool: Spool) -> None:
+        self._outline, self._layout = outline, layout
+        self._pixels, self._spool = pixels, spool
+        self._lowest, self._highest = layout.highest, layout.lowest
+
+    def add(self, stored: Stored) -> None:
+        """Take the next frame.
+
+        Raises
+        ------
+        ValueError
+            It has another shape, values that the bits cannot hold, or is one too many.
+        """
+        layout, index = self._layout, len(self._spool.lengths)
+        if index == layout.frames:
+            raise ValueError(f"more than {layout.frames} frames")
+        if stored.shape != layout.shape or stored.dtype.kind not in "iu":
+            raise ValueError(f"a frame of {stored.shape} {stored.dtype}, not {layout.shape}")
+        lowest, highest = int(stored.min()), int(stored.max())
+        if lowest < layout.lowest or highest > layout.highest:
+            raise ValueError("stored values outside the range of the file's bits")
+        self._lowest, self._highest = min(self._lowest, lowest), max(self._highest, highest)
+        self._spool.add(self._pixels.encode(index, stored))
+
+    def finish(self, derivation: Derivation) -> Rewritten:
+        """Return the new file, once all frames are there.
+
+        Raises
+        ------
+        ValueError
+            Some are missing.
+        """
+        if len(self._spool.lengths) != self._layout.frames:
+            raise ValueError(f"{len(self._spool.lengths)} of {self._layout.frames} frames")
+        document = self._outline.read()
+        written = self._pixels.write(self._spool)
         notes = derive.remove_pictures(document.data_set, self._layout)
         notes += derive.remove_signatures(document.data_set)
         derive.derive_header(document, derivation)
-        lowest = min(int(stored.min()) for stored in changed)
-        highest = max(int(stored.max()) for stored in changed)
-        derive.set_pixel_range(document.data_set, lowest, highest)
+        derive.set_pixel_range(document.data_set, self._lowest, self._highest)
+        size = self._outline.value.size
         notes += derive.set_compression(document, self._layout, size, lossy=self._pixels.lossy)
         derive.set_extended_offsets(document.data_set, written.extended_offsets)
-        element.encoded = written.element
+        pixel_element(document).encoded = written.element
         if document.preamble[:128].strip(b"\0"):
             notes.append("preamble_cleared")
-        return Encoded(document.write(), tuple(notes))
-
-    def _check(self, changed: Sequence[Stored]) -> None:
-        layout = self._layout
-        if len(changed) != layout.frames:
-            raise ValueError(f"{len(changed)} arrays for {layout.frames} frames")
-        for stored in changed:
-            if stored.shape != layout.shape or stored.dtype.kind not in "iu":
-                raise ValueError(f"a frame of {stored.shape} {stored.dtype}, not {layout.shape}")
-            if stored.min() < layout.lowest or stored.max() > layout.highest:
-                raise ValueError("stored values outside the range of the file's bits")
-
-
-def _pixel_element(document: Document) -> Element:
-    element = find(document.data_set.elements, PIXEL_DATA)
-    if element is None:
-        raise CorruptImageError("the image file holds no pixels")
-    return element
+        return Rewritten(lambda: chunks_of(document.parts()), tuple(notes))
 
 
 def read_whole(data: bytes) -> Document:

@@ -33,6 +33,7 @@ def read_layout(document: Document) -> PixelLayout:
         The matrix or all frames together are over `medprotect.limits`.
     """
     data_set = document.data_set
+    photometric = text(data_set, data_set.get("PhotometricInterpretation")).upper()
     layout = PixelLayout(
         rows=_required(data_set, "Rows"),
         columns=_required(data_set, "Columns"),
@@ -43,7 +44,8 @@ def read_layout(document: Document) -> PixelLayout:
         high_bit=_required(data_set, "HighBit", _required(data_set, "BitsStored", 0) - 1),
         signed=_required(data_set, "PixelRepresentation", 0) == 1,
         planar=integer(data_set, data_set.get("PlanarConfiguration")) == 1,
-        photometric=text(data_set, data_set.get("PhotometricInterpretation")).upper(),
+        photometric=photometric,
+        halved_chroma=photometric == "YBR_FULL_422" and document.transfer_syntax in codecs.NATIVE,
     )
     _check_size(layout)
     _check_bits(layout)
@@ -88,9 +90,9 @@ def _check_size(layout: PixelLayout) -> None:
 
 
 def _check_bits(layout: PixelLayout) -> None:
-    if layout.bits_allocated not in (8, 16):
+    if layout.bits_allocated not in (8, 16, 32):
         raise UnsupportedImageError(
-            f"pixels of {layout.bits_allocated} bits are not protected, only of 8 or 16"
+            f"pixels of {layout.bits_allocated} bits are not protected, only of 8, 16 or 32"
         )
     if layout.bits_stored == 1:
         raise UnsupportedImageError("pixels of one bit cannot carry imperceptible noise")
@@ -112,6 +114,8 @@ def _check_photometric(layout: PixelLayout, syntax: str) -> None:
         )
     if (layout.samples == 3) != (in_memory in _COLOUR):
         raise CorruptImageError("SamplesPerPixel and PhotometricInterpretation contradict")
+    if layout.halved_chroma and (layout.columns % 2 or layout.planar):
+        raise CorruptImageError("YBR_FULL_422 needs an even number of columns, and no planes")
     if layout.samples == 3 and layout.signed:
         raise UnsupportedImageError("signed colour images are not protected")
 

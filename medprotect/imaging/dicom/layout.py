@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from medprotect.imaging.image import Stored
 
-Container = NDArray[np.uint8] | NDArray[np.uint16]
+Container = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.uint32]
 """(H, W) or (H, W, 3): whole cells of Bits Allocated, unused bits included, unsigned."""
 
 
@@ -22,13 +22,15 @@ class PixelLayout:
     samples : int
         Samples per Pixel, 1 or 3.
     bits_allocated, bits_stored, high_bit : int
-        8 or 16; 2 to 16; `bits_stored` - 1 to `bits_allocated` - 1.
+        8, 16 or 32; 2 to 32; `bits_stored` - 1 to `bits_allocated` - 1.
     signed : bool
         Pixel Representation.
     planar : bool
         Whether a native frame holds its samples plane by plane (Planar Configuration 1).
     photometric : str
         Photometric Interpretation as the header states it.
+    halved_chroma : bool
+        Whether two neighbours in a row of a native frame share Cb and Cr (YBR_FULL_422).
     """
 
     rows: int
@@ -41,6 +43,7 @@ class PixelLayout:
     signed: bool
     planar: bool
     photometric: str
+    halved_chroma: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -51,7 +54,8 @@ class PixelLayout:
     @property
     def frame_bytes(self) -> int:
         """Size of a native frame in bytes."""
-        return self.rows * self.columns * self.samples * self.bits_allocated // 8
+        samples = 2 if self.halved_chroma else self.samples
+        return self.rows * self.columns * samples * self.bits_allocated // 8
 
     @property
     def pixel_bytes(self) -> int:
@@ -88,7 +92,7 @@ def stored_values(container: Container, layout: PixelLayout) -> Stored:
     Parameters
     ----------
     container : Container
-        (H, W) or (H, W, 3), uint8 or uint16.
+        (H, W) or (H, W, 3), uint8, uint16 or uint32.
     layout : PixelLayout
         Which bits count.
 
@@ -127,3 +131,29 @@ def fill_container(container: Container, stored: Stored, layout: PixelLayout) ->
         return values
     mask = dtype.type(((1 << layout.bits_stored) - 1) << layout.shift)
     return np.asarray((container & ~mask) | ((values << layout.shift) & mask))
+
+
+def expand_chroma(cells: Container, layout: PixelLayout) -> Container:
+    """Return (H, W, 3) cells of a frame whose neighbours share Cb and Cr: Y1 Y2 Cb Cr, and so on.
+
+    PS3.3 section C.7.6.3.1.2: both pixels are shown with the chroma that they share.
+    """
+    fours = cells.reshape(layout.rows, layout.columns // 2, 4)
+    expanded = np.empty(layout.shape, cells.dtype)
+    expanded[..., 0] = fours[..., :2].reshape(layout.rows, layout.columns)
+    expanded[..., 1:] = np.repeat(fours[..., 2:], 2, axis=1)
+    return expanded
+
+
+def halve_chroma(cells: Container) -> Container:
+    """Return the cells that `expand_chroma` expanded, in their order in the file.
+
+    Raises
+    ------
+    ValueError
+        Two neighbours have another Cb or Cr.
+    """
+    if not np.array_equal(cells[:, ::2, 1:], cells[:, 1::2, 1:]):
+        raise ValueError("two pixels that share their chroma have another one each")
+    luma = cells[..., 0].reshape(len(cells), -1, 2)
+    return np.concatenate([luma, cells[:, ::2, 1:]], axis=2)

@@ -55,6 +55,20 @@ def read_elements(
     return DataSet(data, elements, encoding, end)
 
 
+def read_element_header(data: bytes, encoding: Encoding) -> tuple[int, str, int, bytes]:
+    """Return tag, VR and length of the element that 8 to 12 bytes begin, and its header of those.
+
+    Raises
+    ------
+    CorruptImageError
+        The VR is none; `TruncatedError` where there are too few bytes.
+    """
+    reader = _Reader(data, stop_at_pixels=False)
+    tag = reader._tag(0, len(data), encoding)
+    vr, value, length = reader._vr_and_length(0, len(data), tag, encoding)
+    return tag, vr, length, data[:value]
+
+
 class _Reader:
     def __init__(self, data: bytes, stop_at_pixels: bool) -> None:
         self.data = data

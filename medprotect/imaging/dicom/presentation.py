@@ -35,6 +35,11 @@ class Presentation:
     windows: tuple[Window, ...]
     lut: Lut | None = None
 
+    @property
+    def has_lut(self) -> bool:
+        """Whether what is shown comes out of a look-up table."""
+        return self.lut is not None or any(window.lut for window in self.windows)
+
 
 def read_presentation(data_set: DataSet, frame: int) -> Presentation:
     """Read rescale and windows of a frame: its own, else the shared ones, else the image's.

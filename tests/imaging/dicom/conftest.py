@@ -26,6 +26,8 @@ DERIVATION = Derivation("blood", "0.1.0", "standard", decoys=True, new_uid=new_u
 def add_noise(image: Image, seed: int = 0) -> Stored:
     """-1, 0 or 1 on every pixel, where the image lets it change."""
     noise = np.random.default_rng(seed).integers(-1, 2, image.stored.shape)
+    if image.halved_chroma:
+        noise[:, 1::2, 1:] = noise[:, ::2, 1:]
     changed = np.clip(image.stored.astype(int) + noise, image.lowest, image.highest)
     if image.forbidden is not None:
         assert image.locked is not None

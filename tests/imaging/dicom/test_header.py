@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydicom import Dataset
 from pydicom.dataelem import DataElement
+from pydicom.pixels.utils import pixel_array
 
 from medprotect import limits
 from medprotect.errors import (
@@ -149,7 +151,7 @@ UNSUPPORTED: dict[str, dict[str, Any]] = {
     "one bit": {"BitsAllocated": 1, "BitsStored": 1, "HighBit": 0},
     "one bit stored": {"BitsStored": 1, "HighBit": 0},
     "12 bits": {"BitsAllocated": 12, "BitsStored": 12, "HighBit": 11},
-    "32 bits": {"BitsAllocated": 32, "BitsStored": 32, "HighBit": 31},
+    "64 bits": {"BitsAllocated": 64, "BitsStored": 64, "HighBit": 63},
     "4 samples": {"SamplesPerPixel": 4},
     "signed colour": {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"},
 }
@@ -314,6 +316,76 @@ def test_colour_lies_by_pixel_or_by_plane(made: Made, planar: int, dtype: str) -
     after = read(encoded.data)
     np.testing.assert_array_equal(after.pixel_array, np.stack(changed))
     assert after.PlanarConfiguration == planar
+
+
+@pytest.mark.parametrize("dtype", ["<u1", "<u2"])
+def test_neighbours_that_share_their_chroma_are_read_and_written_with_it(
+    made: Made, dtype: str
+) -> None:
+    fours = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 4)).astype(dtype)
+    data = made(
+        np.zeros((2, 5, 8, 3), dtype), frames=2, samples=3, PhotometricInterpretation="YBR_FULL_422"
+    )
+    dataset = read(data)
+    dataset.PixelData = fours.tobytes()
+    data = write(dataset)
+    description = describe(data)
+    assert description.traits is not None
+    assert description.traits.photometric == "YBR_FULL"
+    found = stored(data)
+    assert found[1][3, 5].tolist() == [fours[1, 3, 2, at] for at in (1, 2, 3)]
+    changed, encoded = protect(data)
+    after = read(encoded.data)
+    assert after.PhotometricInterpretation == "YBR_FULL_422"
+    np.testing.assert_array_equal(pixel_array(read(encoded.data), raw=True), np.stack(changed))
+    for one, other in zip(stored(encoded.data), changed, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_chroma_that_cannot_be_shared_is_refused(altered: Altered, shipped: Shipped) -> None:
+    name = "SC_ybr_full_422_uncompressed.dcm"
+    for elements in ({"Columns": 99}, {"PlanarConfiguration": 1}):
+        with pytest.raises(CorruptImageError):
+            describe(altered(name, **elements))
+    file = dicom.open_file(shipped(name))
+    pixels = next(iter(file.images())).stored.copy()
+    pixels[4, 6, 1] ^= 1
+    with pytest.raises(ValueError, match="share"):
+        file.encode([pixels], DERIVATION)
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("bits", [20, 32])
+def test_pixels_of_32_bits_come_back(made: Made, samples: int, bits: int) -> None:
+    random = np.random.default_rng(0)
+    shape = (6, 8, 3) if samples == 3 else (6, 8)
+    cells = random.integers(0, 2**bits, shape).astype("<u4")
+    data = made(cells, samples=samples, BitsStored=bits, HighBit=bits - 1)
+    np.testing.assert_array_equal(stored(data)[0], cells)
+    changed, encoded = protect(data)
+    np.testing.assert_array_equal(read(encoded.data).pixel_array, changed[0])
+    assert dicom.undocumented_changes(data, encoded.data) == []
+    assert not np.array_equal(changed[0], cells)
+
+
+def test_ranges_that_16_bits_cannot_state_go(made: Made) -> None:
+    cells = np.arange(48, dtype="<u4").reshape(6, 8) << 16
+    dataset = read(made(cells))
+    for keyword in ("SmallestImagePixelValue", "LargestImagePixelValue"):
+        dataset[keyword] = DataElement(keyword, "US", 7)
+    data = write(dataset)
+    after = read(protect(data)[1].data)
+    assert dicom.undocumented_changes(data, write(after)) == []
+    assert "SmallestImagePixelValue" not in after
+    assert "LargestImagePixelValue" not in after
+
+
+def test_pixels_of_32_bits_behind_a_look_up_table_are_refused(made: Made) -> None:
+    item = Dataset()
+    item.LUTDescriptor, item.LUTData = [4, 0, 16], bytes(range(8))
+    data = made(np.arange(48, dtype="<u4").reshape(6, 8), VOILUTSequence=[item])
+    with pytest.raises(UnsupportedImageError, match="16 bits"):
+        stored(data)
 
 
 def test_8_bit_cells_in_big_endian_words_are_swapped(shipped: Shipped) -> None:

@@ -54,7 +54,8 @@ def protect_fully(data: bytes) -> bytes:
 def check_twice(original: bytes, protected: bytes) -> FileCheck:
     """As the run checks it, and as `medprotect verify` does."""
     found = check_file(original, protected, "standard")
-    assert compare_files(original, protected, "standard")[0] == found
+    streams = io.BytesIO(original), io.BytesIO(protected)
+    assert compare_files(*streams, "standard")[0] == found
     return found
 
 
