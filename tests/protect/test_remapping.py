@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from io import BytesIO
@@ -60,8 +61,10 @@ def build(folder: Path) -> Path:
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
         dataset.ReferencedImageSequence = [reference(f"1.2.7.{3 - number}"), reference("1.9")]
         file_set.add(dataset)
-    file_set.write(folder / "export")
-    file_set._tempdir.cleanup()  # else a warning when it is collected
+    with warnings.catch_warnings():  # it leaves its temporary folder to be collected
+        warnings.simplefilter("ignore", ResourceWarning)
+        file_set.write(folder / "export")
+    file_set._stage["t"].cleanup()
     report = dcmread(shipped / "reportsi.dcm")
     report.CurrentRequestedProcedureEvidenceSequence = [evidence(["1.2.7.1", "1.9"], "1.2.7")]
     (folder / "export" / "report.dcm").write_bytes(written(report))
@@ -150,7 +153,7 @@ def test_the_file_set_can_be_read_as_one(done: Path) -> None:
     for instance in file_set:
         assert instance.load().SOPInstanceUID == instance.SOPInstanceUID
         assert instance.load().SeriesInstanceUID == instance.SeriesInstanceUID
-    file_set._tempdir.cleanup()
+    file_set._stage["t"].cleanup()
 
 
 def test_the_receipt_lists_every_reference_that_was_remapped(done: Path) -> None:
