@@ -2,9 +2,9 @@
 
 A file is written and checked in the state folder; its journal line says *staged*; it gets its name
 in OUT; its line says *protected*. A series gets its names once all its files are staged; a file
-that refers to images of the export, once it names them by their new UIDs
-(`medprotect.protect.remapping`). Who goes on after a kill trusts the journal alone, and removes from
-OUT what the journal does not know.
+that refers to images of the export, once it names them by their new UIDs (see
+`medprotect.protect.remapping`). Who goes on after a kill trusts the journal alone, and removes
+from OUT what the journal does not know.
 """
 
 import signal

@@ -17,6 +17,7 @@ from medprotect.protect.settings import Settings
 
 NAME = "receipt.json"
 FORMAT = 1
+_KEPT = ("sha256_in", "sha256_out", "size_out", "images", "share", "notes", "remapped")
 NOT_FOR_DIAGNOSIS = "not for AI-assisted diagnosis"
 
 
@@ -101,11 +102,6 @@ def _line(number: int, entry: Entry) -> dict[str, Any]:
         "reason": row.reason or (row.found.unsafe or ""),
         "detail": row.detail,
         "warnings": row.warnings,
-        **{
-            name: value
-            for name, value in asdict(entry).items()
-            if name
-            in ("sha256_in", "sha256_out", "size_out", "images", "share", "notes", "remapped")
-        },
+        **{name: value for name, value in asdict(entry).items() if name in _KEPT},
     }
     return {name: value for name, value in line.items() if value or name in ("file", "path")}

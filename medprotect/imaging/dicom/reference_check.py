@@ -34,17 +34,20 @@ def read_new_uids(original: Path, protected: Path) -> dict[str, str]:
             before, after = _read_own(original), _read_own(protected)
         except Exception:  # pydicom raises what it likes on odd headers
             return {}
-    found = {}
-    for kind, keyword in (("instance", "SOPInstanceUID"), ("series", "SeriesInstanceUID")):
-        old, new = (str(dataset.get(keyword) or "").strip(" \0") for dataset in (before, after))
-        if old and new and old != new:
-            found[f"{kind} {old}"] = new
-    return found
+    return {
+        f"{kind} {old}": after[kind]
+        for kind, old in before.items()
+        if old and after[kind] and old != after[kind]
+    }
 
 
-def _read_own(path: Path) -> Dataset:
-    tags = ["SOPInstanceUID", "SeriesInstanceUID"]
-    return dcmread(path, force=True, stop_before_pixels=True, specific_tags=tags)
+def _read_own(path: Path) -> dict[str, str]:
+    keywords = {"instance": "SOPInstanceUID", "series": "SeriesInstanceUID"}
+    tags = list(keywords.values())
+    dataset = dcmread(path, force=True, stop_before_pixels=True, specific_tags=tags)
+    return {
+        kind: str(dataset.get(keyword) or "").strip(" \0") for kind, keyword in keywords.items()
+    }
 
 
 def named_references(dataset: Dataset) -> dict[str, str]:
