@@ -4,6 +4,7 @@ A worker talks to its run in JSON over a pipe. A decoder that crashes takes its 
 costs the run one file.
 """
 
+import hashlib
 import importlib.metadata
 import json
 import multiprocessing

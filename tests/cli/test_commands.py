@@ -115,6 +115,21 @@ class TestDryRun:
             )
             assert shown.stdout.splitlines()[-1].strip() == "HEAVY", shown.stdout
 
+    @pytest.mark.parametrize("command", ["run", "verify", "inspect", "key"])
+    def test_help_of_a_command_imports_nothing_that_help_does_not_need(self, command: str) -> None:
+        script = (
+            "import sys\n"
+            "from medprotect.cli import app\n"
+            "try: app(sys.argv[1:])\n"
+            "except SystemExit: pass\n"
+            "print('HEAVY', *{'torch', 'numpy', 'pydicom', 'PIL', 'rich'} & set(sys.modules))\n"
+        )
+        shown = subprocess.run(
+            [sys.executable, "-c", script, command, "--help"], capture_output=True, text=True
+        )
+        assert "Usage:" in shown.stdout
+        assert shown.stdout.splitlines()[-1].strip() == "HEAVY", shown.stdout
+
 
 class TestRun:
     def test_it_ends_with_the_line_that_adds_up(
