@@ -2,10 +2,11 @@
 
 import importlib
 from collections.abc import Mapping
+from contextlib import suppress
 from io import BytesIO
 from typing import BinaryIO, cast
 
-from medprotect.errors import NotAnImageError, UnsupportedImageError
+from medprotect.errors import InputError, NotAnImageError, UnsupportedImageError
 from medprotect.imaging.image import Description, ImageFile, ImageFormat, Role
 from medprotect.scan.sniff import sniff
 
@@ -172,9 +173,10 @@ def read_without_pixels(stream: BinaryIO, name: str) -> bytes:
     if name == "dicom":
         from medprotect.imaging import dicom
 
-        outline = dicom.read_outline(stream)
-        if not outline.header.is_deflated:
-            return outline.data
+        with suppress(InputError):  # a report, say, has no pixels, and is read as a whole
+            outline = dicom.read_outline(stream)
+            if not outline.header.is_deflated:
+                return outline.data
     stream.seek(0)
     return stream.read()
 
