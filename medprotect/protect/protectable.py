@@ -3,7 +3,9 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +44,13 @@ class Protectable:
     file: ImageFile
     stored: Stored
     images: tuple[Image, ...]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the bytes of the file: what is read from them goes to no other process."""
+        return read_protectable, (self.data,)
+
+    def __deepcopy__(self, _memo: object) -> "Protectable":
+        return self
 
 
 def read_protectable(data: bytes) -> Protectable:
@@ -96,6 +105,19 @@ def add_noise(
     BudgetBelowOneError
         The noise would round away in most of the file.
     """
+
+    def make(index: int, presented: NDArray[np.float32]) -> NDArray[np.float32]:
+        return noise(presented, content_sha256(images[index]), label)
+
+    return apply_patterns(images, make, strength)
+
+
+def apply_patterns(
+    images: Sequence[Image],
+    make: Callable[[int, NDArray[np.float32]], NDArray[np.float32]],
+    strength: str,
+) -> Stored:
+    """Return the images of a file with the noise of ``make(index, presented)``; see `add_noise`."""
     changed = np.empty((len(images), *images[0].stored.shape), images[0].stored.dtype)
     reach = Reach()
     for index, image in enumerate(images):
@@ -103,8 +125,7 @@ def add_noise(
         budget = budget_lsb(seen, strength)
         reach.add(seen, budget)
         if budget.any():
-            made = noise(present(seen), content_sha256(image), label)
-            changed[index] = apply_noise(image, made, budget)
+            changed[index] = apply_noise(image, make(index, present(seen)), budget)
         else:
             changed[index] = image.stored
     reach.check()
@@ -121,16 +142,9 @@ def derive(
     identity = card.pipeline_sha256
     if labels_sha256:
         identity = hashlib.sha256(f"{identity} labels {labels_sha256}".encode()).hexdigest()
-
-    def new_uid(kind: str, source_uid: str) -> str:
-        return key.new_uid(
-            kind,
-            source_uid,
-            pipeline_sha256=identity,
-            strength=strength,
-            decoys=card.codes.decoys,
-        )
-
+    new_uid = partial(
+        key.new_uid, pipeline_sha256=identity, strength=strength, decoys=card.codes.decoys
+    )
     return Derivation(
         pipeline=card.name,
         version=medprotect.__version__,
