@@ -1,5 +1,7 @@
 """Running the network under the owner's key."""
 
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +46,7 @@ class NoiseInferer(Inferer):
         self._key: Key | None = None
 
     def __call__(
-        self, inputs: torch.Tensor, network: torch.nn.Module, *_args: Any, **_kwargs: Any
+        self, inputs: torch.Tensor, network: Callable[..., Any], *_args: Any, **_kwargs: Any
     ) -> torch.Tensor:
         """Return noise in -1..1 for presented values (B, C, H, W) or (B, C, H, W, N).
 
@@ -75,12 +77,10 @@ def _hashes(inputs: torch.Tensor) -> list[list[bytes]]:
     """Return the hashes of the images of each item; none where the meta data has none."""
     carried = inputs.meta.get(HASHES) if isinstance(inputs, MetaTensor) else None
     items = [carried] if isinstance(carried, Carried) else carried or []
-    return [each.value for each in items]
+    return [hashes for each in items if isinstance(hashes := each.value, list)]
 
 
 def _digest(presented: np.ndarray[Any, Any]) -> bytes:
-    import hashlib
-
     return hashlib.sha256(np.ascontiguousarray(presented).data).digest()
 
 

@@ -30,9 +30,7 @@ def bundle_files(card: Card) -> dict[str, str]:
     configs = {
         "metadata": metadata(card),
         "inference": inference(card),
-        "evaluate": evaluate(),
         "train": train(card),
-        "multi_gpu_train": multi_gpu_train(),
     }
     texts = {
         f"configs/{name}.json": json.dumps(content, indent=4, ensure_ascii=False) + "\n"
@@ -68,7 +66,7 @@ def metadata(card: Card) -> Config:
         "dtype": "float32",
         "value_range": [0, 1],
         "is_patch_data": False,
-        "channel_def": dict(enumerate_names(["image"] if channels == 1 else ["R", "G", "B"])),
+        "channel_def": {"0": "image"} if channels == 1 else {"0": "R", "1": "G", "2": "B"},
     }
     noise = {**image, "format": "noise", "value_range": [-1, 1]}
     return {
@@ -103,11 +101,6 @@ def metadata(card: Card) -> Config:
         "references": [],
         "network_data_format": {"inputs": {"image": image}, "outputs": {"pred": noise}},
     }
-
-
-def enumerate_names(names: list[str]) -> list[tuple[str, str]]:
-    """Return the names with their places, as texts."""
-    return [(str(at), name) for at, name in enumerate(names)]
 
 
 def inference(card: Card) -> Config:
@@ -172,39 +165,6 @@ def inference(card: Card) -> Config:
     }
 
 
-def evaluate() -> Config:
-    """Return evaluate.json, laid over inference.json: writes no image, measures fidelity."""
-    pair = "$monai.handlers.from_engine(['pred', 'image'])"
-    return {
-        "postprocessing": _compose(
-            _add_noise(),
-            {"_target_": "medprotect.bundle.transforms.PresentAgaind", "keys": "pred"},
-        ),
-        "handlers": [
-            _weights_loader(),
-            {"_target_": "StatsHandler", "iteration_log": False},
-            {
-                "_target_": "MetricsSaver",
-                "save_dir": "@output_dir",
-                "metrics": ["psnr", "mse"],
-                "metric_details": [],
-                "batch_transform": "$lambda batch: [None for _ in batch]",
-                "summary_ops": "*",
-            },
-        ],
-        "evaluator#key_val_metric": {
-            "psnr": {
-                "_target_": "PeakSignalToNoiseRatio",
-                "max_val": 1.0,
-                "output_transform": pair,
-            }
-        },
-        "evaluator#additional_metrics": {
-            "mse": {"_target_": "MeanSquaredError", "output_transform": pair}
-        },
-    }
-
-
 def train(card: Card) -> Config:
     """Return train.json: `medprotect train` as a workflow."""
     return {
@@ -251,18 +211,6 @@ def train(card: Card) -> Config:
         "initialize": [],
         "run": ["$@train#trainer.run()"],
         "finalize": [],
-    }
-
-
-def multi_gpu_train() -> Config:
-    """Return multi_gpu_train.json, laid over train.json: one process a rank."""
-    return {
-        "initialize": [
-            "$import torch.distributed as dist",
-            "$dist.is_initialized() or dist.init_process_group("
-            "backend='nccl' if @device.type == 'cuda' else 'gloo')",
-        ],
-        "finalize": ["$dist.is_initialized() and dist.destroy_process_group()"],
     }
 
 

@@ -155,17 +155,3 @@ def _image_of_array(plane: Stored, modality: str) -> Image:
     kind = np.finfo(plane.dtype) if plane.dtype.kind == "f" else np.iinfo(plane.dtype)
     photometric = "RGB" if plane.ndim == 3 else "MONOCHROME2"
     return Image(plane, float(kind.min), float(kind.max), photometric, modality=modality)
-
-
-class PresentAgaind(MapTransform):
-    """Turn stored values from `AddNoised` into presented ones, in the windows of their original."""
-
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Return the items with presented values, float32."""
-        return {**data, **{key: self._present(data[key]) for key in self.key_iterator(data)}}
-
-    def _present(self, image: MetaTensor) -> torch.Tensor:
-        seen = [view(each) for each in _known_images(image)]
-        changed = from_tensor(image)
-        shown = [present(v.with_stored(plane)) for v, plane in zip(seen, changed, strict=True)]
-        return to_tensor(np.stack(shown), dict(image.meta)).as_tensor()

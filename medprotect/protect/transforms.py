@@ -77,7 +77,7 @@ def _list(batch: list[Carried], *, collate_fn_map: object = None) -> list[Carrie
     return list(batch)
 
 
-default_collate_fn_map[Carried] = _list  # type: ignore[index]
+default_collate_fn_map[Carried] = _list
 
 
 class LoadProtectable(Transform):
@@ -330,14 +330,13 @@ class SaveProtectedd(MapTransform):
 def to_tensor(stored: Stored, meta: dict[str, Any], like: MetaTensor | None = None) -> MetaTensor:
     """Return (C, H, W[, N]) from the images (N, H, W[, C]) of a file, sharing memory.
 
-    Affine and applied operations are those of `like`.
+    Applied operations are those of `like`; the affine stands in the meta data.
     """
     planes = stored[..., None] if stored.ndim == 3 else stored
     tensor = torch.from_numpy(planes).permute(3, 1, 2, 0)
     tensor = tensor[..., 0] if tensor.shape[-1] == 1 else tensor
-    if like is None:
-        return MetaTensor(tensor, meta=meta)
-    return MetaTensor(tensor, like.affine, meta, like.applied_operations)
+    operations = None if like is None else like.applied_operations
+    return MetaTensor(tensor, meta=meta, applied_operations=operations)
 
 
 def from_tensor(image: torch.Tensor) -> Stored:
