@@ -22,7 +22,13 @@ from medprotect.errors import ConfigError
 from medprotect.imaging.image import Derivation, Image, Stored
 from medprotect.intensity.budget import STRENGTHS
 from medprotect.intensity.windows import present, view
-from medprotect.protect.protectable import Protectable, apply_patterns, content_sha256, derive
+from medprotect.protect.protectable import (
+    Protectable,
+    apply_patterns,
+    content_sha256,
+    derive,
+    settle,
+)
 from medprotect.protect.transforms import (
     DERIVATION,
     SOURCE,
@@ -125,8 +131,9 @@ class AddNoised(MapTransform):
 
         changed = apply_patterns(images, make, self._strength)
         meta = dict(image.meta)
-        if SOURCE in meta:
-            meta[DERIVATION] = Carried(self._derive())
+        source = value_of(image, SOURCE)
+        if isinstance(source, Protectable):
+            meta[DERIVATION] = Carried(settle(self._derive(), source.file.description))
         return to_tensor(changed, meta, image)
 
     def _derive(self) -> Derivation:

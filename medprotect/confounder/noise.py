@@ -67,6 +67,16 @@ class NoiseNetwork(nn.Module):
 
         Without a code (B, K), the assigner's posterior is the code; without a decoy there is none.
         """
+        return self.unbounded(image, code, decoy, phase).clamp(-1, 1)
+
+    def unbounded(
+        self,
+        image: Tensor,
+        code: Tensor | None = None,
+        decoy: Tensor | None = None,
+        phase: tuple[int, int] = (0, 0),
+    ) -> Tensor:
+        """Return the noise before it is bounded: muted colour can leave -1..1 a little."""
         if code is None:
             code = self.posterior(image)
         if decoy is None:
@@ -81,7 +91,7 @@ class NoiseNetwork(nn.Module):
             noise = functional.interpolate(noise, size, mode="bilinear", align_corners=False)
             if noise.shape[1] == 3:
                 noise = mute_chroma(noise, max(height / rows, width / columns))
-        return noise.clamp(-1, 1)
+        return noise
 
     def posterior(self, image: Tensor) -> Tensor:
         """Return the assigner's calibrated probabilities (B, K) of images (B, C, H, W)."""
@@ -222,10 +232,10 @@ def key_noise(
     decoy = None
     if network.decoys:
         decoy = key_decoy(key, content_sha256, seen, code.argmax(1))
-    noise: Tensor = network(image, code, decoy, key_phase(key))
+    noise = network.unbounded(image, code, decoy, key_phase(key))
     if presented.shape[2] < noise.shape[1]:
         noise = noise.mean(1, keepdim=True)
-    pattern: NDArray[np.float32] = noise[0].permute(1, 2, 0).cpu().numpy()
+    pattern: NDArray[np.float32] = noise.clamp(-1, 1)[0].permute(1, 2, 0).cpu().numpy()
     return np.ascontiguousarray(pattern)
 
 

@@ -1,8 +1,8 @@
 """One image file in memory: read in stored values, protected, written, checked again."""
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import zip_longest
 from typing import Any
@@ -15,7 +15,7 @@ from medprotect.confounder.card import Card
 from medprotect.confounder.key import Key
 from medprotect.errors import UnsupportedImageError, VerificationError
 from medprotect.imaging import formats
-from medprotect.imaging.image import Derivation, Image, ImageFile, Role, Stored
+from medprotect.imaging.image import Derivation, Description, Image, ImageFile, Role, Stored
 from medprotect.intensity.apply import apply_noise, share_of_budget
 from medprotect.intensity.budget import Reach, budget_lsb
 from medprotect.intensity.windows import present, view
@@ -153,6 +153,29 @@ def derive(
         new_uid=new_uid,
         keep_uids=keep_uids,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class KnownUids:
+    """The new UIDs of one file, derived already: they are its own, and the key is not here.
+
+    Attributes
+    ----------
+    uids : mapping of (str, str) to str
+        By kind and source UID.
+    """
+
+    uids: Mapping[tuple[str, str], str] = field(repr=False)
+
+    def __call__(self, kind: str, source_uid: str) -> str:
+        """Return the new UID; see `Derivation`."""
+        return self.uids[kind, source_uid]
+
+
+def settle(derivation: Derivation, description: Description) -> Derivation:
+    """Return a derivation for this file alone, which can be kept and pickled without the key."""
+    new_uids = {(kind, uid): derivation.new_uid(kind, uid) for kind, uid in description.uids}
+    return replace(derivation, new_uid=KnownUids(new_uids))
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,7 @@ from medprotect.protect.protectable import (
     check_file,
     derive,
     read_protectable,
+    settle,
 )
 
 SOURCE = "protectable"
@@ -173,7 +174,8 @@ class Protect(Transform):
             raise ConfigError("The image was changed after it was read; protect it first.")
         number = None if label is None else self._class(label)
         changed = add_noise(source.images, self.confounder.noise, self.strength, number)
-        return to_tensor(changed, {**image.meta, DERIVATION: Carried(self._derivation)}, image)
+        derivation = settle(self._derivation, source.file.description)
+        return to_tensor(changed, {**image.meta, DERIVATION: Carried(derivation)}, image)
 
     def _class(self, label: str) -> int:
         classes = self.confounder.card.codes.classes

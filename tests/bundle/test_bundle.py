@@ -1,3 +1,4 @@
+import pickle
 import shutil
 import subprocess
 import sys
@@ -152,6 +153,19 @@ class TestTransforms:
             SaveProtectedd("image", tmp_path / str(number))(item)
         first, second = (contents(tmp_path / str(number)) for number in range(2))
         assert first == second
+
+    def test_what_comes_out_can_be_pickled_and_holds_nothing_of_the_key(
+        self, pydicom_file: Callable[[str], Path], tmp_path: Path
+    ) -> None:
+        steps = Compose([LoadProtectabled("image"), Protectd("image", NAME, KEY)])
+        item = steps({"image": pydicom_file("CT_small.dcm")})
+        data = pickle.dumps(item)
+        for secret in (KEY.secret, *map(KEY.subkey, ("uids", "codes", "decoys"))):
+            assert secret not in data
+            assert secret.hex().encode() not in data
+        for name, each in (("as-it-was", item), ("again", pickle.loads(data))):  # noqa: S301
+            SaveProtectedd("image", tmp_path / name)(each)
+        assert contents(tmp_path / "as-it-was") == contents(tmp_path / "again")
 
     def test_saved_files_keep_their_place_below_the_root(
         self, pydicom_file: Callable[[str], Path], tmp_path: Path
