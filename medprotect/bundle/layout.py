@@ -30,7 +30,9 @@ def bundle_files(card: Card) -> dict[str, str]:
     configs = {
         "metadata": metadata(card),
         "inference": inference(card),
+        "evaluate": evaluate(),
         "train": train(card),
+        "multi_gpu_train": multi_gpu_train(),
     }
     texts = {
         f"configs/{name}.json": json.dumps(content, indent=4, ensure_ascii=False) + "\n"
@@ -165,6 +167,38 @@ def inference(card: Card) -> Config:
     }
 
 
+def evaluate() -> Config:
+    """Return evaluate.json, laid over inference.json: writes no image, measures fidelity."""
+    pair = "$monai.handlers.from_engine(['pred', 'image'])"
+    return {
+        "postprocessing": _compose(
+            _add_noise(),
+            {"_target_": "medprotect.bundle.transforms.PresentAgaind", "keys": "pred"},
+        ),
+        "handlers": [
+            _weights_loader(),
+            {"_target_": "StatsHandler", "iteration_log": False},
+            {
+                "_target_": "MetricsSaver",
+                "save_dir": "@output_dir",
+                "metrics": ["psnr", "mse"],
+                "metric_details": [],
+                "summary_ops": "*",
+            },
+        ],
+        "evaluator#key_val_metric": {
+            "psnr": {
+                "_target_": "PeakSignalToNoiseRatio",
+                "max_val": 1.0,
+                "output_transform": pair,
+            }
+        },
+        "evaluator#additional_metrics": {
+            "mse": {"_target_": "MeanSquaredError", "output_transform": pair}
+        },
+    }
+
+
 def train(card: Card) -> Config:
     """Return train.json: `medprotect train` as a workflow."""
     return {
@@ -211,6 +245,17 @@ def train(card: Card) -> Config:
         "initialize": [],
         "run": ["$@train#trainer.run()"],
         "finalize": [],
+    }
+
+
+def multi_gpu_train() -> Config:
+    """Return multi_gpu_train.json, laid over train.json: one process a rank."""
+    return {
+        "initialize": [
+            "$import torch.distributed as dist",
+            "$dist.is_initialized() or dist.init_process_group(backend='gloo')",
+        ],
+        "finalize": ["$dist.is_initialized() and dist.destroy_process_group()"],
     }
 
 

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from medprotect.confounder.card import Card
+from medprotect.confounder.ranks import rank
 from medprotect.confounder.training import train_pipeline
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class ConfounderTrainer:
             decoys=self._decoys,
             size=self._size,
             command="python -m monai.bundle run --config_file configs/train.json",
-            progress=_log,
+            progress=_log if rank() == 0 else None,
         )
 
 

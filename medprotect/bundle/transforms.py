@@ -141,6 +141,20 @@ class AddNoised(MapTransform):
         return derive(card, key, self._strength, keep_uids=self._keep_uids)
 
 
+class PresentAgaind(MapTransform):
+    """Turn stored values from `AddNoised` into presented ones, in the windows of their original."""
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return the items with presented values, float32."""
+        return {**data, **{key: self._present(data[key]) for key in self.key_iterator(data)}}
+
+    def _present(self, image: MetaTensor) -> MetaTensor:
+        seen = [view(each) for each in _known_images(image)]
+        changed = from_tensor(image)
+        shown = [present(v.with_stored(plane)) for v, plane in zip(seen, changed, strict=True)]
+        return to_tensor(np.stack(shown), dict(image.meta), image)
+
+
 def _known_images(image: torch.Tensor) -> tuple[Image, ...]:
     """Return the images that presented values were made of."""
     source = value_of(image, SOURCE)
