@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import medprotect
-from medprotect.confounder.card import Card, load_card
+from medprotect.confounder.card import CARD, Card, load_card
 from medprotect.confounder.checkpoint import write_private
 from medprotect.confounder.noise import network_arguments
 
@@ -40,15 +40,20 @@ def bundle_files(card: Card) -> dict[str, str]:
     }
     own = files("medprotect.bundle")
     texts[f"configs/{SCHEMA}"] = own.joinpath(SCHEMA).read_text("utf-8")
+    texts["configs/logging.conf"] = own.joinpath("logging.conf").read_text("utf-8")
     texts["LICENSE"] = own.joinpath("LICENSE").read_text("utf-8")
     texts["docs/data_license.txt"] = data_license(card)
     return texts
 
 
 def write_bundle_files(folder: Path) -> None:
-    """Write them into the folder of a pipeline, readable by its owner alone as the weights are."""
+    """Write them into the folder of a pipeline, readable by those who can read its card."""
+    readable = (folder / CARD).stat().st_mode & 0o666
     for name, text in bundle_files(load_card(folder)).items():
-        write_private(folder / name, text.encode())
+        path = folder / name
+        write_private(path, text.encode())
+        path.chmod(readable)
+        path.parent.chmod(folder.stat().st_mode & 0o777)
 
 
 def bundle_version(card: Card) -> str:
