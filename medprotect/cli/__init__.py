@@ -4,6 +4,7 @@ import typer
 
 from medprotect.cli.audit import audit
 from medprotect.cli.bench import app as bench
+from medprotect.cli.bundle import app as bundle
 from medprotect.cli.inspect import inspect
 from medprotect.cli.key import app as key
 from medprotect.cli.run import run
@@ -21,6 +22,7 @@ app.command()(inspect)
 app.command()(train)
 app.command()(audit)
 app.add_typer(bench, name="bench")
+app.add_typer(bundle, name="bundle")
 app.add_typer(key, name="key")
 
 

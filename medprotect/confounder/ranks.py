@@ -1,7 +1,7 @@
 """Training by several processes: each draws batches of its own, and all take the same step.
 
-The processes are started by ``torchrun``, and find each other by ``torch.distributed``. In a process
-that stands alone nothing here changes anything, bit for bit.
+The processes are started by ``torchrun``, and find each other by ``torch.distributed``. In a
+process that stands alone nothing here changes anything, bit for bit.
 """
 
 from collections.abc import Iterable

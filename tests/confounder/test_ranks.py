@@ -41,7 +41,8 @@ for network in (trained.generator, trained.assigner):
         digest.update(tensor.contiguous().numpy().tobytes())
 print("weights", digest.hexdigest(), sorted(trained.figures.items()))
 again = train(make_stripes(), recipe, folder=root / "checkpoints")
-print("resumed", all(map(torch.equal, trained.generator.parameters(), again.generator.parameters())))
+pairs = zip(trained.generator.parameters(), again.generator.parameters())
+print("resumed", all(torch.equal(one, other) for one, other in pairs))
 if count:
     distributed.destroy_process_group()
 """
