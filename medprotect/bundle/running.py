@@ -5,6 +5,8 @@ nothing of it is used but its card and its weights, by our own code.
 """
 
 import json
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +17,7 @@ from typing import Any
 from medprotect.bundle.archive import Contents
 from medprotect.bundle.layout import bundle_version
 from medprotect.confounder.card import CARD, Card, load_card, parse_card
-from medprotect.errors import MedprotectError, OutputError, PipelineError, VerificationError
+from medprotect.errors import OutputError, PipelineError, VerificationError
 from medprotect.plan.plan import Action, Row, ignores_case, plan_rows, reject_collisions
 from medprotect.protect.protectable import check_file
 from medprotect.protect.settings import Settings
@@ -103,7 +105,6 @@ def run_program(card: Card, settings: Settings, key_file: Path) -> ProgramRun:
     check_trees(settings.export, settings.out, settings.state)
     if settings.out.exists() and any(walk(settings.out)):
         raise OutputError("OUT is not empty; name a new folder.")
-    planned = _plan(settings)
     _run_monai(
         card.folder,
         dataset_dir=str(settings.export.resolve()),
@@ -112,30 +113,36 @@ def run_program(card: Card, settings: Settings, key_file: Path) -> ProgramRun:
         strength=settings.strength,
         keep_uids=settings.keep_uids,
     )
-    images = [row for row in planned if row.action is Action.PROTECT]
-    _check_names(settings.out, images)
-    for row in images:
-        _check_image(settings, row)
-    return ProgramRun(len(planned), len(images), len(planned) - len(images))
+    return check_output(settings)
 
 
-def _plan(settings: Settings) -> list[Row]:
+def check_output(settings: Settings) -> ProgramRun:
+    """Compare OUT with the export: every image that can be protected, and nothing else.
+
+    Raises
+    ------
+    VerificationError
+        An image is missing, one too many, not protected, or beyond its budget.
+    """
     export, out = settings.export, settings.out
     rows = list(plan_rows(export, out, walk(export), settings.rules))
-    return reject_collisions(rows, ignores_case=ignores_case(out))
+    rows = reject_collisions(rows, ignores_case=ignores_case(out))
+    images = [row for row in rows if row.action is Action.PROTECT]
+    _check_names(out, images)
+    for row in images:
+        _check_image(settings, row)
+    return ProgramRun(len(rows), len(images), len(rows) - len(images))
 
 
 def _run_monai(folder: Path, **overrides: Any) -> None:
-    from monai.bundle.scripts import run
-
     if not (folder / INFERENCE).is_file():
         raise PipelineError(f"The bundle holds no {INFERENCE} to run.")
-    try:
-        run(config_file=str(folder / INFERENCE), bundle_root=str(folder), **overrides)
-    except MedprotectError:
-        raise
-    except Exception as error:
-        raise PipelineError(f"The bundle's own program failed ({type(error).__name__}).") from error
+    config = str(folder / INFERENCE)
+    arguments = json.dumps({"config_file": config, "bundle_root": str(folder), **overrides})
+    command = [sys.executable, "-m", "medprotect.bundle.program"]
+    done = subprocess.run(command, input=arguments, text=True, check=False)  # noqa: S603 - ours
+    if done.returncode:
+        raise PipelineError("The bundle's own program failed; OUT is not to be used.")
 
 
 def _check_names(out: Path, images: list[Row]) -> None:

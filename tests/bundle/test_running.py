@@ -10,8 +10,15 @@ from pathlib import Path
 import pytest
 
 from medprotect.bundle.archive import Contents, pack
-from medprotect.bundle.running import INFERENCE, METADATA, ProgramRun, run_program, unpacked
-from medprotect.confounder.card import CARD, WEIGHTS
+from medprotect.bundle.running import (
+    INFERENCE,
+    METADATA,
+    ProgramRun,
+    check_output,
+    run_program,
+    unpacked,
+)
+from medprotect.confounder.card import CARD, WEIGHTS, load_card
 from medprotect.confounder.key import Key
 from medprotect.errors import (
     HashMismatchError,
@@ -21,8 +28,11 @@ from medprotect.errors import (
 )
 from medprotect.plan.selection import Candidate
 from medprotect.protect.settings import Settings
+from medprotect.protect.transforms import LoadProtectable, Protect, SaveProtected
 
 from .conftest import NAME, with_file
+
+KEY = Key(bytes(range(32)))
 
 
 def with_program(contents: Contents, *expressions: str) -> Contents:
@@ -77,64 +87,74 @@ class TestUnpacked:
             Confounder(card, Key(bytes(32)))
 
 
-@pytest.mark.slow
-class TestProgram:
-    @pytest.fixture
-    def go(
-        self, export: Callable[..., Path], pydicom_file: Callable[[str], Path], tmp_path: Path
-    ) -> Callable[[Contents], ProgramRun]:
-        pytest.importorskip("ignite")
-        Key(bytes(range(32))).save(tmp_path / "keys" / "owner.key")
-        files = {"a/CT_small.dcm": pydicom_file("CT_small.dcm"), "notes.txt": b"no image"}
-        root = export(files)
-
-        def run(contents: Contents) -> ProgramRun:
-            with unpacked(contents, whole=True) as card:
-                settings = Settings(
-                    export=root,
-                    out=tmp_path / "out",
-                    state=tmp_path / "state",
-                    candidates=(Candidate(card, named=True),),
-                )
-                return run_program(card, settings, tmp_path / "keys" / "owner.key")
-
-        return run
-
-    def test_what_it_wrote_was_compared_with_the_export(
-        self, go: Callable[[Contents], ProgramRun], exported: Contents, tmp_path: Path
-    ) -> None:
-        assert go(exported) == ProgramRun(files=2, checked=1, left=1)
-        assert [p.name for p in (tmp_path / "out" / "a").iterdir()] == ["CT_small.dcm"]
-        with pytest.raises(OutputError, match="not empty"):
-            go(exported)
-
-    @pytest.mark.parametrize(
-        ("expression", "said"),
-        [
-            ("$shutil.rmtree(@output_dir)", "1 images of the export are not in OUT"),
-            ("$pathlib.Path(@output_dir, 'b.dcm').write_bytes(b'')", "1 files in OUT are no image"),
-            (
-                "$shutil.copy(@dataset_dir + '/a/CT_small.dcm', @output_dir + '/a/CT_small.dcm')",
-                "not protected",
-            ),
-        ],
+@pytest.fixture
+def settings(
+    export: Callable[..., Path], pydicom_file: Callable[[str], Path], tmp_path: Path
+) -> Settings:
+    files = {"a/CT_small.dcm": pydicom_file("CT_small.dcm"), "notes.txt": b"no image"}
+    return Settings(
+        export=export(files),
+        out=tmp_path / "out",
+        state=tmp_path / "state",
+        candidates=(Candidate(load_card(NAME), named=True),),
     )
-    def test_a_program_that_leaves_something_clear_is_found_out(
-        self,
-        expression: str,
-        said: str,
-        go: Callable[[Contents], ProgramRun],
-        exported: Contents,
-    ) -> None:
-        with pytest.raises(VerificationError, match=said):
-            go(with_program(exported, expression))
 
-    def test_a_program_that_fails_is_named_by_its_error_and_no_more(
-        self, go: Callable[[Contents], ProgramRun], exported: Contents
+
+class TestOutput:
+    @pytest.fixture
+    def protected(self, settings: Settings) -> Path:
+        image = Protect(NAME, KEY)(LoadProtectable()(settings.export / "a" / "CT_small.dcm"))
+        path = settings.out / "a" / "CT_small.dcm"
+        path.parent.mkdir(parents=True)
+        SaveProtected()(image, path)
+        return path
+
+    def test_what_was_written_is_compared_with_the_export(
+        self, settings: Settings, protected: Path
     ) -> None:
-        with pytest.raises(PipelineError) as caught:
-            go(with_program(exported, "$open('/patient/name')"))
-        assert "patient" not in str(caught.value)
+        assert protected.exists()
+        assert check_output(settings) == ProgramRun(files=2, checked=1, left=1)
+
+    def test_an_image_that_is_missing_is_found_out(
+        self, settings: Settings, protected: Path
+    ) -> None:
+        protected.unlink()
+        with pytest.raises(VerificationError, match="1 images of the export are not in OUT"):
+            check_output(settings)
+
+    def test_a_file_too_many_is_found_out(self, settings: Settings, protected: Path) -> None:
+        protected.with_name("other.dcm").write_bytes(b"")
+        with pytest.raises(VerificationError, match="1 files in OUT are no image"):
+            check_output(settings)
+
+    def test_an_image_left_in_clear_is_found_out(self, settings: Settings, protected: Path) -> None:
+        protected.write_bytes((settings.export / "a" / "CT_small.dcm").read_bytes())
+        with pytest.raises(VerificationError, match="not protected"):
+            check_output(settings)
+
+
+def test_nothing_is_run_into_a_folder_that_holds_something(settings: Settings) -> None:
+    settings.out.mkdir()
+    (settings.out / "mine").write_bytes(b"")
+    with pytest.raises(OutputError, match="not empty"):
+        run_program(load_card(NAME), settings, Path("no.key"))
+
+
+@pytest.mark.slow
+def test_a_program_that_fails_is_named_by_its_error_and_no_more(
+    exported: Contents, settings: Settings, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ignite")
+    KEY.save(tmp_path / "keys" / "owner.key")
+    failing = with_program(exported, "$open('/patient/name')")
+    with (
+        unpacked(failing, whole=True) as card,
+        pytest.raises(PipelineError, match="own program failed"),
+    ):
+        run_program(card, settings, tmp_path / "keys" / "owner.key")
+    said = capfd.readouterr()
+    assert "program failed: FileNotFoundError" in said.err
+    assert "patient" not in said.out + said.err
 
 
 @pytest.mark.slow
