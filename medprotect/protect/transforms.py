@@ -217,7 +217,8 @@ class SaveProtected(Transform):
         Raises
         ------
         ConfigError
-            The image is not from `Protect`, or there is no path to write to.
+            The image is not from `Protect`, lazy operations are waiting for it, or there is no path
+            to write to.
         VerificationError
             A pixel is beyond its budget, or a header element differs; the file is not there then.
         OutputError, StorageError
@@ -227,6 +228,8 @@ class SaveProtected(Transform):
         derivation = value_of(image, DERIVATION)
         if not isinstance(derivation, Derivation):
             raise ConfigError("The image is not protected: it does not come from Protect.")
+        if image.pending_operations:
+            raise ConfigError("Operations are waiting for the image; what is written is no other.")
         final = self._path(image) if path is None else Path(path)
         partial = final.with_name(f".medprotect-{secrets.token_hex(8)}.part")
         encoded = source.file.encode(list(from_tensor(image)), derivation)
@@ -332,13 +335,16 @@ class SaveProtectedd(MapTransform):
 def to_tensor(stored: Stored, meta: dict[str, Any], like: MetaTensor | None = None) -> MetaTensor:
     """Return (C, H, W[, N]) from the images (N, H, W[, C]) of a file, sharing memory.
 
-    Applied operations are those of `like`; the affine stands in the meta data.
+    Operations, applied and waiting, are those of `like`; the affine stands in the meta data.
     """
     planes = stored[..., None] if stored.ndim == 3 else stored
     tensor = torch.from_numpy(planes).permute(3, 1, 2, 0)
     tensor = tensor[..., 0] if tensor.shape[-1] == 1 else tensor
     operations = None if like is None else like.applied_operations
-    return MetaTensor(tensor, meta=meta, applied_operations=operations)
+    made = MetaTensor(tensor, meta=meta, applied_operations=operations)
+    for waiting in [] if like is None else like.pending_operations:
+        made.push_pending_operation(waiting)
+    return made
 
 
 def from_tensor(image: torch.Tensor) -> Stored:

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import torch
 from monai.data.dataloader import DataLoader
-from monai.data.dataset import Dataset
+from monai.data.dataset import CacheDataset, Dataset
 from monai.data.meta_tensor import MetaTensor
 from monai.data.utils import decollate_batch
 from monai.transforms.compose import Compose
+from monai.transforms.lazy.functional import apply_pending
+from monai.transforms.spatial.array import Rotate90
+from monai.transforms.spatial.dictionary import Rotate90d
 from PIL import Image as Picture
 
 from medprotect.bundle.inferer import NoiseInferer, WeightsLoader
@@ -21,8 +24,15 @@ from medprotect.bundle.transforms import AddNoised, Presentd
 from medprotect.confounder.card import load_card, shipped_cards
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import NoiseNetwork, network_arguments
-from medprotect.errors import PipelineError
-from medprotect.protect.transforms import LoadProtectabled, Protect, Protectd, SaveProtectedd
+from medprotect.errors import ConfigError, PipelineError
+from medprotect.protect.transforms import (
+    LoadProtectable,
+    LoadProtectabled,
+    Protect,
+    Protectd,
+    SaveProtected,
+    SaveProtectedd,
+)
 
 NAME = "radiology-grey"
 KEY = Key(bytes(range(32)))
@@ -138,6 +148,55 @@ class TestTransforms:
         changed = Protect(NAME, KEY)(image)
         assert torch.equal(changed.affine, image.affine)
         assert changed.applied_operations == image.applied_operations
+
+    @pytest.mark.parametrize("lazy", [False, True])
+    def test_lazy_transforms_wait_for_them(
+        self, lazy: bool, pydicom_file: Callable[[str], Path], tmp_path: Path
+    ) -> None:
+        source = pydicom_file("CT_small.dcm")
+        steps = [LoadProtectabled("image"), Protectd("image", NAME, KEY)]
+        protected = Compose(steps)({"image": source})["image"]
+        after = Compose([*steps, Rotate90d("image")], lazy=lazy)({"image": source})["image"]
+        assert torch.equal(after.as_tensor(), Rotate90()(protected).as_tensor())
+        assert [each["class"] for each in after.applied_operations] == ["Rotate90"]
+        before = Compose([steps[0], Rotate90d("image"), steps[1]], lazy=lazy)
+        with pytest.raises(RuntimeError) as caught:
+            before({"image": source})
+        assert isinstance(caught.value.__cause__, ConfigError)
+        late = Compose([*steps, Rotate90d("image"), SaveProtectedd("image", tmp_path)], lazy=lazy)
+        with pytest.raises(RuntimeError):
+            late({"image": source})
+        assert list(tmp_path.iterdir()) == []
+
+    def test_what_waits_for_an_image_still_waits_for_the_protected_one(
+        self, pydicom_file: Callable[[str], Path], tmp_path: Path
+    ) -> None:
+        image = LoadProtectable()(pydicom_file("CT_small.dcm"))
+        waiting = Rotate90(lazy=True)(image)
+        assert len(waiting.pending_operations) == 1
+        protected = Protect(NAME, KEY)(waiting)
+        assert len(protected.pending_operations) == 1
+        with pytest.raises(ConfigError, match="waiting"):
+            SaveProtected(tmp_path)(protected)
+        once = Protect(NAME, KEY)(image)
+        turned, _ = apply_pending(protected)
+        assert torch.equal(turned.as_tensor().to(once.dtype), Rotate90()(once).as_tensor())
+
+    @pytest.mark.parametrize("workers", [0, 2])
+    def test_a_cache_keeps_files_and_noise_whole(
+        self, workers: int, pydicom_file: Callable[[str], Path], tmp_path: Path
+    ) -> None:
+        names = ("CT_small.dcm", "MR_small.dcm")
+        data = [{"image": str(pydicom_file(name))} for name in names]
+        steps = Compose([LoadProtectabled("image"), Protectd("image", NAME, KEY)])
+        cached = CacheDataset(data, steps, num_workers=workers, progress=False)
+        for _ in range(2):
+            for number, name in enumerate(names):
+                once = steps({"image": str(pydicom_file(name))})["image"]
+                assert torch.equal(cached[number]["image"].as_tensor(), once.as_tensor())
+        SaveProtectedd("image", tmp_path / "cached")(cached[0])
+        SaveProtectedd("image", tmp_path / "fresh")(steps(data[0]))
+        assert contents(tmp_path / "cached") == contents(tmp_path / "fresh")
 
     @pytest.mark.parametrize("workers", [0, 2])
     def test_loaders_carry_files_whole(
