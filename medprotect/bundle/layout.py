@@ -102,6 +102,7 @@ def metadata(card: Card) -> Config:
         "image_classes": "presented values: what the clinical window shows, 0 black to 1 white",
         "label_classes": ", ".join(card.codes.classes),
         "pred_classes": "noise, as a share of the budget of each pixel",
+        "eval_metrics": dict(card.figures),
         "intended_use": "Images that leave the house. Not for diagnosis with models trained on "
         "clean images."
         + (" The noise misleads them on purpose: it has decoys." if card.codes.decoys else ""),

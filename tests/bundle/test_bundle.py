@@ -17,6 +17,7 @@ from monai.transforms.lazy.functional import apply_pending
 from monai.transforms.spatial.array import Rotate90
 from monai.transforms.spatial.dictionary import Rotate90d
 from PIL import Image as Picture
+from pydicom import dcmread
 
 from medprotect.bundle.inferer import NoiseInferer, WeightsLoader
 from medprotect.bundle.layout import bundle_files
@@ -36,6 +37,16 @@ from medprotect.protect.transforms import (
 
 NAME = "radiology-grey"
 KEY = Key(bytes(range(32)))
+DICOM = (
+    "CT_small.dcm",
+    "MR_small.dcm",
+    "MR_small_bigendian.dcm",
+    "MR_small_padded.dcm",
+    "MR_small_implicit.dcm",
+    "MR_small_jp2klossless.dcm",
+    "MR_small_jpeg_ls_lossless.dcm",
+    "MR_small_RLE.dcm",
+)
 
 
 @pytest.fixture
@@ -54,11 +65,12 @@ def mixed(export: Callable[..., Path], pydicom_file: Callable[[str], Path], tmp_
     import nibabel
 
     nifti = Path(nibabel.__file__).parent / "tests" / "data" / "example4d.nii.gz"
+    files = {f"series/{name}": pydicom_file(name) for name in DICOM}
     shade = np.random.default_rng(0).integers(0, 255, (40, 52), dtype=np.uint8)
-    Picture.fromarray(shade).save(tmp_path / "shade.png")
-    names = ("CT_small.dcm", "MR_small.dcm")
-    files = {f"series/{name}": pydicom_file(name) for name in names}
-    return export({**files, "brain.nii.gz": nifti, "a/shade.png": tmp_path / "shade.png"})
+    for ending in ("png", "tif", "jpg"):
+        Picture.fromarray(shade).save(tmp_path / f"shade.{ending}")
+        files[f"a/shade.{ending}"] = tmp_path / f"shade.{ending}"
+    return export({**files, "brain.nii.gz": nifti, "notes.txt": b"no image"})
 
 
 def run(*arguments: object, folder: Path) -> str:
@@ -111,8 +123,21 @@ def test_monai_writes_the_bytes_that_medprotect_writes(
     run("monai.bundle", "run", *config, *options, *places, "--key_file", key_file, folder=place)
     out = tmp_path / "ours" / "out"
     run("medprotect", "run", mixed, out, "--pipeline", NAME, "--key", key_file, folder=tmp_path)
-    assert len(contents(out)) == 4
+    kinds = {dcmread(path).file_meta.TransferSyntaxUID for path in out.rglob("*.dcm")}
+    assert len(kinds) + len({"png", "tif", "jpg", "nii.gz"}) >= 10
+    assert len(contents(out)) == len(DICOM) + 4
     assert contents(tmp_path / "monai" / "out") == contents(out)
+
+
+@pytest.mark.slow
+def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
+    pytest.importorskip("ignite")
+    script = Path(__file__).parents[2] / "docs" / "researchers" / "bundle_example.py"
+    command = [sys.executable, "-W", "ignore", str(script), str(tmp_path / "folder")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("the same bytes by transforms and by bundle: True") == 2
+    assert "noise of (1, 1, 64, 64)" in done.stdout
 
 
 def test_configs_of_other_weights_are_refused(bundle: Path, tmp_path: Path) -> None:
