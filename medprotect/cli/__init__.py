@@ -4,6 +4,7 @@ import typer
 
 from medprotect.cli.audit import audit
 from medprotect.cli.bench import app as bench
+from medprotect.cli.bundle import app as bundle
 from medprotect.cli.inspect import inspect
 from medprotect.cli.key import app as key
 from medprotect.cli.report import report
@@ -24,6 +25,7 @@ app.command(short_help="Show what a file is, and how much of it may change.")(in
 app.command(short_help="Train a pipeline on your own images.")(train)
 app.command(short_help="Train models on protected images, and see whether they work.")(audit)
 app.add_typer(bench, name="bench")
+app.add_typer(bundle, name="bundle")
 app.add_typer(key, name="key")
 
 

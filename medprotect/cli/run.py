@@ -128,8 +128,8 @@ def run(
         if dry_run:
             _show_plan(settings, with_names=with_names, as_json=as_json)
             return
-        found, made = _find_key(key, settings)
-        _carry_out(settings, found, made, restart=restart, with_names=with_names, as_json=as_json)
+        found, made = find_key(key, settings)
+        carry_out(settings, found, made, restart=restart, with_names=with_names, as_json=as_json)
 
 
 def state_beside(out: Path) -> Path:
@@ -162,7 +162,7 @@ def _show_plan(settings: "Settings", *, with_names: bool, as_json: bool) -> None
     show_plan(settings, entries, with_names=with_names, as_json=as_json)
 
 
-def _find_key(path: Path | None, settings: "Settings") -> tuple["Key", Path | None]:
+def find_key(path: Path | None, settings: "Settings") -> tuple["Key", Path | None]:
     """Return the key, and where it was made if it was made now."""
     from medprotect.confounder.key import Key, default_key_path
     from medprotect.protect.places import check_key_place
@@ -178,15 +178,16 @@ def _find_key(path: Path | None, settings: "Settings") -> tuple["Key", Path | No
     return key, place
 
 
-def _carry_out(
+def carry_out(
     settings: "Settings",
     key: "Key",
     made: Path | None,
     *,
-    restart: bool,
-    with_names: bool,
-    as_json: bool,
+    restart: bool = False,
+    with_names: bool = False,
+    as_json: bool = False,
 ) -> None:
+    """Protect the export, show how it went, and end with its exit code."""
     from medprotect.cli.run_view import RunView
     from medprotect.protect.engine import protect_export
 

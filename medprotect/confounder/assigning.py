@@ -10,6 +10,12 @@ from torch.nn import functional
 
 from medprotect.confounder.checkpoint import Checkpoint
 from medprotect.confounder.distortions import blur, flip, shift, window
+from medprotect.confounder.ranks import (
+    average_gradients,
+    average_statistics,
+    check_agreement,
+    rank,
+)
 from medprotect.confounder.samples import Samples, step_rng
 
 Progress = Callable[[str, int, int, dict[str, float]], None]
@@ -60,8 +66,9 @@ def train_classifier(
     checkpoint = Checkpoint(folder, stage, settings)
     network.train()
     done, _ = checkpoint.load(modules, [optimizer])
+    check_agreement(done)
     for step in range(done, steps):
-        rng = step_rng(seed, stage, step)
+        rng = step_rng(seed, stage, step, rank())
         indices = torch.randint(len(samples), (batch,), generator=rng)
         images = samples.presented[indices]
         images = _vary(images, mirrored, rng)
@@ -72,10 +79,12 @@ def train_classifier(
         )
         optimizer.zero_grad()
         loss.backward()
+        average_gradients(network.parameters())
         optimizer.step()
         if (step + 1) % REPORT_EVERY == 0 or step + 1 == steps:
             progress(stage, step + 1, steps, {"loss": loss.item()})
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
+            average_statistics(network)
             checkpoint.save(step + 1, modules, [optimizer], {})
     network.eval()
 

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from medprotect.confounder.ranks import rank, ranks
 from medprotect.errors import HashMismatchError, PipelineError
 from medprotect.limits import SAFETENSORS_HEADER_BYTES
 
@@ -91,7 +92,8 @@ class Checkpoint:
 
     def __init__(self, folder: Path | None, name: str, settings: dict[str, Any]) -> None:
         self._folder, self._name = folder, name
-        self._settings: dict[str, Any] = json.loads(json.dumps(settings))
+        together = {"ranks": ranks()} if ranks() > 1 else {}
+        self._settings: dict[str, Any] = json.loads(json.dumps({**settings, **together}))
 
     def save(
         self,
@@ -101,7 +103,7 @@ class Checkpoint:
         figures: dict[str, float],
     ) -> None:
         """Write the state after `step` steps, and the figures so far."""
-        if self._folder is None:
+        if self._folder is None or rank() != 0:
             return
         tensors = {f"module.{name}": tensor for name, tensor in modules.state_dict().items()}
         for place, optimizer in enumerate(optimizers):

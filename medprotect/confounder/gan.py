@@ -36,6 +36,7 @@ from medprotect.confounder.networks import (
     channels_last,
     pad_to_stride,
 )
+from medprotect.confounder.ranks import average_figures, average_gradients, check_agreement, rank
 from medprotect.confounder.samples import Samples, draw_batch, step_rng
 from medprotect.errors import PipelineError
 
@@ -221,8 +222,9 @@ def _train_generator(
         folder, "generator", {"samples": samples.sha256, "recipe": asdict(recipe)}
     )
     done, figures = checkpoint.load(modules, [maker, reader, judge])
+    check_agreement(done)
     for step in range(done, recipe.steps):
-        rng = step_rng(recipe.seed, "generator", step)
+        rng = step_rng(recipe.seed, "generator", step, rank())
         _set_generator_rate(maker, step, recipe.steps)
         set_rate(judge, 5e-4, step, recipe.steps)
         drawn = _protect_batch(modules["generator"], clean, samples, recipe, rng)
@@ -232,11 +234,12 @@ def _train_generator(
         maker.zero_grad()
         reader.zero_grad()
         loss.backward()
+        average_gradients([*modules["generator"].parameters(), *reading.parameters()])
         nn.utils.clip_grad_norm_(modules["generator"].parameters(), STEEPEST)
         maker.step()
         reader.step()
         _train_discriminator(modules["discriminator"], drawn, judge)
-        _smooth(figures, measured)
+        _smooth(figures, average_figures(measured))
         figures["faded_in"] = ramp
         _refuse_collapse(figures, step, recipe)
         if (step + 1) % REPORT_EVERY == 0 or step + 1 == recipe.steps:
@@ -344,6 +347,7 @@ def _train_discriminator(
     protected = (drawn.presented + drawn.noise.detach()).clamp(0, 1)
     optimizer.zero_grad()
     discriminator_loss(discriminator(drawn.presented), discriminator(protected)).backward()
+    average_gradients(discriminator.parameters())
     optimizer.step()
 
 

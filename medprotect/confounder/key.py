@@ -10,8 +10,9 @@ import os
 import secrets
 import stat
 from dataclasses import dataclass, field
+from multiprocessing.context import get_spawning_popen
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -105,6 +106,15 @@ class Key:
         if cls.load(to) != key:
             raise KeyFileError(f"The copy {to} does not read the same; try another disk.")
         return key
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Refuse to be pickled, unless it is to start a process: pickles are kept on disks."""
+        if get_spawning_popen() is None:
+            raise KeyFileError("A key is not pickled; load it from its file where it is needed.")
+        return type(self), (self.secret,)
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
 
     @property
     def fingerprint(self) -> str:

@@ -1,5 +1,7 @@
 """The noise of one image: assigner, code, decoy, generator."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,6 +17,126 @@ from medprotect.errors import PipelineError
 
 GENERATOR = "generator."
 ASSIGNER = "assigner."
+
+
+class NoiseNetwork(nn.Module):
+    """Assigner and generator as one network: images in, their noise out.
+
+    Its state dict has the names of a pipeline's weights file.
+
+    Parameters
+    ----------
+    channels, codes : int
+        C of the images, and K.
+    generator_width, assigner_width : int
+        Channels of the first level of each.
+    canonical_size, assigner_size : int
+        See `medprotect.confounder.card.Images`.
+    temperature : float
+        Of the assigner.
+    decoys : bool
+        Whether the noise is to show a wrong class; which one, the key says.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        codes: int,
+        generator_width: int,
+        assigner_width: int,
+        canonical_size: int,
+        assigner_size: int,
+        temperature: float = 1.0,
+        decoys: bool = False,
+    ) -> None:
+        super().__init__()
+        self.channels, self.codes, self.decoys = channels, codes, decoys
+        self.canonical_size, self.assigner_size = canonical_size, assigner_size
+        self.temperature = temperature
+        self.generator = Generator(channels, codes, generator_width)
+        self.assigner = Assigner(channels, codes, assigner_width)
+
+    def forward(
+        self,
+        image: Tensor,
+        code: Tensor | None = None,
+        decoy: Tensor | None = None,
+        phase: tuple[int, int] = (0, 0),
+    ) -> Tensor:
+        """Return noise (B, C, H, W) in -1..1 for presented values (B, C, H, W) in 0..1.
+
+        Without a code (B, K), the assigner's posterior is the code; without a decoy there is none.
+        """
+        return self.unbounded(image, code, decoy, phase).clamp(-1, 1)
+
+    def unbounded(
+        self,
+        image: Tensor,
+        code: Tensor | None = None,
+        decoy: Tensor | None = None,
+        phase: tuple[int, int] = (0, 0),
+    ) -> Tensor:
+        """Return the noise before it is bounded: muted colour can leave -1..1 a little."""
+        if code is None:
+            code = self.posterior(image)
+        if decoy is None:
+            decoy = torch.zeros_like(code)
+        height, width = image.shape[-2:]
+        canonical = shrink(image, self.canonical_size)
+        rows, columns = canonical.shape[-2:]
+        noise: Tensor = self.generator(pad_to_stride(canonical), code, decoy, phase)
+        noise = noise[..., :rows, :columns]
+        if (rows, columns) != (height, width):
+            size = (height, width)
+            noise = functional.interpolate(noise, size, mode="bilinear", align_corners=False)
+            if noise.shape[1] == 3:
+                noise = mute_chroma(noise, max(height / rows, width / columns))
+        return noise
+
+    def posterior(self, image: Tensor) -> Tensor:
+        """Return the assigner's calibrated probabilities (B, K) of images (B, C, H, W)."""
+        logits: Tensor = self.assigner(shrink(image, self.assigner_size))
+        return functional.softmax(logits / self.temperature, 1)
+
+
+def network_arguments(card: Card) -> dict[str, Any]:
+    """Return what `NoiseNetwork` takes, by name, for the networks of a card."""
+    return {
+        "channels": card.images.channels,
+        "codes": len(card.codes.classes),
+        "generator_width": card.widths.generator,
+        "assigner_width": card.widths.assigner,
+        "canonical_size": card.images.canonical_size,
+        "assigner_size": card.images.assigner_size,
+        "temperature": card.codes.temperature,
+        "decoys": card.codes.decoys,
+    }
+
+
+def fill(network: nn.Module, card: Card) -> None:
+    """Fill the networks of a card with its weights, hash-checked.
+
+    Raises
+    ------
+    HashMismatchError
+        The weights are not those of the card.
+    PipelineError
+        The weights are missing, or not of these networks.
+    """
+    tensors = load_tensors(card.weights_path, card.weights.sha256)
+    own = {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in tensors.items()
+        if name.startswith((GENERATOR, ASSIGNER))
+    }
+    try:
+        network.load_state_dict(own)
+    except RuntimeError:
+        raise PipelineError(
+            "The weights do not fit the networks of their card; fetch or train the pipeline anew."
+        ) from None
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in own.values()):
+        raise PipelineError("The weights hold values that are not numbers; train anew.")
 
 
 class Confounder:
@@ -40,68 +162,21 @@ class Confounder:
     def __init__(self, card: Card, key: Key, device: str = "cpu") -> None:
         self.card = card
         self._key, self._device = key, torch.device(device)
-        codes = len(card.codes.classes)
-        self._phase = key_phase(key)
-        shape = (card.images.channels, codes)
-        self._generator = Generator(*shape, card.widths.generator)
-        self._assigner = Assigner(*shape, card.widths.assigner)
-        tensors = load_tensors(card.weights_path, card.weights.sha256)
-        for prefix, network in {GENERATOR: self._generator, ASSIGNER: self._assigner}.items():
-            _fill(network, prefix, tensors)
-            network.to(self._device).eval()
+        self._network = NoiseNetwork(**network_arguments(card))
+        fill(self._network, card)
+        self._network.to(self._device).eval()
 
-    @torch.inference_mode()
     def noise(
         self, presented: NDArray[np.float32], content_sha256: bytes, label: int | None = None
     ) -> NDArray[np.float32]:
-        """Return the noise of one image, in -1..1: its share of the budget, and the sign.
-
-        Depends on nothing but the arguments, the card, the key and what `backend` tells.
-
-        Parameters
-        ----------
-        presented : NDArray of float32
-            (H, W, C), 0..1; C as in the card, or 1.
-        content_sha256 : bytes
-            SHA-256 of the image's stored values: draws its decoy.
-        label : int, optional
-            The class, where it is known; else the assigner's posterior is the code.
-
-        Returns
-        -------
-        NDArray of float32
-            (H, W, C).
-
-        Raises
-        ------
-        PipelineError
-            The image has other channels, or the label is none of the card's.
-        """
-        image = self._to_tensor(presented)
-        height, width = image.shape[-2:]
-        seen = self._posterior(image)
-        code = seen if label is None else self._one_hot(label)
-        decoy = torch.zeros_like(code)
-        if self.card.codes.decoys:
-            decoy = key_decoy(self._key, content_sha256, seen, code.argmax(1))
-        canonical = shrink(image, self.card.images.canonical_size)
-        rows, columns = canonical.shape[-2:]
-        noise = self._generator(pad_to_stride(canonical), code, decoy, self._phase)
-        noise = noise[..., :rows, :columns]
-        if (rows, columns) != (height, width):
-            size = (height, width)
-            noise = functional.interpolate(noise, size, mode="bilinear", align_corners=False)
-            if noise.shape[1] == 3:
-                noise = mute_chroma(noise, max(height / rows, width / columns))
-        if presented.shape[2] < noise.shape[1]:
-            noise = noise.mean(1, keepdim=True)
-        pattern: NDArray[np.float32] = noise.clamp(-1, 1)[0].permute(1, 2, 0).cpu().numpy()
-        return np.ascontiguousarray(pattern)
+        """Return the noise of one image; see `key_noise`."""
+        return key_noise(self._network, self._key, presented, content_sha256, label)
 
     @torch.inference_mode()
     def posterior(self, presented: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the assigner's calibrated probabilities (K,) of an image (H, W, C)."""
-        result: NDArray[np.float32] = self._posterior(self._to_tensor(presented))[0].cpu().numpy()
+        image = _to_tensor(presented, self._network)
+        result: NDArray[np.float32] = self._network.posterior(image)[0].cpu().numpy()
         return result
 
     def backend(self) -> dict[str, str | int]:
@@ -115,23 +190,69 @@ class Confounder:
             "batch": f"1x{images.channels}, long side up to {images.canonical_size}",
         }
 
-    def _to_tensor(self, presented: NDArray[np.float32]) -> Tensor:
-        channels = self.card.images.channels
-        if presented.ndim != 3 or presented.shape[2] not in (1, channels):
-            raise PipelineError(f"The pipeline takes images of {channels} channels, and not this.")
-        image = torch.from_numpy(np.ascontiguousarray(presented, dtype=np.float32))
-        image = image.permute(2, 0, 1)[None].to(self._device)
-        return image.expand(-1, channels, -1, -1).contiguous()
 
-    def _posterior(self, image: Tensor) -> Tensor:
-        logits = self._assigner(shrink(image, self.card.images.assigner_size))
-        return functional.softmax(logits / self.card.codes.temperature, 1)
+@torch.inference_mode()
+def key_noise(
+    network: NoiseNetwork,
+    key: Key,
+    presented: NDArray[np.float32],
+    content_sha256: bytes,
+    label: int | None = None,
+) -> NDArray[np.float32]:
+    """Return the noise of one image under a key, in -1..1: its share of the budget, and the sign.
 
-    def _one_hot(self, label: int) -> Tensor:
-        codes = len(self.card.codes.classes)
-        if not 0 <= label < codes:
-            raise PipelineError(f"There is no class {label}: the card has {codes}, from 0.")
-        return functional.one_hot(torch.tensor([label], device=self._device), codes).float()
+    Depends on nothing but the arguments and what `Confounder.backend` tells.
+
+    Parameters
+    ----------
+    network : NoiseNetwork
+        Filled, in evaluation mode.
+    key : Key
+        The owner's.
+    presented : NDArray of float32
+        (H, W, C), 0..1; C as in the card, or 1.
+    content_sha256 : bytes
+        SHA-256 of the image's stored values: draws its decoy.
+    label : int, optional
+        The class, where it is known; else the assigner's posterior is the code.
+
+    Returns
+    -------
+    NDArray of float32
+        (H, W, C).
+
+    Raises
+    ------
+    PipelineError
+        The image has other channels, or the label is none of the card's.
+    """
+    image = _to_tensor(presented, network)
+    seen = network.posterior(image)
+    code = seen if label is None else _one_hot(label, seen)
+    decoy = None
+    if network.decoys:
+        decoy = key_decoy(key, content_sha256, seen, code.argmax(1))
+    noise = network.unbounded(image, code, decoy, key_phase(key))
+    if presented.shape[2] < noise.shape[1]:
+        noise = noise.mean(1, keepdim=True)
+    pattern: NDArray[np.float32] = noise.clamp(-1, 1)[0].permute(1, 2, 0).cpu().numpy()
+    return np.ascontiguousarray(pattern)
+
+
+def _to_tensor(presented: NDArray[np.float32], network: NoiseNetwork) -> Tensor:
+    channels = network.channels
+    if presented.ndim != 3 or presented.shape[2] not in (1, channels):
+        raise PipelineError(f"The pipeline takes images of {channels} channels, and not this.")
+    image = torch.from_numpy(np.ascontiguousarray(presented, dtype=np.float32))
+    image = image.permute(2, 0, 1)[None].to(next(network.parameters()).device)
+    return image.expand(-1, channels, -1, -1).contiguous()
+
+
+def _one_hot(label: int, like: Tensor) -> Tensor:
+    codes = like.shape[1]
+    if not 0 <= label < codes:
+        raise PipelineError(f"There is no class {label}: the card has {codes}, from 0.")
+    return functional.one_hot(torch.tensor([label], device=like.device), codes).float()
 
 
 def shrink(image: Tensor, long_side: int) -> Tensor:
@@ -159,19 +280,3 @@ def mute_chroma(noise: Tensor, stretch: float) -> Tensor:
     pattern = brightness - brightness.mean()  # the image as a whole grows neither light nor dark
     gain = noise.square().mean().sqrt() / pattern.square().mean().sqrt().clamp_min(1e-6)
     return pattern * gain + colour
-
-
-def _fill(network: nn.Module, prefix: str, tensors: dict[str, Tensor]) -> None:
-    own = {
-        name.removeprefix(prefix): tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in tensors.items()
-        if name.startswith(prefix)
-    }
-    try:
-        network.load_state_dict(own)
-    except RuntimeError:
-        raise PipelineError(
-            "The weights do not fit the networks of their card; fetch or train the pipeline anew."
-        ) from None
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in own.values()):
-        raise PipelineError("The weights hold values that are not numbers; train anew.")

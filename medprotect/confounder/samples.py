@@ -69,9 +69,10 @@ class Samples:
         )
 
 
-def step_rng(seed: int, stage: str, step: int) -> torch.Generator:
+def step_rng(seed: int, stage: str, step: int, rank: int = 0) -> torch.Generator:
     """Return the randomness of one step, so that a resumed training repeats an unbroken one."""
-    digest = hashlib.sha256(f"{seed} {stage} {step}".encode()).digest()
+    own = f" {rank}" if rank else ""  # rank 0 draws what one process alone does
+    digest = hashlib.sha256(f"{seed} {stage} {step}{own}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 

@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from medprotect.confounder.assigning import Progress
-from medprotect.confounder.card import CARD, Card, Images, Training
+from medprotect.confounder.card import CARD, Card, Images, Training, load_card
 from medprotect.confounder.dataset import read_samples
 from medprotect.confounder.export import export
 from medprotect.confounder.gan import ASSIGNER_STEPS, SEED, STEPS, Recipe, train
+from medprotect.confounder.ranks import rank, wait
 from medprotect.confounder.samples import Samples
 from medprotect.errors import ConfigError, OutputError
 
@@ -35,6 +36,8 @@ def train_pipeline(
     progress: Progress | None = None,
 ) -> Card:
     """Train a pipeline and write it to `out`; a training that broke off goes on.
+
+    Of processes that train together the first writes; see `medprotect.confounder.ranks`.
 
     Parameters
     ----------
@@ -82,6 +85,9 @@ def train_pipeline(
     )
     checkpoints = out / "checkpoints"
     trained = train(samples, recipe, folder=checkpoints, progress=progress)
+    if rank() != 0:
+        wait()
+        return load_card(out)
     name = re.sub("[^a-z0-9]+", "-", out.resolve().name.lower()).strip("-") or "pipeline"
     made = replace(_data(labels_csv), images=len(samples), steps=steps, seed=seed, date=date)
     card = export(
@@ -95,6 +101,7 @@ def train_pipeline(
         training=replace(made, command=command),
     )
     shutil.rmtree(checkpoints)
+    wait()
     return card
 
 

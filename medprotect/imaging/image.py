@@ -148,6 +148,8 @@ class Description:
         Appended to the file's name in OUT (``.png`` for a JPEG, which is promoted), else "".
     warnings : tuple of str
         Slugs: ``patient_identity_not_removed``, ``burned_in_annotation_not_excluded`` ...
+    uids : tuple of (str, str)
+        What `Derivation.new_uid` is asked for: kind and UID. Never shown.
     """
 
     role: Role
@@ -157,6 +159,7 @@ class Description:
     instance: str = ""
     output_suffix: str = ""
     warnings: tuple[str, ...] = ()
+    uids: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,11 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from io import BytesIO
 from itertools import zip_longest
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from medprotect.confounder.card import Card
 from medprotect.confounder.key import Key
 from medprotect.errors import UnsupportedImageError, VerificationError
 from medprotect.imaging import dicom, formats
-from medprotect.imaging.image import Derivation, Image, ImageFile, Role, Stored
+from medprotect.imaging.image import Derivation, Description, Image, ImageFile, Role, Stored
 from medprotect.intensity.apply import apply_noise, share_of_budget
 from medprotect.intensity.budget import Reach, budget_lsb
 from medprotect.intensity.windows import present, view
@@ -44,6 +45,13 @@ class Protectable:
     file: ImageFile
     stored: Stored
     images: tuple[Image, ...]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as the bytes of the file: what is read from them goes to no other process."""
+        return read_protectable, (self.data,)
+
+    def __deepcopy__(self, _memo: object) -> "Protectable":
+        return self
 
 
 def read_protectable(data: bytes) -> Protectable:
@@ -98,10 +106,17 @@ def add_noise(
     BudgetBelowOneError
         The noise would round away in most of the file.
     """
-    changed = np.empty((len(images), *images[0].stored.shape), images[0].stored.dtype)
-    for index, stored in enumerate(noisy(images, noise, strength, label)):
-        changed[index] = stored
-    return changed
+    return _collect(images, noisy(images, noise, strength, label))
+
+
+def apply_patterns(
+    images: Sequence[Image],
+    make: Callable[[int, NDArray[np.float32]], NDArray[np.float32]],
+    strength: str,
+) -> Stored:
+    """Return the images of a file with the noise of ``make(index, presented)``; see `add_noise`."""
+    made = _apply(images, lambda index, _, presented: make(index, presented), strength)
+    return _collect(images, made)
 
 
 def noisy(
@@ -114,17 +129,35 @@ def noisy(
     BudgetBelowOneError
         After the last of them.
     """
+    return _apply(
+        images,
+        lambda _, image, presented: noise(presented, content_sha256(image), label),
+        strength,
+    )
+
+
+def _apply(
+    images: Iterable[Image],
+    make: Callable[[int, Image, NDArray[np.float32]], NDArray[np.float32]],
+    strength: str,
+) -> Iterator[Stored]:
     reach = Reach()
-    for image in images:
+    for index, image in enumerate(images):
         seen = view(image)
         budget = budget_lsb(seen, strength)
         reach.add(seen, budget)
         if budget.any():
-            made = noise(present(seen), content_sha256(image), label)
-            yield apply_noise(image, made, budget)
+            yield apply_noise(image, make(index, image, present(seen)), budget)
         else:
             yield image.stored
     reach.check()
+
+
+def _collect(images: Sequence[Image], made: Iterable[Stored]) -> Stored:
+    changed = np.empty((len(images), *images[0].stored.shape), images[0].stored.dtype)
+    for index, stored in enumerate(made):
+        changed[index] = stored
+    return changed
 
 
 def derive(
@@ -137,16 +170,9 @@ def derive(
     identity = card.pipeline_sha256
     if labels_sha256:
         identity = hashlib.sha256(f"{identity} labels {labels_sha256}".encode()).hexdigest()
-
-    def new_uid(kind: str, source_uid: str) -> str:
-        return key.new_uid(
-            kind,
-            source_uid,
-            pipeline_sha256=identity,
-            strength=strength,
-            decoys=card.codes.decoys,
-        )
-
+    new_uid = partial(
+        key.new_uid, pipeline_sha256=identity, strength=strength, decoys=card.codes.decoys
+    )
     return Derivation(
         pipeline=card.name,
         version=medprotect.__version__,
@@ -155,6 +181,29 @@ def derive(
         new_uid=new_uid,
         keep_uids=keep_uids,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class KnownUids:
+    """The new UIDs of one file, derived already: they are its own, and the key is not here.
+
+    Attributes
+    ----------
+    uids : mapping of (str, str) to str
+        By kind and source UID.
+    """
+
+    uids: Mapping[tuple[str, str], str] = field(repr=False)
+
+    def __call__(self, kind: str, source_uid: str) -> str:
+        """Return the new UID; see `Derivation`."""
+        return self.uids[kind, source_uid]
+
+
+def settle(derivation: Derivation, description: Description) -> Derivation:
+    """Return a derivation for this file alone, which can be kept and pickled without the key."""
+    new_uids = {(kind, uid): derivation.new_uid(kind, uid) for kind, uid in description.uids}
+    return replace(derivation, new_uid=KnownUids(new_uids))
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,12 +29,13 @@ import torch
 from monai.config.type_definitions import KeysCollection
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import MapTransform, Transform
+from torch.utils.data._utils.collate import default_collate_fn_map
 
 from medprotect.confounder.card import Card, load_card
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import Confounder
 from medprotect.errors import ConfigError, PipelineError
-from medprotect.imaging.image import Stored
+from medprotect.imaging.image import Derivation, Stored
 from medprotect.intensity.budget import STRENGTHS
 from medprotect.protect.atomic import publish, write_file
 from medprotect.protect.protectable import (
@@ -44,6 +45,7 @@ from medprotect.protect.protectable import (
     check_stream,
     derive,
     read_protectable,
+    settle,
 )
 
 SOURCE = "protectable"
@@ -55,6 +57,29 @@ DERIVATION = "derivation"
 CHECKED = "checked"
 NOTES = "notes"
 SAVED = "saved_to"
+
+
+class Carried:
+    """A value in meta data that MONAI passes on whole when it collates, decollates or copies."""
+
+    ndim = 0  # with `item`, what decollate_batch takes for a scalar
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def item(self) -> "Carried":
+        """Return itself."""
+        return self
+
+    def __deepcopy__(self, _memo: object) -> "Carried":
+        return self
+
+
+def _list(batch: list[Carried], *, collate_fn_map: object = None) -> list[Carried]:
+    return list(batch)
+
+
+default_collate_fn_map[Carried] = _list
 
 
 class LoadProtectable(Transform):
@@ -75,7 +100,7 @@ class LoadProtectable(Transform):
         """
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
         protectable = read_protectable(data)
-        meta: dict[str, Any] = {SOURCE: protectable}
+        meta: dict[str, Any] = {SOURCE: Carried(protectable)}
         if not isinstance(source, bytes):
             meta["filename_or_obj"] = os.fspath(source)
         return to_tensor(protectable.stored, meta)
@@ -150,7 +175,8 @@ class Protect(Transform):
             raise ConfigError("The image was changed after it was read; protect it first.")
         number = None if label is None else self.class_number(label)
         changed = add_noise(source.images, self.confounder.noise, self.strength, number)
-        return to_tensor(changed, {**image.meta, DERIVATION: self.derivation})
+        derivation = settle(self.derivation, source.file.description)
+        return to_tensor(changed, {**image.meta, DERIVATION: Carried(derivation)}, image)
 
     def class_number(self, label: str) -> int:
         """Return the number of a class.
@@ -174,10 +200,17 @@ class SaveProtected(Transform):
     folder : str or PathLike, optional
         Where files go whose path was given to `LoadProtectable`, under their own name; a lossy
         format's name gets the ending of the lossless one it is promoted to.
+    data_root_dir : str or PathLike, optional
+        What of their path is left out; without it, all but the name.
     """
 
-    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str] | None = None,
+        data_root_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
         self._folder = None if folder is None else Path(folder)
+        self._root = None if data_root_dir is None else Path(data_root_dir)
 
     def __call__(self, image: MetaTensor, path: str | os.PathLike[str] | None = None) -> MetaTensor:
         """Write the image, and return it with `SAVED`, `NOTES` and `CHECKED` in its meta data.
@@ -192,16 +225,19 @@ class SaveProtected(Transform):
         Raises
         ------
         ConfigError
-            The image is not from `Protect`, or there is no path to write to.
+            The image is not from `Protect`, lazy operations are waiting for it, or there is no path
+            to write to.
         VerificationError
             A pixel is beyond its budget, or a header element differs; the file is not there then.
         OutputError, StorageError
             The file exists or cannot be written.
         """
         source = source_of(image)
-        derivation = image.meta.get(DERIVATION)
-        if derivation is None:
+        derivation = value_of(image, DERIVATION)
+        if not isinstance(derivation, Derivation):
             raise ConfigError("The image is not protected: it does not come from Protect.")
+        if image.pending_operations:
+            raise ConfigError("Operations are waiting for the image; what is written is no other.")
         final = self._path(image) if path is None else Path(path)
         partial = final.with_name(f".medprotect-{secrets.token_hex(8)}.part")
         encoded = source.file.encode(list(from_tensor(image)), derivation)
@@ -214,16 +250,18 @@ class SaveProtected(Transform):
             publish(partial, final)
         finally:
             partial.unlink(missing_ok=True)
-        meta = {**image.meta, SAVED: os.fspath(final), NOTES: notes, CHECKED: checked}
-        return to_tensor(from_tensor(image), meta)
+        meta = {**image.meta, SAVED: os.fspath(final), NOTES: notes}
+        return to_tensor(from_tensor(image), {**meta, CHECKED: Carried(checked)}, image)
 
     def _path(self, image: MetaTensor) -> Path:
         name = image.meta.get("filename_or_obj")
         if self._folder is None or not name:
             raise ConfigError("There is no path to write to: give `path`, or `folder` and files.")
-        self._folder.mkdir(parents=True, exist_ok=True)
-        suffix = source_of(image).file.description.output_suffix
-        return self._folder / (Path(str(name)).name + suffix)
+        path = Path(str(name))
+        relative = Path(path.name) if self._root is None else path.relative_to(self._root)
+        final = self._folder / relative
+        final.parent.mkdir(parents=True, exist_ok=True)
+        return final.with_name(final.name + source_of(image).file.description.output_suffix)
 
 
 class LoadProtectabled(MapTransform):
@@ -278,8 +316,8 @@ class SaveProtectedd(MapTransform):
     ----------
     keys : KeysCollection
         Of the images.
-    folder : str or PathLike, optional
-        As `SaveProtected` takes it.
+    folder, data_root_dir : str or PathLike, optional
+        As `SaveProtected` takes them.
     path_key : Hashable
         Key of the file to write, where it is given.
     """
@@ -290,10 +328,11 @@ class SaveProtectedd(MapTransform):
         folder: str | os.PathLike[str] | None = None,
         *,
         path_key: Hashable = "path",
+        data_root_dir: str | os.PathLike[str] | None = None,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self._save = SaveProtected(folder)
+        self._save = SaveProtected(folder, data_root_dir)
         self._path_key = path_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -302,11 +341,19 @@ class SaveProtectedd(MapTransform):
         return {**data, **{key: self._save(data[key], path) for key in self.key_iterator(data)}}
 
 
-def to_tensor(stored: Stored, meta: dict[str, Any]) -> MetaTensor:
-    """Return (C, H, W[, N]) from the images (N, H, W[, C]) of a file, sharing memory."""
+def to_tensor(stored: Stored, meta: dict[str, Any], like: MetaTensor | None = None) -> MetaTensor:
+    """Return (C, H, W[, N]) from the images (N, H, W[, C]) of a file, sharing memory.
+
+    Operations, applied and waiting, are those of `like`; the affine stands in the meta data.
+    """
     planes = stored[..., None] if stored.ndim == 3 else stored
     tensor = torch.from_numpy(planes).permute(3, 1, 2, 0)
-    return MetaTensor(tensor[..., 0] if tensor.shape[-1] == 1 else tensor, meta=meta)
+    tensor = tensor[..., 0] if tensor.shape[-1] == 1 else tensor
+    operations = None if like is None else like.applied_operations
+    made = MetaTensor(tensor, meta=meta, applied_operations=operations)
+    for waiting in [] if like is None else like.pending_operations:
+        made.push_pending_operation(waiting)
+    return made
 
 
 def from_tensor(image: torch.Tensor) -> Stored:
@@ -324,15 +371,21 @@ def source_of(image: MetaTensor) -> Protectable:
     ConfigError
         The tensor is not from `LoadProtectable`.
     """
-    source = image.meta.get(SOURCE) if isinstance(image, MetaTensor) else None
+    source = value_of(image, SOURCE)
     if not isinstance(source, Protectable):
         raise ConfigError("The image was not read by LoadProtectable.")
     return source
 
 
+def value_of(image: torch.Tensor, key: str) -> object:
+    """Return what stands under a key of a tensor's meta data; None where nothing does."""
+    carried = image.meta.get(key) if isinstance(image, MetaTensor) else None
+    return carried.value if isinstance(carried, Carried) else None
+
+
 def check_of(image: MetaTensor) -> FileCheck:
     """Return what `SaveProtected` found of the file it wrote."""
-    checked = image.meta.get(CHECKED)
+    checked = value_of(image, CHECKED)
     if not isinstance(checked, FileCheck):
         raise ConfigError("The image was not written by SaveProtected.")
     return checked

@@ -1,9 +1,14 @@
 """The owner's key: private, whole, and derived from apart."""
 
+import copy
 import hashlib
 import hmac
+import multiprocessing
+import operator
 import os
+import pickle
 import re
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -190,3 +195,19 @@ def test_the_default_key_lies_in_the_configuration_folder(
     for unusable in ("", "relative"):
         monkeypatch.setenv("XDG_CONFIG_HOME", unusable)
         assert default_key_path() == tmp_path / ".config" / "medprotect" / "owner.key"
+
+
+class TestPickles:
+    def test_a_key_is_not_pickled(self) -> None:
+        for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+            with pytest.raises(KeyFileError, match="not pickled"):
+                pickle.dumps([KEY], protocol)
+        assert copy.deepcopy(KEY) is KEY
+
+    def test_it_reaches_a_process_that_is_started_with_it(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        read = operator.attrgetter("secret")  # an error there would break the pool
+        with ProcessPoolExecutor(1, context, initializer=read, initargs=(KEY,)) as pool:
+            assert pool.submit(len, "abc").result() == 3
+            with pytest.raises(KeyFileError, match="not pickled"):
+                pool.submit(read, KEY).result()

@@ -20,7 +20,14 @@ from medprotect.confounder.codes import key_phase
 from medprotect.confounder.export import export
 from medprotect.confounder.gan import Recipe, train
 from medprotect.confounder.key import Key
-from medprotect.confounder.noise import Confounder, mute_chroma, shrink
+from medprotect.confounder.noise import (
+    Confounder,
+    NoiseNetwork,
+    fill,
+    mute_chroma,
+    network_arguments,
+    shrink,
+)
 from medprotect.confounder.samples import Samples
 from medprotect.errors import HashMismatchError, PipelineError
 
@@ -72,6 +79,20 @@ def test_noise_has_the_shape_of_the_image_and_stays_within_one(
     assert noise.dtype == np.float32
     assert np.isfinite(noise).all()
     assert np.abs(noise).max() <= 1
+
+
+def test_noise_of_a_grey_image_is_bounded_after_its_channels_are_one() -> None:
+    card = load_card("blood-microscopy")
+    grey = picture(300, 200)
+    network = NoiseNetwork(**network_arguments(card)).eval()
+    fill(network, card)
+    with torch.inference_mode():
+        image = torch.from_numpy(np.repeat(grey, 3, axis=2)).permute(2, 0, 1)[None].contiguous()
+        made = network.unbounded(image, network.posterior(image), None, key_phase(KEY))
+    assert float(made.abs().max()) > 1, "else the order would not matter"
+    expected = made.mean(1).clamp(-1, 1)[0].numpy()
+    assert np.array_equal(Confounder(card, KEY).noise(grey, CONTENT)[..., 0], expected)
+    assert not np.array_equal(made.clamp(-1, 1).mean(1)[0].numpy(), expected)
 
 
 def test_noise_is_there(make: Make) -> None:

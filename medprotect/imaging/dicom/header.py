@@ -159,7 +159,14 @@ def describe_image(document: Document) -> Description:
         series=series_of(data_set),
         instance=opaque(text(data_set, data_set.get("SOPInstanceUID"))),
         warnings=_warnings(data_set),
+        uids=_uids(data_set),
     )
+
+
+def _uids(data_set: DataSet) -> tuple[tuple[str, str], ...]:
+    keywords = {"instance": "SOPInstanceUID", "series": "SeriesInstanceUID"}
+    found = ((kind, text(data_set, data_set.get(name))) for kind, name in keywords.items())
+    return tuple((kind, uid) for kind, uid in found if uid)
 
 
 def _code(data_set: DataSet, keyword: str) -> str:

@@ -1,0 +1,51 @@
+"""The files of a folder that a bundle works on."""
+
+import logging
+from collections import Counter
+from pathlib import Path
+
+from medprotect.confounder.card import load_card
+from medprotect.confounder.labels import read_labels
+from medprotect.errors import InputError
+from medprotect.plan.plan import Action, Rules, plan_rows
+from medprotect.plan.selection import Candidate
+from medprotect.scan.walk import walk
+
+logger = logging.getLogger(__name__)
+
+
+def list_images(dataset_dir: str, folder: str) -> list[dict[str, str]]:
+    """Return ``[{"image": path}]`` of the images of a folder that a pipeline can protect.
+
+    The plan is that of ``medprotect run EXPORT OUT --pipeline FOLDER``. What it rejects or leaves
+    out is counted in the log, by reason; only `medprotect run` writes a receipt of it.
+
+    Parameters
+    ----------
+    dataset_dir : str
+        Root of the images.
+    folder : str
+        Of the pipeline.
+
+    Raises
+    ------
+    InputError
+        There is no image to protect.
+    """
+    root = Path(dataset_dir)
+    rules = Rules((Candidate(load_card(Path(folder)), named=True),))
+    rows = list(plan_rows(root, root, walk(root), rules))
+    apart = Counter(row.reason or row.action.value for row in rows if row.action != Action.PROTECT)
+    for reason, count in sorted(apart.items()):
+        logger.warning("%d files are not protected, and not written: %s", count, reason)
+    found = [{"image": str(root / row.found.path)} for row in rows if row.action == Action.PROTECT]
+    if not found:
+        raise InputError("The folder holds no image to protect.")
+    return found
+
+
+def list_labelled(dataset_dir: str, labels_csv: str) -> list[dict[str, str]]:
+    """Return ``[{"image": path, "label": class}]`` of a table with columns file, label."""
+    table = read_labels(Path(labels_csv))
+    root = Path(dataset_dir)
+    return [{"image": str(root / file), "label": label} for file, label in table.items()]

@@ -1,0 +1,162 @@
+"""`medprotect bundle run`: a bundle that somebody else may have made.
+
+Its configs are programs. They are run only where the user has listed the bundle's hash; else
+nothing of it is used but its card and its weights, by our own code.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medprotect.bundle.archive import Contents
+from medprotect.bundle.layout import bundle_version
+from medprotect.confounder.card import CARD, Card, load_card, parse_card
+from medprotect.errors import OutputError, PipelineError, VerificationError
+from medprotect.plan.plan import Action, Row, ignores_case, plan_rows, reject_collisions
+from medprotect.protect.protectable import check_file
+from medprotect.protect.settings import Settings
+from medprotect.scan.walk import check_trees, open_found, walk
+
+METADATA = "configs/metadata.json"
+INFERENCE = "configs/inference.json"
+
+
+@contextmanager
+def unpacked(contents: Contents, *, whole: bool) -> Iterator[Card]:
+    """Give the card of a bundle in a folder that its user alone can read, and that goes away.
+
+    Parameters
+    ----------
+    contents : Contents
+        Of the bundle.
+    whole : bool
+        Whether all its files are to be there, and not only card, metadata and weights.
+
+    Raises
+    ------
+    PipelineError, HashMismatchError
+        The bundle has no card, or not the weights and metadata of its card.
+    """
+    if CARD not in contents.files:
+        raise PipelineError(f"The bundle holds no {CARD}: it was not made by medprotect.")
+    card = parse_card(contents.files[CARD], Path())
+    needed = (CARD, METADATA, card.weights.file)
+    missing = [name for name in needed if name not in contents.files]
+    if missing:
+        raise PipelineError(f"The bundle lacks {missing[0]}; fetch it anew.")
+    _check_metadata(contents.files[METADATA], card)
+    with tempfile.TemporaryDirectory(prefix="medprotect-") as place:
+        folder = Path(place) / card.name
+        contents.write(folder, None if whole else needed)
+        yield load_card(folder)
+
+
+def _check_metadata(data: bytes, card: Card) -> None:
+    try:
+        content = json.loads(data)
+        image = content["network_data_format"]["inputs"]["image"]
+        stated = (content["name"], content["version"], image["num_channels"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise PipelineError(f"{METADATA} of the bundle is not one that medprotect wrote.") from None
+    if stated != (card.name, bundle_version(card), card.images.channels):
+        raise PipelineError(f"{METADATA} and {CARD} of the bundle speak of different pipelines.")
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramRun:
+    """What a bundle's own program made of an export.
+
+    Attributes
+    ----------
+    files : int
+        Entries of the export.
+    checked : int
+        Images that it wrote, each compared with its original, pixel by pixel.
+    left : int
+        Entries that are no images, or cannot be protected: not in OUT.
+    """
+
+    files: int
+    checked: int
+    left: int
+
+
+def run_program(card: Card, settings: Settings, key_file: Path) -> ProgramRun:
+    """Run ``configs/inference.json`` of an unpacked bundle, then check all that it wrote.
+
+    Whatever the program does: every image that can be protected must be in OUT, within its budget,
+    and nothing else may be there.
+
+    Raises
+    ------
+    OutputError
+        OUT is not empty.
+    PipelineError
+        The program failed.
+    VerificationError
+        OUT is not what it should be.
+    """
+    check_trees(settings.export, settings.out, settings.state)
+    if settings.out.exists() and any(walk(settings.out)):
+        raise OutputError("OUT is not empty; name a new folder.")
+    _run_monai(
+        card.folder,
+        dataset_dir=str(settings.export.resolve()),
+        output_dir=str(settings.out.resolve()),
+        key_file=str(key_file.resolve()),
+        strength=settings.strength,
+        keep_uids=settings.keep_uids,
+    )
+    return check_output(settings)
+
+
+def check_output(settings: Settings) -> ProgramRun:
+    """Compare OUT with the export: every image that can be protected, and nothing else.
+
+    Raises
+    ------
+    VerificationError
+        An image is missing, one too many, not protected, or beyond its budget.
+    """
+    export, out = settings.export, settings.out
+    rows = list(plan_rows(export, out, walk(export), settings.rules))
+    rows = reject_collisions(rows, ignores_case=ignores_case(out))
+    images = [row for row in rows if row.action is Action.PROTECT]
+    _check_names(out, images)
+    for row in images:
+        _check_image(settings, row)
+    return ProgramRun(len(rows), len(images), len(rows) - len(images))
+
+
+def _run_monai(folder: Path, **overrides: Any) -> None:
+    if not (folder / INFERENCE).is_file():
+        raise PipelineError(f"The bundle holds no {INFERENCE} to run.")
+    config = str(folder / INFERENCE)
+    arguments = json.dumps({"config_file": config, "bundle_root": str(folder), **overrides})
+    command = [sys.executable, "-m", "medprotect.bundle.program"]
+    done = subprocess.run(command, input=arguments, text=True, check=False)  # noqa: S603 - ours
+    if done.returncode:
+        raise PipelineError("The bundle's own program failed; OUT is not to be used.")
+
+
+def _check_names(out: Path, images: list[Row]) -> None:
+    expected, there = {row.out for row in images}, {found.path for found in walk(out)}
+    if expected - there:
+        count = len(expected - there)
+        raise VerificationError(f"{count} images of the export are not in OUT; do not use OUT")
+    if there - expected:
+        count = len(there - expected)
+        raise VerificationError(f"{count} files in OUT are no image of the export; do not use OUT")
+
+
+def _check_image(settings: Settings, row: Row) -> None:
+    with open_found(settings.export, row.found) as stream:
+        original = stream.read()
+    protected = (settings.out / row.out).read_bytes()
+    check_file(original, protected, settings.strength)

@@ -1,0 +1,58 @@
+"""The training of `medprotect train` as a bundle's trainer."""
+
+import logging
+from pathlib import Path
+
+from medprotect.confounder.card import Card
+from medprotect.confounder.ranks import rank
+from medprotect.confounder.training import train_pipeline
+
+logger = logging.getLogger(__name__)
+
+
+class ConfounderTrainer:
+    """Trains a pipeline; `run` is `medprotect.confounder.training.train_pipeline`.
+
+    Parameters
+    ----------
+    images, labels_csv, out, modality, steps, seed, decoys, size
+        As `train_pipeline` takes them.
+    max_epochs : int
+        1: the whole training, of `steps` steps, is one epoch.
+    """
+
+    def __init__(
+        self,
+        images: str,
+        labels_csv: str,
+        out: str,
+        modality: str,
+        *,
+        steps: int,
+        seed: int,
+        size: int,
+        decoys: bool = False,
+        max_epochs: int = 1,
+    ) -> None:
+        self.max_epochs = max_epochs
+        self._paths = (Path(images), Path(labels_csv), Path(out))
+        self._modality, self._steps, self._seed = modality, steps, seed
+        self._decoys, self._size = decoys, size
+
+    def run(self) -> Card:
+        """Train, and return the card of the new pipeline."""
+        return train_pipeline(
+            *self._paths,
+            modality=self._modality,
+            steps=self._steps,
+            seed=self._seed,
+            decoys=self._decoys,
+            size=self._size,
+            command="python -m monai.bundle run --config_file configs/train.json",
+            progress=_log if rank() == 0 else None,
+        )
+
+
+def _log(stage: str, step: int, steps: int, figures: dict[str, float]) -> None:
+    shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
+    logger.info("%s %d/%d  %s", stage, step, steps, shown)

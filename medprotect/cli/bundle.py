@@ -1,0 +1,117 @@
+"""`medprotect bundle`: pipelines as MONAI bundles, in and out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medprotect.cli.ending import ending
+from medprotect.cli.run import (
+    Export,
+    HowStrong,
+    Jobs,
+    KeyFile,
+    Out,
+    State,
+    Strength,
+    carry_out,
+    find_key,
+    state_beside,
+    usable_cores,
+)
+
+if TYPE_CHECKING:
+    from medprotect.protect.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help="Pipelines as MONAI bundles: export, run, allow.")
+
+Bundle = Annotated[Path, typer.Argument(help="A bundle: a folder or a zip.")]
+
+
+@app.command()
+def export(
+    pipeline: Annotated[str, typer.Argument(help="A name, or the folder of your own.")],
+    out: Annotated[Path, typer.Argument(help="The zip; must not exist.")],
+    share_secret: Annotated[
+        bool,
+        typer.Option("--i-share-my-secret", help="Let the weights of your own pipeline go out."),
+    ] = False,
+) -> None:
+    """Write a pipeline as a MONAI bundle, with a model.pt for MONAI's own commands."""
+    with ending():
+        from medprotect.bundle.export import export_bundle
+
+        contents = export_bundle(pipeline, out, share_secret=share_secret)
+        print(f"bundle {contents.sha256}")
+        print(f"{len(contents.files)} files in {out}; each has its hash in SHA256SUMS")
+
+
+@app.command()
+def allow(bundle: Bundle) -> None:
+    """Let the programs of a bundle run: put its hash on your list.
+
+    The configs of a bundle are programs, and can do all that you can. Read them first.
+    """
+    with ending():
+        from medprotect.bundle.allowed import allow, default_allow_list
+        from medprotect.bundle.archive import read_bundle
+
+        sha256 = read_bundle(bundle).sha256
+        allow(default_allow_list(), sha256, bundle.resolve().name)
+        print(f"bundle {sha256} is in {default_allow_list()}; take its line out to forbid it")
+
+
+@app.command()
+def run(
+    bundle: Bundle,
+    export: Export,
+    out: Out,
+    strength: HowStrong = Strength.STANDARD,
+    key: KeyFile = None,
+    keep_uids: Annotated[
+        bool, typer.Option("--keep-uids", help="Keep the UIDs of DICOM instances and series.")
+    ] = False,
+    jobs: Jobs = None,
+    state: State = None,
+) -> None:
+    """Protect an export with a bundle.
+
+    Its own configs are run only if you have allowed the bundle (`medprotect bundle allow`).
+    Else only its card and its weights are used, as by `medprotect run`.
+    """
+    with ending():
+        from medprotect.bundle.allowed import default_allow_list, read_allow_list
+        from medprotect.bundle.archive import read_bundle
+        from medprotect.bundle.running import unpacked
+        from medprotect.plan.selection import Candidate
+        from medprotect.protect.settings import Settings
+
+        contents = read_bundle(bundle)
+        allowed = contents.sha256 in read_allow_list(default_allow_list())
+        with unpacked(contents, whole=allowed) as card:
+            settings = Settings(
+                export=export,
+                out=out,
+                state=state or state_beside(out),
+                candidates=(Candidate(card, named=True),),
+                strength=strength.value,
+                jobs=jobs or usable_cores(),
+                keep_uids=keep_uids,
+            )
+            if allowed:
+                _run_program(settings, key)
+                return
+            print(f"bundle {contents.sha256} is not allowed to run its own configs:")
+            print("its card and weights are used, as by `medprotect run`")
+            carry_out(settings, *find_key(key, settings))
+
+
+def _run_program(settings: "Settings", key: Path | None) -> None:
+    from medprotect.bundle.running import run_program
+    from medprotect.confounder.key import default_key_path
+
+    print("the bundle is allowed: its configs are run")
+    find_key(key, settings)  # makes one where there is none
+    card = settings.candidates[0].card
+    done = run_program(card, settings, key or default_key_path())
+    print(f"{done.files} in = {done.checked} protected and checked + {done.left} left out")
