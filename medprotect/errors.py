@@ -26,6 +26,8 @@ The number is the exit code of a command that ends with the error. A message say
 what to do next; it never holds a name, a path or a header value of a patient's file.
 """
 
+import traceback
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -163,3 +165,11 @@ class VerificationError(MedprotectError):
 
     exit_code = 8
     slug = "verification"
+
+
+def place_of(error: BaseException) -> str:
+    """Return kind and place of an error of another's; its text may hold what a header says."""
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1] if frames else None
+    where = f" at {Path(last.filename).name}:{last.lineno}" if last else ""
+    return f"{type(error).__name__}{where}"

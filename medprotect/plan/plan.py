@@ -5,7 +5,14 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from medprotect.errors import ConfigError, InputError, UnsafePathError
+from medprotect.errors import (
+    ConfigError,
+    ImageTooLargeError,
+    InputError,
+    MedprotectError,
+    UnsafePathError,
+    place_of,
+)
 from medprotect.imaging import formats
 from medprotect.imaging.image import Description, Role, Traits
 from medprotect.plan.selection import Candidate, choose_pipeline
@@ -127,6 +134,12 @@ def plan_row(export: Path, out: Path, found: Found, rules: Rules) -> Row:
         return reject(replace(row, series=row.series or error.series), error)
     except OSError as error:  # while reading: a share that went away, a bad sector
         return reject(row, UnsafePathError(f"cannot be read ({type(error).__name__})"))
+    except MemoryError:
+        return reject(row, ImageTooLargeError("there is too little memory to read its header"))
+    except MedprotectError:
+        raise
+    except Exception as error:  # whatever it is, it is never worth more than its file
+        return reject(row, MedprotectError(f"unexpected: {place_of(error)}; please report it"))
 
 
 def _of_description(row: Row, description: Description, out: Path, rules: Rules) -> Row:
@@ -159,7 +172,7 @@ def _check_label(label: str, pipeline: str, rules: Rules) -> None:
         )
 
 
-def reject(row: Row, error: InputError) -> Row:
+def reject(row: Row, error: MedprotectError) -> Row:
     """Return the row, rejected with the error's reason."""
     return replace(row, action=Action.REJECT, out="", reason=error.slug, detail=str(error))
 

@@ -10,6 +10,7 @@ from medprotect.errors import InputError, OutputError, StateMismatchError
 from medprotect.plan.plan import Action, Row, ignores_case, plan_row, reject_collisions
 from medprotect.protect.atomic import mapped_errors
 from medprotect.protect.journal import IN_OUT, Entry, Journal, Outcome
+from medprotect.protect.protectable import sha256_of
 from medprotect.protect.settings import Settings
 from medprotect.scan.walk import Found, join_under, open_found, walk
 
@@ -219,7 +220,7 @@ def _is_same_content(settings: Settings, found: Found, before: Entry) -> bool:
         return False
     try:
         with open_found(settings.export, found) as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest() == before.sha256_in
+            return sha256_of(stream) == before.sha256_in
     except (InputError, OSError):
         return False
 

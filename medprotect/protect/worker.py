@@ -11,7 +11,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import traceback
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -32,6 +31,7 @@ from medprotect.errors import (
     MedprotectError,
     UnsupportedImageError,
     VerificationError,
+    place_of,
 )
 from medprotect.imaging import formats
 from medprotect.imaging.dicom import references
@@ -234,12 +234,4 @@ def _result_of(error: BaseException) -> Result:
         return Result(error.slug, str(error), stops_run=True)
     if isinstance(error, MemoryError) or _TORCH_MEMORY in str(error):
         return Result(ImageTooLargeError.slug, _TOO_LITTLE_MEMORY)
-    return Result(MedprotectError.slug, f"unexpected: {_place(error)}; please report it")
-
-
-def _place(error: BaseException) -> str:
-    """Return kind and place of an error; its text may hold what a header says."""
-    frames = traceback.extract_tb(error.__traceback__)
-    last = frames[-1] if frames else None
-    where = f" at {Path(last.filename).name}:{last.lineno}" if last else ""
-    return f"{type(error).__name__}{where}"
+    return Result(MedprotectError.slug, f"unexpected: {place_of(error)}; please report it")

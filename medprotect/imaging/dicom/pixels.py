@@ -199,7 +199,8 @@ class EncapsulatedPixels:
         self._layout = layout
         self._syntax = syntax
         self._extended = _extended_offsets(data_set)
-        self._at, self._codestream, self._left = -1, b"", iter(())
+        self._at, self._codestream = -1, b""
+        self._left: Iterator[bytes] = iter(())
         self._precisions: dict[int, int] = {}
         self._lossy: set[int] = set()
 
