@@ -241,7 +241,7 @@ def _is_there(path: Path, entry: Entry, *, hashed: bool) -> bool:
         if not hashed:
             return True
         with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest() == entry.sha256_out
+            return sha256_of(stream) == entry.sha256_out
     except OSError:
         return False
 
