@@ -5,7 +5,15 @@ from io import BytesIO
 from typing import BinaryIO, cast
 
 from medprotect.errors import NotAnImageError, UnsupportedImageError
-from medprotect.imaging.image import Description, ImageFile, ImageFormat, Role
+from medprotect.imaging.image import (
+    Content,
+    Description,
+    ImageFile,
+    ImageFormat,
+    Pair,
+    Role,
+    VolumeFormat,
+)
 from medprotect.scan.sniff import sniff
 
 _MODULES = {
@@ -15,6 +23,9 @@ _MODULES = {
     "tiff": "medprotect.imaging.raster.tiff",
     "jpeg": "medprotect.imaging.raster.jpeg",
 }
+
+VOLUMES = frozenset({"nifti"})
+"""Formats whose voxels may be labels, or lie in another file than the header."""
 
 FORMATS = tuple(_MODULES)
 """Names of the formats, as `medprotect.scan.sniff.sniff` gives them."""
@@ -27,7 +38,6 @@ _REASONS = {
     "unknown": "neither an image of a known format nor text; leave it out, or convert it",
 }
 _UNSUPPORTED = {
-    "nifti-pair": "a NIfTI header with its image in another file; convert the pair to .nii",
     "other-image": "an image or film of a format that is not protected; convert it to one that is",
 }
 
@@ -48,13 +58,19 @@ def load_format(name: str) -> ImageFormat:
     return cast(ImageFormat, importlib.import_module(_MODULES[name]))
 
 
-def describe(stream: BinaryIO) -> Description:
+def describe(
+    stream: BinaryIO, voxels: BinaryIO | None = None, *, finds_masks: bool = True
+) -> Description:
     """Say what a file is, from its content, and what its header says.
 
     Parameters
     ----------
     stream : binary file
         Seekable; read from its beginning.
+    voxels : binary file, optional
+        The file that holds the voxels, where the description without it says that one does.
+    finds_masks : bool
+        Whether volumes that are label maps or masks are told from images.
 
     Raises
     ------
@@ -67,23 +83,28 @@ def describe(stream: BinaryIO) -> Description:
         return Description(Role.OTHER, name)
     image_format = _format_of(name)
     stream.seek(0)
+    if name in VOLUMES:
+        return cast(VolumeFormat, image_format).describe(stream, voxels, finds_masks=finds_masks)
     return image_format.describe(stream)
 
 
-def open_file(data: bytes) -> ImageFile:
+def open_file(data: Content) -> ImageFile:
     """Open an image file of any format, known by its content.
 
     Parameters
     ----------
-    data : bytes
-        The whole file.
+    data : bytes or Pair
+        The whole file, or both of an image in two.
 
     Raises
     ------
     NotAnImageError, UnsupportedImageError, CorruptImageError, ImageTooLargeError
         As `describe`; ``NotAnImageError`` for text and documents too.
     """
-    return _format_of(sniff(BytesIO(data))).open_file(data)
+    name = sniff(BytesIO(data.header if isinstance(data, Pair) else data))
+    if isinstance(data, Pair) and name not in VOLUMES:
+        raise NotAnImageError("no header of voxels in another file")
+    return _format_of(name).open_file(data)
 
 
 def _format_of(name: str) -> ImageFormat:

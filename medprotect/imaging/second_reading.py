@@ -8,7 +8,7 @@ are kept there.
 
 import gzip
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprotect.errors import CorruptImageError
+from medprotect.imaging.image import Content, Pair
 
 Samples = NDArray[Any]
 """All samples of one image, alpha included: (H, W) or (H, W, C)."""
@@ -39,13 +40,13 @@ _NATIVE = (
 )
 
 
-def read_again(data: bytes, name: str) -> list[Samples] | None:
+def read_again(data: Content, name: str) -> list[Samples] | None:
     """Return the images of a file, as another library reads them.
 
     Parameters
     ----------
-    data : bytes
-        A whole file, within the limits.
+    data : bytes or Pair
+        A whole file, or both of an image in two, within the limits.
     name : str
         Its format, as in `medprotect.imaging.image.Traits`.
 
@@ -61,7 +62,7 @@ def read_again(data: bytes, name: str) -> list[Samples] | None:
     CorruptImageError
         The other library cannot read it.
     """
-    readers = {
+    readers: dict[str, Callable[[Any], list[Samples] | None]] = {
         "dicom": _read_dicom,
         "nifti": _read_nifti,
         "png": _read_png,
@@ -140,18 +141,29 @@ def _read_native(dataset: Any, bits: int) -> list[Samples]:
     return [_signed(frame, dataset, bits) for frame in stacked]
 
 
-def _read_nifti(data: bytes) -> list[Samples] | None:
+def _read_nifti(data: Content) -> list[Samples] | None:
     import nibabel
 
-    plain = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
-    kind = nibabel.Nifti2Image if plain[4:7] == b"n+2" else nibabel.Nifti1Image
-    proxy: Any = kind.from_bytes(plain).dataobj
+    if isinstance(data, Pair):
+        header, plain = _plain(data.header), _plain(data.voxels)
+        pair: Any = nibabel.Nifti2Pair if header[4:7] == b"ni2" else nibabel.Nifti1Pair
+        files = {"header": BytesIO(header), "image": BytesIO(plain)}
+        holders = {name: nibabel.FileHolder(fileobj=file) for name, file in files.items()}
+        proxy: Any = pair.from_file_map(holders).dataobj
+    else:
+        plain = _plain(data)
+        kind = nibabel.Nifti2Image if plain[4:7] == b"n+2" else nibabel.Nifti1Image
+        proxy = kind.from_bytes(plain).dataobj
     voxels = np.asanyarray(proxy.get_unscaled())
     axes = [size for size in voxels.shape if size > 1]
     if len(axes) < 2:  # nibabel takes a matrix of just this size for a surface of FreeSurfer
         return None
     planes = voxels.reshape((*axes[:2], -1), order="F")
     return [planes[..., index].T for index in range(planes.shape[2])]
+
+
+def _plain(data: bytes) -> bytes:
+    return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
 
 
 def _read_png(data: bytes) -> list[Samples] | None:

@@ -1,13 +1,15 @@
 """What is to become of every entry of an export, before anything is written."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from medprotect.errors import ConfigError, InputError, UnsafePathError
 from medprotect.imaging import formats
 from medprotect.imaging.image import Description, Role, Traits
+from medprotect.imaging.pairs import choose_voxels
 from medprotect.plan.selection import Candidate, choose_pipeline
 from medprotect.scan.walk import Found, collisions, join_under, open_found
 
@@ -47,6 +49,10 @@ class Row:
         Of images.
     label : str
         The class, where it is known.
+    voxels : str
+        Of a header: path of the file that holds its voxels.
+    header : str
+        Of a file of voxels: path of its header. What becomes of one becomes of both.
     """
 
     found: Found
@@ -61,6 +67,33 @@ class Row:
     warnings: tuple[str, ...] = ()
     traits: Traits | None = None
     label: str = ""
+    voxels: str = ""
+    header: str = ""
+
+
+MASK_BY_NAME = "mask_by_name"
+"""Warning of an image that is left alone because it was said to be a mask."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskNames:
+    """What is a mask or label map whatever it looks like, and what is none.
+
+    Attributes
+    ----------
+    masks, images : tuple of str
+        Patterns of paths in the export, as `fnmatch` takes them; ``*`` stands for slashes too. A
+        path that fits both is an image.
+    """
+
+    masks: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+
+    def say_of(self, path: str) -> bool | None:
+        """Return whether a file is a mask; None where nothing is said."""
+        if any(fnmatchcase(path, pattern) for pattern in self.images):
+            return False
+        return True if any(fnmatchcase(path, pattern) for pattern in self.masks) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +108,20 @@ class Rules:
         Whether files that are no images are taken along.
     labels : mapping of str to str
         Class by path, where it is known.
+    mask_names : MaskNames
+        What is a mask and what is none, where that is not left to its voxels.
     """
 
     candidates: Sequence[Candidate]
     copy_others: bool = False
     labels: Mapping[str, str] | None = None
+    mask_names: MaskNames = field(default_factory=MaskNames)
 
 
 def plan_rows(export: Path, out: Path, found: Iterable[Found], rules: Rules) -> Iterator[Row]:
-    """Yield the plan for each entry, read from its header; `reject_collisions` comes after.
+    """Yield the plan for each entry, read from its header.
+
+    `medprotect.plan.pairing.settle` comes after.
 
     Parameters
     ----------
@@ -94,12 +132,26 @@ def plan_rows(export: Path, out: Path, found: Iterable[Found], rules: Rules) -> 
     rules : Rules
         By what.
     """
-    for entry in found:
-        yield plan_row(export, out, entry, rules)
+    there = {entry.path: entry for entry in found}
+    for entry in there.values():
+        yield plan_row(export, out, entry, rules, there)
 
 
-def plan_row(export: Path, out: Path, found: Found, rules: Rules) -> Row:
+def plan_row(
+    export: Path, out: Path, found: Found, rules: Rules, there: Mapping[str, Found]
+) -> Row:
     """Return the plan for one entry; an error of its own makes it a rejected one.
+
+    Parameters
+    ----------
+    export, out : Path
+        Roots of the trees.
+    found : Found
+        The entry.
+    rules : Rules
+        By what.
+    there : mapping of str to Found
+        All entries of the export by path, among them the voxels of a header.
 
     Raises
     ------
@@ -109,8 +161,23 @@ def plan_row(export: Path, out: Path, found: Found, rules: Rules) -> Row:
     row = Row(found, Action.REJECT)
     try:
         join_under(out, found.path)
+        is_mask = rules.mask_names.say_of(found.path)
         with open_found(export, found) as stream:
-            description = formats.describe(stream)
+            description = formats.describe(stream, finds_masks=is_mask is None)
+            if description.detached is not None:
+                folder = found.path.rpartition("/")[0]
+                prefix = f"{folder}/" if folder else ""
+                name = choose_voxels(
+                    description.detached,
+                    found.path.removeprefix(prefix),
+                    lambda name: prefix + name in there,
+                )
+                row = replace(row, voxels=prefix + name)
+                with open_found(export, there[row.voxels]) as voxels:
+                    description = formats.describe(stream, voxels, finds_masks=is_mask is None)
+        if is_mask and description.role is Role.IMAGE:
+            kind = f"{description.kind}, by its name a mask"
+            description = Description(Role.OTHER, kind, warnings=(MASK_BY_NAME,))
         row = replace(
             row,
             kind=description.kind,

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from medprotect.errors import VerificationError
 from medprotect.imaging import formats
-from medprotect.imaging.image import Image, Stored
+from medprotect.imaging.image import Content, Image, Stored
 from medprotect.imaging.second_reading import Samples, read_again
 from medprotect.intensity.apply import share_of_budget
 from medprotect.intensity.budget import STRENGTHS, budget_lsb
@@ -28,7 +28,7 @@ _FEW, _LEAST_FREE = 64, 0.5
 """An image of which more pixels, and this share, could change is unprotected where none did."""
 
 
-def compare_files(original: bytes, protected: bytes, strength: str) -> tuple[FileCheck, bool]:
+def compare_files(original: Content, protected: Content, strength: str) -> tuple[FileCheck, bool]:
     """Compare a protected file with its original; name the first difference that may not be.
 
     Each image of both files is read twice, by two libraries, and the readings must agree. No

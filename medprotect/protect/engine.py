@@ -13,7 +13,7 @@ from types import FrameType
 
 from medprotect.confounder.key import Key
 from medprotect.errors import InputError, MedprotectError, OutputError, VerificationError
-from medprotect.plan.plan import Action
+from medprotect.plan.plan import Action, Row
 from medprotect.protect.atomic import (
     mapped_errors,
     publish,
@@ -197,11 +197,35 @@ class Run:
     def _tasks(self) -> Iterator[Task]:
         for at in range(len(self._entries)):
             entry = self._entries[at]
-            if entry.outcome is Outcome.PLANNED:
-                staged = staged_path(self._settings.state, entry.path)
-                row = entry.row
-                seconds = file_seconds(row.found.size, row.traits)
-                yield Task(row.found, str(staged), row.pipeline, row.label, seconds)
+            if entry.outcome is Outcome.PLANNED and not entry.row.header:
+                yield self._task(entry.row)
+
+    def _task(self, row: Row) -> Task:
+        staged = str(staged_path(self._settings.state, row.found.path))
+        seconds = file_seconds(row.found.size, row.traits)
+        task = Task(row.found, staged, row.pipeline, row.label, seconds)
+        if not row.voxels:
+            return task
+        voxels = self._entry(row.voxels).row.found
+        return replace(
+            task,
+            seconds=file_seconds(row.found.size + voxels.size, row.traits),
+            voxels=voxels,
+            staged_voxels=str(staged_path(self._settings.state, voxels.path)),
+        )
+
+    def _entry(self, path: str) -> Entry:
+        return self._entries[self._numbers[path]]
+
+    def _pair(self, entry: Entry) -> list[Entry]:
+        """Return an entry, and with a header or voxels both files: the voxels first.
+
+        Whoever is stopped between the two leaves voxels that nothing names, and no image.
+        """
+        other = entry.row.voxels or entry.row.header
+        if not other:
+            return [entry]
+        return sorted((entry, self._entry(other)), key=lambda each: bool(each.row.voxels))
 
     def _finish(self, entry: Entry, result: Result) -> None:
         """Take a worker's result: to OUT, to the rest of its series, or to the rejected."""
@@ -210,23 +234,14 @@ class Run:
         if result.slug:
             self._reject(entry, result.slug, result.detail)
             return
-        entry = replace(
-            entry,
-            outcome=Outcome.STAGED,
-            sha256_in=result.sha256_in,
-            sha256_out=result.sha256_out,
-            size_out=result.size_out,
-            images=result.images,
-            share=result.share,
-            notes=result.notes,
-        )
+        entries = [_staged(each, result) for each in self._pair(entry)]
         series = self._series(entry)
         if not series:
-            self._publish([entry])
+            self._publish(entries)
         elif series in self._blocked:  # rejected while this file was being worked on
-            self._drop([entry])
+            self._drop(entries)
         else:
-            self._record([entry])
+            self._record(entries)
             self._publish_if_whole(series)
 
     def _series(self, entry: Entry) -> str:
@@ -267,7 +282,7 @@ class Run:
         """Give staged files their names in OUT; the journal knows of them before a series does."""
         if entries:
             self._check_places()
-        for entry in entries:
+        for entry in sorted(entries, key=lambda each: bool(each.row.voxels)):
             final = join_under(self._settings.out, entry.row.out)
             publish(staged_path(self._settings.state, entry.path), final)
         self._record(
@@ -279,9 +294,17 @@ class Run:
         )
 
     def _reject(self, entry: Entry, slug: str, detail: str) -> None:
-        row = replace(entry.row, reason=slug, detail=detail)
-        staged_path(self._settings.state, entry.path).unlink(missing_ok=True)
-        self._record([replace(entry, row=row, outcome=Outcome.REJECTED)])
+        members = self._pair(entry)
+        for each in members:
+            staged_path(self._settings.state, each.path).unlink(missing_ok=True)
+        self._record(
+            replace(
+                each,
+                row=replace(each.row, reason=slug, detail=detail),
+                outcome=Outcome.REJECTED,
+            )
+            for each in members
+        )
         series = self._series(entry)
         if series:
             self._blocked.add(series)
@@ -309,6 +332,28 @@ class Run:
             raise KeyboardInterrupt(number)
         self._signal = number
         self._pool.stopping = True
+
+
+def _staged(entry: Entry, result: Result) -> Entry:
+    """Return the line of a file that lies written; what is said of pixels stands at the header."""
+    if entry.row.header:
+        return replace(
+            entry,
+            outcome=Outcome.STAGED,
+            sha256_in=result.voxels_sha256_in,
+            sha256_out=result.voxels_sha256_out,
+            size_out=result.voxels_size_out,
+        )
+    return replace(
+        entry,
+        outcome=Outcome.STAGED,
+        sha256_in=result.sha256_in,
+        sha256_out=result.sha256_out,
+        size_out=result.size_out,
+        images=result.images,
+        share=result.share,
+        notes=result.notes,
+    )
 
 
 class _Signals:

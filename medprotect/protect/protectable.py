@@ -13,7 +13,7 @@ from medprotect.confounder.card import Card
 from medprotect.confounder.key import Key
 from medprotect.errors import UnsupportedImageError, VerificationError
 from medprotect.imaging import formats
-from medprotect.imaging.image import Derivation, Image, ImageFile, Role, Stored
+from medprotect.imaging.image import Content, Derivation, Image, ImageFile, Role, Stored
 from medprotect.intensity.apply import apply_noise, share_of_budget
 from medprotect.intensity.budget import Reach, budget_lsb
 from medprotect.intensity.windows import present, view
@@ -28,8 +28,8 @@ class Protectable:
 
     Attributes
     ----------
-    data : bytes
-        The whole file.
+    data : bytes or Pair
+        The whole file, or both of an image in two.
     file : ImageFile
         The way back to a file.
     stored : Stored
@@ -38,13 +38,13 @@ class Protectable:
         N images; the arrays are views of `stored`.
     """
 
-    data: bytes
+    data: Content
     file: ImageFile
     stored: Stored
     images: tuple[Image, ...]
 
 
-def read_protectable(data: bytes) -> Protectable:
+def read_protectable(data: Content) -> Protectable:
     """Read a whole image file, known by its content.
 
     Raises
@@ -160,7 +160,7 @@ class FileCheck:
     changed: float
 
 
-def check_file(original: bytes, protected: bytes, strength: str) -> FileCheck:
+def check_file(original: Content, protected: Content, strength: str) -> FileCheck:
     """Compare a protected file with its original, pixel by pixel and element by element.
 
     Takes nothing from the making of the file: both are decoded, and the budget is computed from
@@ -193,7 +193,7 @@ def check_file(original: bytes, protected: bytes, strength: str) -> FileCheck:
     return FileCheck(count, share, changed / pixels)
 
 
-def _check_header(original: bytes, protected: bytes) -> None:
+def _check_header(original: Content, protected: Content) -> None:
     description = formats.open_file(original).description
     name = description.traits.format if description.traits else ""
     found = formats.load_format(name).undocumented_changes(original, protected)

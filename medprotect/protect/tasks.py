@@ -35,7 +35,7 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One file to do.
+    """One file to do, or the two of an image.
 
     Attributes
     ----------
@@ -49,6 +49,10 @@ class Task:
         The class, where it is known.
     seconds : float
         How long the worker may take.
+    voxels : Found or None
+        The file that holds the voxels, where `found` is a header.
+    staged_voxels : str
+        As `staged`, for that file.
     """
 
     found: Found
@@ -56,6 +60,8 @@ class Task:
     pipeline: str = ""
     label: str = ""
     seconds: float = limits.FILE_SECONDS
+    voxels: Found | None = None
+    staged_voxels: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,8 @@ class Result:
         Whether the error is none of the file's: the disk is full, a pipeline is damaged.
     sha256_in, sha256_out, size_out, images, share, notes
         As in `medprotect.protect.journal.Entry`.
+    voxels_sha256_in, voxels_sha256_out, voxels_size_out
+        The same of the file that holds the voxels.
     """
 
     slug: str = ""
@@ -81,3 +89,6 @@ class Result:
     images: int = 0
     share: float = 0.0
     notes: tuple[str, ...] = ()
+    voxels_sha256_in: str = ""
+    voxels_sha256_out: str = ""
+    voxels_size_out: int = 0

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
@@ -18,13 +18,18 @@ from medprotect.errors import (
     VerificationError,
 )
 from medprotect.imaging import formats
-from medprotect.imaging.image import Role
+from medprotect.imaging.image import Content, Pair, Role
+from medprotect.plan.plan import MaskNames
 from medprotect.protect.comparison import compare_files
 from medprotect.protect.journal import IN_OUT, NAME, Entry, Journal, Outcome
 from medprotect.protect.lock import hold_lock
 from medprotect.protect.receipt import NAME as RECEIPT
 from medprotect.protect.receipt import count, file_lines
-from medprotect.scan.walk import check_trees, join_under, open_found, walk
+from medprotect.protect.resume import MASK_NAMES
+from medprotect.scan.walk import Found, check_trees, join_under, open_found, walk
+
+_SAID_TWICE = ("strength", "key", "keep_uids", MASK_NAMES)
+"""What journal and receipt both say of the whole run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,7 @@ def verify_run(
     with hold_lock(state), Journal(state) as journal:
         identity = journal.about("identity")
         strength = str(identity.get("strength", ""))
+        said = journal.about(MASK_NAMES)
         entries = list(journal.entries())
     result = Verification(counts=Counter(entry.outcome for entry in entries))
     unfinished = result.counts[Outcome.PLANNED] + result.counts[Outcome.STAGED]
@@ -105,13 +111,13 @@ def verify_run(
         raise OutputError(f"the run is not finished, {unfinished} files are to come; go on first")
     there = {found.path: found for found in walk(export)}
     result.faults += _faults_of_trees(there.keys(), out, entries)
-    result.faults += _faults_of_receipt(state / RECEIPT, identity, entries)
+    result.faults += _faults_of_receipt(state / RECEIPT, {**identity, MASK_NAMES: said}, entries)
+    trees = _Trees(export, out, strength, there, {e.path: e for e in entries}, said)
     present = [(at, e) for at, e in enumerate(entries, start=1) if e.outcome in IN_OUT]
     for done, (number, entry) in enumerate(present, start=1):
         try:
             if entry.path in there:
-                current = replace(entry, row=replace(entry.row, found=there[entry.path]))
-                _check(export, out, current, strength, result)
+                _check(trees, entry, result)
         except MedprotectError as error:
             result.faults.append(Fault(number, error.slug, str(error)))
         except OSError as error:
@@ -145,7 +151,7 @@ def _faults_of_receipt(
     try:
         receipt = json.loads(path.read_bytes().decode("utf-8", "surrogateescape"))
         lines = receipt["files"]
-        same = {name: receipt[name] == identity[name] for name in ("strength", "key", "keep_uids")}
+        same = {name: receipt[name] == identity[name] for name in _SAID_TWICE}
         same["counts"] = receipt["counts"] == count(entries)
         shares = max((entry.share for entry in entries), default=0.0)
         same["largest_share_of_budget"] = receipt["largest_share_of_budget"] == shares
@@ -166,28 +172,86 @@ def _faults_of_receipt(
     return faults
 
 
-def _check(export: Path, out: Path, entry: Entry, strength: str, result: Verification) -> None:
-    path = join_under(out, entry.row.out)
+@dataclass(frozen=True, slots=True)
+class _Trees:
+    """Where the files of a run lie, and what its journal says of them."""
+
+    export: Path
+    out: Path
+    strength: str
+    there: Mapping[str, Found]
+    entries: Mapping[str, Entry]
+    said_of_masks: Mapping[str, list[str]]
+
+
+def _check(trees: _Trees, entry: Entry, result: Verification) -> None:
+    original: Content
+    protected: Content
+    original, protected = members = _read(trees, entry)
+    result.checked += 1
+    if entry.row.header:  # its voxels are looked at with it
+        header = trees.entries.get(entry.row.header)
+        if header is None or header.row.voxels != entry.path or header.outcome != entry.outcome:
+            raise VerificationError("no header in OUT names this file of voxels")
+        return
+    if entry.row.voxels:
+        original, protected = _join_voxels(trees, entry, *members)
+    if entry.outcome is Outcome.COPIED:
+        if original != protected:
+            raise VerificationError("the copy differs from its original")
+        _check_that_it_is_no_image(trees, entry, original)
+        return
+    try:
+        checked, is_read_twice = compare_files(original, protected, trees.strength)
+    except InputError as error:
+        raise VerificationError(f"it cannot be read again: {error}") from None
+    result.images += checked.images
+    result.read_twice += is_read_twice * (2 if entry.row.voxels else 1)
+    result.share = max(result.share, checked.share)
+
+
+def _read(trees: _Trees, entry: Entry) -> tuple[bytes, bytes]:
+    """Return a file of the export and the one in OUT, whose bytes are those of the journal."""
+    path = join_under(trees.out, entry.row.out)
     if path.is_symlink() or not path.is_file():
         raise VerificationError("the file is missing from OUT")
     protected = path.read_bytes()
     if hashlib.sha256(protected).hexdigest() != entry.sha256_out:
         raise VerificationError("the file in OUT is not the one that was written")
-    with open_found(export, entry.row.found) as stream:
+    with open_found(trees.export, trees.there[entry.path]) as stream:
         original = stream.read()
     if hashlib.sha256(original).hexdigest() != entry.sha256_in:
         raise VerificationError("the file of the export is not the one that was protected")
-    result.checked += 1
-    if entry.outcome is Outcome.COPIED:
-        if original != protected:
-            raise VerificationError("the copy differs from its original")
-        if formats.describe(BytesIO(original)).role is not Role.OTHER:
-            raise VerificationError("an image was copied as it was: it is not protected")
+    return original, protected
+
+
+def _join_voxels(
+    trees: _Trees, entry: Entry, original: bytes, protected: bytes
+) -> tuple[Content, Content]:
+    """Return both files of a pair, before and after, each header with the voxels it names."""
+    voxels = trees.entries.get(entry.row.voxels)
+    if voxels is None or voxels.row.header != entry.path or entry.row.voxels not in trees.there:
+        raise VerificationError("the voxels of this header have no line of their own")
+    if (voxels.row.out, entry.row.out) != (voxels.path, entry.path):
+        raise VerificationError("a header or its voxels have another name in OUT")
+    folder = entry.path.rpartition("/")[0]
+    prefix = f"{folder}/" if folder else ""
+    for header in (original, protected):
+        detached = formats.describe(BytesIO(header)).detached
+        names = detached.names_for(entry.path.removeprefix(prefix)) if detached else ()
+        if voxels.path not in [prefix + name for name in names]:
+            raise VerificationError("the header does not name the file of its voxels")
+    before, after = _read(trees, voxels)
+    return Pair(original, before), Pair(protected, after)
+
+
+def _check_that_it_is_no_image(trees: _Trees, entry: Entry, original: Content) -> None:
+    said = MaskNames(**{name: tuple(each) for name, each in trees.said_of_masks.items()})
+    is_mask = said.say_of(entry.path)
+    if is_mask:
         return
-    try:
-        checked, is_read_twice = compare_files(original, protected, strength)
-    except InputError as error:
-        raise VerificationError(f"it cannot be read again: {error}") from None
-    result.images += checked.images
-    result.read_twice += is_read_twice
-    result.share = max(result.share, checked.share)
+    header = original.header if isinstance(original, Pair) else original
+    voxels = BytesIO(original.voxels) if isinstance(original, Pair) else None
+    found = formats.describe(BytesIO(header), voxels, finds_masks=is_mask is None)
+    if found.role is not Role.OTHER:
+        raise VerificationError("an image was copied as it was: it is not protected")

@@ -13,8 +13,8 @@ import signal
 import threading
 import traceback
 import zlib
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from medprotect.errors import (
     MedprotectError,
     VerificationError,
 )
+from medprotect.imaging.image import Pair
 from medprotect.protect.atomic import check_space, write_file
 from medprotect.protect.confinement import confine
 from medprotect.protect.tasks import Result, Setup, Task
@@ -63,7 +64,9 @@ def serve(connection: Connection) -> None:
         while True:
             fields = json.loads(connection.recv_bytes())
             found = Found(**fields.pop("found"))
-            _send(connection, asdict(worker.do(Task(found, **fields))))
+            voxels = fields.pop("voxels")
+            task = Task(found, voxels=Found(**voxels) if voxels else None, **fields)
+            _send(connection, asdict(worker.do(task)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the run has ended
     except MedprotectError as error:
@@ -129,35 +132,54 @@ class Worker:
             return _result_of(_root(error))
 
     def _do(self, task: Task) -> Result:
-        with open_found(self._export, task.found) as stream:
-            data = stream.read()
-        if len(data) != task.found.size:
-            raise InputChangedError("changed while it was read; let the export come to rest")
-        digest = hashlib.sha256(data).hexdigest()
-        staged = Path(task.staged)
-        check_space(staged.parent, 2 * len(data))
+        members = [self._read(found) for found in (task.found, task.voxels) if found is not None]
+        staged = [Path(path) for path in (task.staged, task.staged_voxels) if path]
+        digests = [hashlib.sha256(data).hexdigest() for data in members]
+        check_space(staged[0].parent, 2 * sum(map(len, members)))
         if not task.pipeline:
-            write_file(staged, data)
-            written = staged.read_bytes()
-            if written != data:
-                raise VerificationError("the copy does not read as it was written")
-            return Result(sha256_in=digest, sha256_out=digest, size_out=len(data))
-        item = {"image": data, "label": task.label, "path": staged}
-        image = self._compose(task.pipeline)(item)["image"]
-        written = staged.read_bytes()
-        checked = check_of(image)
-        return Result(
-            sha256_in=digest,
-            sha256_out=hashlib.sha256(written).hexdigest(),
-            size_out=len(written),
+            for path, data in zip(staged, members, strict=True):
+                _copy(data, path)
+            return _result(digests, staged)
+        content = Pair(*members) if task.voxels is not None else members[0]
+        paths = dict(zip(("path", "voxels_path"), staged, strict=False))
+        image = self._compose(task.pipeline)({"image": content, "label": task.label, **paths})
+        checked = check_of(image["image"])
+        return replace(
+            _result(digests, staged),
             images=checked.images,
             share=checked.share,
-            notes=tuple(image.meta[NOTES]),
+            notes=tuple(image["image"].meta[NOTES]),
         )
+
+    def _read(self, found: Found) -> bytes:
+        with open_found(self._export, found) as stream:
+            data = stream.read()
+        if len(data) != found.size:
+            raise InputChangedError("changed while it was read; let the export come to rest")
+        return data
 
     def _compose(self, pipeline: str) -> Compose:
         steps = [LoadProtectabled("image"), self._protect[pipeline], SaveProtectedd("image")]
         return Compose(steps)
+
+
+def _copy(data: bytes, staged: Path) -> None:
+    write_file(staged, data)
+    if staged.read_bytes() != data:
+        raise VerificationError("the copy does not read as it was written")
+
+
+def _result(digests: Sequence[str], staged: Sequence[Path]) -> Result:
+    """Return what was read and what lies written, of one file or two."""
+    facts: dict[str, Any] = {}
+    for prefix, digest, path in zip(("", "voxels_"), digests, staged, strict=False):
+        written = path.read_bytes()
+        facts |= {
+            f"{prefix}sha256_in": digest,
+            f"{prefix}sha256_out": hashlib.sha256(written).hexdigest(),
+            f"{prefix}size_out": len(written),
+        }
+    return Result(**facts)
 
 
 def _root(error: BaseException) -> BaseException:

@@ -68,9 +68,8 @@ def sniff(stream: BinaryIO) -> str:
     -------
     str
         One of `FORMATS`: may be protected. ``text``, ``pdf``: nothing to protect. The others are
-        to be rejected: ``nifti-pair`` (a header whose image lies in another file), ``archive``,
-        ``other-image`` (images and films of formats that are not protected), ``empty``,
-        ``unknown``.
+        to be rejected: ``archive``, ``other-image`` (images and films of formats that are not
+        protected), ``empty``, ``unknown``.
     """
     stream.seek(0)
     head = stream.read(_HEAD_BYTES)
@@ -102,10 +101,8 @@ def _sniff_head(head: bytes) -> str:
 
 
 def _sniff_nifti(head: bytes) -> str:
-    if head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0":
+    if head[344:348] in (b"n+1\0", b"ni1\0") or head[4:8] in (b"n+2\0", b"ni2\0"):
         return "nifti"
-    if head[344:348] == b"ni1\0" or head[4:8] == b"ni2\0":
-        return "nifti-pair"
     is_mgh = head[:4] == b"\0\0\0\x01" and len(head) >= 284
     is_analyze = head[:4] in (b"\x5c\x01\0\0", b"\0\0\x01\x5c")
     return "other-image" if is_mgh or is_analyze else ""
@@ -165,7 +162,7 @@ def _sniff_gzip(stream: BinaryIO) -> str:
         head = _inflate_head(stream)
     word = _sniff_head(head)
     # What else may lie in it is not looked at: it counts as an archive.
-    return word if word in ("nifti", "nifti-pair", "other-image") else "archive"
+    return word if word in ("nifti", "other-image") else "archive"
 
 
 def _inflate_head(stream: BinaryIO) -> bytes:
