@@ -19,12 +19,15 @@ from medprotect.scan.sniff import sniff
 _MODULES = {
     "dicom": "medprotect.imaging.dicom",
     "nifti": "medprotect.imaging.nifti",
+    "metaimage": "medprotect.imaging.metaimage",
+    "nrrd": "medprotect.imaging.nrrd",
+    "mgh": "medprotect.imaging.mgh",
     "png": "medprotect.imaging.raster.png",
     "tiff": "medprotect.imaging.raster.tiff",
     "jpeg": "medprotect.imaging.raster.jpeg",
 }
 
-VOLUMES = frozenset({"nifti"})
+VOLUMES = frozenset({"nifti", "metaimage", "nrrd", "mgh"})
 """Formats whose voxels may be labels, or lie in another file than the header."""
 
 FORMATS = tuple(_MODULES)
@@ -38,6 +41,10 @@ _REASONS = {
     "unknown": "neither an image of a known format nor text; leave it out, or convert it",
 }
 _UNSUPPORTED = {
+    "compressed": (
+        "compressed data that is no image of a known format: maybe voxels whose header lies in "
+        "another file, as AFNI writes them; unpack it, or convert the image"
+    ),
     "other-image": "an image or film of a format that is not protected; convert it to one that is",
 }
 

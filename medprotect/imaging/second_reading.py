@@ -6,7 +6,10 @@ difference between two readings. Files that a run has refused are not to be read
 are kept there.
 """
 
+import bz2
 import gzip
+import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -55,7 +58,7 @@ def read_again(data: Content, name: str) -> list[Samples] | None:
     list of Samples, or None
         None where no second library reads it to the same values: lossily compressed images, whose
         decoders differ by rounding, values that do not lie in the lowest bits, colour PNG of 16
-        bits.
+        bits, NRRD volumes with an axis that is none of space (ITK takes it for channels).
 
     Raises
     ------
@@ -65,6 +68,9 @@ def read_again(data: Content, name: str) -> list[Samples] | None:
     readers: dict[str, Callable[[Any], list[Samples] | None]] = {
         "dicom": _read_dicom,
         "nifti": _read_nifti,
+        "metaimage": _read_metaimage,
+        "nrrd": _read_nrrd,
+        "mgh": _read_mgh,
         "png": _read_png,
         "tiff": _read_tiff,
         "jpeg": _read_jpeg,
@@ -155,11 +161,82 @@ def _read_nifti(data: Content) -> list[Samples] | None:
         kind = nibabel.Nifti2Image if plain[4:7] == b"n+2" else nibabel.Nifti1Image
         proxy = kind.from_bytes(plain).dataobj
     voxels = np.asanyarray(proxy.get_unscaled())
+    return _planes(voxels)
+
+
+def _planes(voxels: NDArray[Any]) -> list[Samples] | None:
+    """Return the planes of a volume (columns, rows, ...), whose first axis is the fastest."""
     axes = [size for size in voxels.shape if size > 1]
     if len(axes) < 2:  # nibabel takes a matrix of just this size for a surface of FreeSurfer
         return None
     planes = voxels.reshape((*axes[:2], -1), order="F")
     return [planes[..., index].T for index in range(planes.shape[2])]
+
+
+def _read_mgh(data: bytes) -> list[Samples] | None:
+    import nibabel
+
+    return _planes(np.asanyarray(nibabel.MGHImage.from_bytes(_plain(data)).dataobj))
+
+
+_DATA_FILE = re.compile(rb"^[ \t]*ElementDataFile[ \t]*=.*", re.MULTILINE)
+
+
+def _read_metaimage(data: Content) -> list[Samples] | None:
+    """Read a MetaImage file as one that states the size of its data: ITK needs to know it."""
+    whole = data.header if isinstance(data, Pair) else data
+    last = _DATA_FILE.search(whole)
+    if last is None:
+        return None
+    header = whole[: last.start()]
+    voxels = data.voxels if isinstance(data, Pair) else whole[last.end() + 1 :]
+    if b"CompressedDataSize" not in header:
+        header += b"CompressedDataSize = %d\n" % len(voxels)
+    return _read_with_itk(header + b"ElementDataFile = LOCAL\n" + voxels, "MetaImageIO")
+
+
+_REPLACED = re.compile(rb"(?:data ?file|encoding|byte ?skip):(?!=)", re.IGNORECASE)
+
+
+def _read_nrrd(data: Content) -> list[Samples] | None:
+    """Read a NRRD file as one of raw voxels: ITK knows not all encodings, nor memory."""
+    if isinstance(data, Pair):
+        header, packed = data.header, data.voxels
+    else:
+        end = re.search(rb"\n\r?\n", data)
+        header, packed = (data[: end.end()], data[end.end() :]) if end else (data, b"")
+    lines = [line.rstrip(b"\r") for line in header.split(b"\n")]
+    fields = [line for line in lines if b":" in line and b":=" not in line]
+    said = {line.split(b":")[0].replace(b" ", b"").lower(): line for line in fields}
+    encoding = said.get(b"encoding", b"").split(b":")[-1].strip().lower()
+    skip = int(said.get(b"byteskip", b":0").split(b":")[-1])
+    plain = packed
+    if encoding in (b"gzip", b"gz"):
+        plain = gzip.decompress(packed)
+    elif encoding in (b"bzip2", b"bz2"):
+        plain = bz2.decompress(packed)
+    kept = [line for line in lines if line and not _REPLACED.match(line)]
+    kept += [b"encoding: raw", b"byte skip: -1"] if skip == -1 else [b"encoding: raw"]
+    return _read_with_itk(b"\n".join(kept) + b"\n\n" + plain[max(skip, 0) :], "NrrdImageIO")
+
+
+def _read_with_itk(data: bytes, reader: str) -> list[Samples] | None:
+    """Read a file in memory with SimpleITK; None where it finds several values in a voxel."""
+    import SimpleITK
+
+    descriptor = os.memfd_create("medprotect")
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(data)
+        file_reader = SimpleITK.ImageFileReader()
+        file_reader.SetImageIO(reader)
+        file_reader.SetFileName(f"/proc/self/fd/{descriptor}")
+        image = file_reader.Execute()
+    finally:
+        os.close(descriptor)
+    if image.GetNumberOfComponentsPerPixel() != 1:
+        return None
+    return _planes(SimpleITK.GetArrayFromImage(image).T)
 
 
 def _plain(data: bytes) -> bytes:

@@ -3,6 +3,8 @@
 import bz2
 import gzip
 import zlib
+from collections.abc import Set
+from itertools import zip_longest
 
 import numpy as np
 
@@ -40,6 +42,28 @@ def inflate(data: bytes, codec: str) -> bytes:
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise CorruptImageError(f"the {codec} data is cut short or damaged") from error
     return data
+
+
+def compare_text(before: bytes, after: bytes, separators: bytes, known: Set[str]) -> list[str]:
+    """Name the fields in which two headers of text differ, line by line.
+
+    Parameters
+    ----------
+    before, after : bytes
+        The headers.
+    separators : bytes
+        Characters of which the first in a line ends the field's name.
+    known : set of str
+        Names that may be told; any other is ``header``, as it may say anything.
+    """
+    names = []
+    for one, other in zip_longest(before.split(b"\n"), after.split(b"\n"), fillvalue=b""):
+        if one == other:
+            continue
+        end = min((at for each in separators if (at := one.find(each)) >= 0), default=0)
+        name = one[:end].decode("ascii", "replace").strip()
+        names.append(name if name in known else "header")
+    return list(dict.fromkeys(names))
 
 
 def compare_around(before: bytes, after: bytes, start: int, size: int, leading: str) -> list[str]:

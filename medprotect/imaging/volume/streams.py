@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from medprotect import limits
-from medprotect.errors import CorruptImageError, ImageTooLargeError
+from medprotect.errors import CorruptImageError, ImageTooLargeError, UnsupportedImageError
 
 _GZIP = b"\x1f\x8b"
 _FASTEST = 4  # XFL, RFC 1952 section 2.3.1
@@ -225,3 +225,40 @@ def _read_gzip_header(data: bytes) -> bytes:
     names = data[start:at]
     kept = flags & (_FNAME | _FCOMMENT)
     return data[:3] + bytes([kept]) + data[4:10] + names
+
+
+def read_text_header(stream: BinaryIO) -> bytes:
+    """Return the beginning of a file, as much as a header of text may take, and one byte more."""
+    stream.seek(0)
+    return stream.read(limits.TEXT_HEADER_BYTES + 1)
+
+
+def check_header_end(head: bytes, size: int) -> None:
+    """Refuse a header file that goes on behind its header: it may hold a copy of the image.
+
+    Raises
+    ------
+    UnsupportedImageError
+        It does.
+    """
+    if len(head) > limits.TEXT_HEADER_BYTES or head[size:].strip(b"\0\r\n\t "):
+        raise UnsupportedImageError(
+            "the header file goes on behind the header, with data of no known kind; cut it off"
+        )
+
+
+def check_file_name(name: str) -> str:
+    """Return the name of a file of voxels as a header states it, if that is all it states.
+
+    Raises
+    ------
+    UnsupportedImageError
+        The header names many files, or one in another folder.
+    """
+    if name.split()[:1] in (["LIST"], []) or "%" in name:
+        raise UnsupportedImageError("voxels in many files; write the image again in one")
+    if "/" in name or "\\" in name or name in (".", ".."):
+        raise UnsupportedImageError(
+            "the header's voxels lie in another folder; put them beside it and name them so"
+        )
+    return name
