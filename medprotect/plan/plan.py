@@ -163,7 +163,7 @@ def plan_row(
         join_under(out, found.path)
         is_mask = rules.mask_names.say_of(found.path)
         with open_found(export, found) as stream:
-            description = formats.describe(stream, finds_masks=is_mask is None)
+            description = formats.describe(stream, finds_masks=is_mask is not False)
             if description.detached is not None:
                 folder = found.path.rpartition("/")[0]
                 prefix = f"{folder}/" if folder else ""
@@ -174,7 +174,7 @@ def plan_row(
                 )
                 row = replace(row, voxels=prefix + name)
                 with open_found(export, there[row.voxels]) as voxels:
-                    description = formats.describe(stream, voxels, finds_masks=is_mask is None)
+                    description = formats.describe(stream, voxels, finds_masks=is_mask is not False)
         if is_mask and description.role is Role.IMAGE:
             kind = f"{description.kind}, by its name a mask"
             description = Description(Role.OTHER, kind, warnings=(MASK_BY_NAME,))

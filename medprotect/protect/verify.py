@@ -252,6 +252,6 @@ def _check_that_it_is_no_image(trees: _Trees, entry: Entry, original: Content) -
         return
     header = original.header if isinstance(original, Pair) else original
     voxels = BytesIO(original.voxels) if isinstance(original, Pair) else None
-    found = formats.describe(BytesIO(header), voxels, finds_masks=is_mask is None)
+    found = formats.describe(BytesIO(header), voxels, finds_masks=is_mask is not False)
     if found.role is not Role.OTHER:
         raise VerificationError("an image was copied as it was: it is not protected")

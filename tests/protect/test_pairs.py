@@ -12,6 +12,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 
 from medprotect.confounder.key import Key
 from medprotect.plan.plan import MaskNames
@@ -72,6 +73,20 @@ def save(path: Path, voxels: np.ndarray[Any, Any]) -> None:
 def lines(root: Path) -> dict[str, dict[str, Any]]:
     receipt = json.loads((root.with_name("out.medprotect") / "receipt.json").read_text())
     return {line["path"]: line for line in receipt["files"]}
+
+
+def tamper(root: Path, name: str, data: bytes, **fields: Any) -> None:
+    """Put bytes into OUT, and have journal and receipt say that they belong there."""
+    asked = settings(root)
+    (asked.out / name).write_bytes(data)
+    known: dict[str, Any] = {"sha256_out": hashlib.sha256(data).hexdigest(), "size_out": len(data)}
+    with Journal(asked.state) as journal:
+        (entry,) = (each for each in journal.entries() if each.path == name)
+        journal.record([replace(entry, **known, **fields)])
+    path = asked.state / "receipt.json"
+    receipt = json.loads(path.read_text())
+    next(line for line in receipt["files"] if line["path"] == name).update(known)
+    path.write_text(json.dumps(receipt))
 
 
 @pytest.fixture
@@ -138,6 +153,51 @@ class TestRun:
         for stem, ends in (("a/brain", ("hdr", "img")), ("zipped", ("hdr.gz", "img.gz"))):
             named = [(out / f"{stem}.{end}").stat().st_ctime_ns for end in ends]
             assert named[0] > named[1]
+
+
+class TestOtherFormats:
+    NAMES = ("a.mhd", "z.mhd", "b.nhdr", "y.nhdr", "c.mha", "d.nrrd")
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        root = tmp_path / "export"
+        root.mkdir()
+        for name in self.NAMES:
+            made = SimpleITK.GetImageFromArray(image().T.copy())
+            SimpleITK.WriteImage(made, root / name, name[0] in "zy")
+        return root
+
+    def test_they_are_protected_and_verified_and_read_by_another_library(self, root: Path) -> None:
+        summary = run(root)
+        assert summary.counts == {Outcome.PROTECTED: 10}
+        found = verify_run(root, root.with_name("out"), root.with_name("out.medprotect"))
+        assert found.faults == []
+        assert found.read_twice == found.checked == 10
+        assert found.images == 3 * len(self.NAMES)
+        for name in self.NAMES:
+            before, after = (
+                SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(folder / name))
+                for folder in (root, root.with_name("out"))
+            )
+            assert 0 < np.abs(before - after).max() < 60
+        before, after = files(root), files(root.with_name("out"))
+        for name in ("a.mhd", "b.nhdr", "y.nhdr"):
+            assert after[name] == before[name]
+
+    def test_a_header_whose_size_is_another_is_found(self, root: Path) -> None:
+        """Of compressed voxels, which the header states anew."""
+        run(root)
+        data = (root.with_name("out") / "z.mhd").read_bytes()
+        assert data != (root / "z.mhd").read_bytes()
+        tamper(root, "z.mhd", data.replace(b"DataSize = ", b"DataSize = 1"))
+        assert [fault.slug for fault in faults(root)] == ["verification"]
+
+    def test_a_header_that_names_other_voxels_is_found(self, root: Path) -> None:
+        run(root)
+        data = (root / "a.mhd").read_bytes()
+        tamper(root, "a.mhd", data.replace(b"a.raw", b"b.raw"))
+        (fault,) = faults(root)
+        assert fault.detail == "the header does not name the file of its voxels"
 
 
 class TestRejected:
@@ -243,29 +303,16 @@ class TestGoingOn:
 
 
 class TestTampered:
-    def write(self, root: Path, name: str, data: bytes, **fields: Any) -> None:
-        """Put bytes into OUT, and have journal and receipt say that they belong there."""
-        asked = settings(root)
-        (asked.out / name).write_bytes(data)
-        known = {"sha256_out": hashlib.sha256(data).hexdigest(), "size_out": len(data)}
-        with Journal(asked.state) as journal:
-            (entry,) = (each for each in journal.entries() if each.path == name)
-            journal.record([replace(entry, **known, **fields)])
-        path = asked.state / "receipt.json"
-        receipt = json.loads(path.read_text())
-        next(line for line in receipt["files"] if line["path"] == name).update(known)
-        path.write_text(json.dumps(receipt))
-
     def test_clean_voxels_under_a_protected_header_are_found(self, root: Path) -> None:
         run(root)
-        self.write(root, "a/brain.img", (root / "a" / "brain.img").read_bytes())
+        tamper(root, "a/brain.img", (root / "a" / "brain.img").read_bytes())
         assert [fault.slug for fault in faults(root)] == ["verification"]
 
     def test_one_voxel_beyond_its_budget_is_found(self, root: Path) -> None:
         run(root)
         data = bytearray((root.with_name("out") / "a" / "brain.img").read_bytes())
         data[101] ^= 0x10
-        self.write(root, "a/brain.img", bytes(data))
+        tamper(root, "a/brain.img", bytes(data))
         (fault,) = faults(root)
         assert "budget" in fault.detail
 
@@ -273,7 +320,7 @@ class TestTampered:
         run(root)
         data = bytearray((root / "a" / "brain.hdr").read_bytes())
         data[150] ^= 1
-        self.write(root, "a/brain.hdr", bytes(data))
+        tamper(root, "a/brain.hdr", bytes(data))
         (fault,) = faults(root)
         assert "descrip" in fault.detail
 
@@ -293,6 +340,6 @@ class TestTampered:
             (entry,) = (each for each in journal.entries() if each.path == "a/brain.img")
         clean = (root / "a" / "brain.img").read_bytes()
         row = replace(entry.row, header="zipped.hdr.gz")
-        self.write(root, "a/brain.img", clean, row=row)
+        tamper(root, "a/brain.img", clean, row=row)
         found = [fault.detail for fault in faults(root)]
         assert "no header in OUT names this file of voxels" in found

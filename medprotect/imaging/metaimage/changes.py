@@ -88,12 +88,12 @@ def _split(data: Content) -> tuple[bytes, bytes]:
 
 
 def _is_only_size(text: bytes, header: Header, other_text: bytes, other: Header) -> bool:
-    """Whether the headers are the same but for the digits of the compressed size."""
-    texts = []
+    """Whether of the line of the compressed size only the digits differ."""
+    lines = []
     for each, one in ((text, header), (other_text, other)):
         start, end = one.packed_size_at
-        texts.append((each[:start], each[end:]))
-    return texts[0] == texts[1]
+        lines.append((each[:start].rpartition(b"\n")[2], each[end:].partition(b"\n")[0]))
+    return lines[0] == lines[1]
 
 
 def _inflate(packed: bytes, header: Header) -> bytes:
