@@ -60,7 +60,7 @@ SAVED = "saved_to"
 
 
 class LoadProtectable(Transform):
-    """Read an image file in stored values, known by its content: DICOM, NIfTI, PNG, TIFF, JPEG."""
+    """Read an image file of any format that is protected, known by its content."""
 
     def __call__(self, source: str | os.PathLike[str] | Content) -> MetaTensor:
         """Return the stored values, (C, H, W) or (C, H, W, N), with the file in the meta data.

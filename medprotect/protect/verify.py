@@ -61,6 +61,8 @@ class Verification:
         Files of OUT compared with their originals, and images in them.
     read_twice : int
         Protected files of which two libraries read the same pixels, original and protected.
+    by_name : int
+        Files that look like images and were copied because they were said to be masks.
     share : float
         Largest change of a pixel as a share of its budget.
     faults : list of Fault
@@ -71,6 +73,7 @@ class Verification:
     checked: int = 0
     images: int = 0
     read_twice: int = 0
+    by_name: int = 0
     share: float = 0.0
     faults: list[Fault] = field(default_factory=list)
 
@@ -199,7 +202,7 @@ def _check(trees: _Trees, entry: Entry, result: Verification) -> None:
     if entry.outcome is Outcome.COPIED:
         if original != protected:
             raise VerificationError("the copy differs from its original")
-        _check_that_it_is_no_image(trees, entry, original)
+        result.by_name += _check_that_it_is_no_image(trees, entry, original)
         return
     try:
         checked, is_read_twice = compare_files(original, protected, trees.strength)
@@ -245,13 +248,13 @@ def _join_voxels(
     return Pair(original, before), Pair(protected, after)
 
 
-def _check_that_it_is_no_image(trees: _Trees, entry: Entry, original: Content) -> None:
+def _check_that_it_is_no_image(trees: _Trees, entry: Entry, original: Content) -> bool:
+    """Check a copied file; return whether it looks like an image and was said to be a mask."""
     said = MaskNames(**{name: tuple(each) for name, each in trees.said_of_masks.items()})
     is_mask = said.say_of(entry.path)
-    if is_mask:
-        return
     header = original.header if isinstance(original, Pair) else original
     voxels = BytesIO(original.voxels) if isinstance(original, Pair) else None
     found = formats.describe(BytesIO(header), voxels, finds_masks=is_mask is not False)
-    if found.role is not Role.OTHER:
+    if found.role is not Role.OTHER and not is_mask:
         raise VerificationError("an image was copied as it was: it is not protected")
+    return found.role is not Role.OTHER

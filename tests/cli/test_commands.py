@@ -375,7 +375,9 @@ class TestMasks:
         assert shown.stdout.splitlines()[-1].startswith("2 in = 1 protected + 1 copied")
         receipt = json.loads((house / "volumes-out.medprotect" / "receipt.json").read_text())
         assert receipt["mask_names"] == {"masks": ["*_seg.*"], "images": []}
-        assert medprotect("verify", root, house / "volumes-out").returncode == 0
+        verified = medprotect("verify", root, house / "volumes-out")
+        assert verified.returncode == 0
+        assert "1 of them look like images and are copies: --mask named them" in verified.stdout
         again = medprotect(*asked, "--no-mask", "prior*")
         assert again.stdout.splitlines()[-1].startswith("2 in = 2 protected + 0 copied")
         assert medprotect("verify", root, house / "volumes-out").returncode == 0

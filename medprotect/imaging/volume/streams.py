@@ -22,7 +22,9 @@ FEWER = "the file holds fewer voxels than its header says"
 
 
 class _Readable(Protocol):
-    def read(self, size: int, /) -> bytes: ...
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes; none at the end."""
+        ...
 
 
 def is_gzip(head: bytes) -> bool:
@@ -36,23 +38,19 @@ class _ZlibFile:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._inflater = zlib.decompressobj()
+        self._rest: bytes | None = None  # read beyond the end of the stream, once that is reached
 
     def read(self, size: int, /) -> bytes:
-        while True:
+        """Return up to `size` bytes; none at the end."""
+        found = b""
+        while not found and self._rest is None:
             found = self._inflate(size)
-            if found or self._rest is not None:
-                break
         if found or self._rest is None:
             return found
         found, self._rest = self._rest[:size], self._rest[size:]
         return found or self._stream.read(size)
 
-    _rest: bytes | None = None
-    """What was read beyond the end of the stream, once that is reached."""
-
     def _inflate(self, size: int) -> bytes:
-        if self._rest is not None:
-            return b""
         packed = self._inflater.unconsumed_tail or self._stream.read(64 * 1024)
         if not packed:
             raise EOFError
