@@ -11,7 +11,7 @@ import gzip
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from io import BytesIO
 from typing import Any
 
@@ -58,7 +58,7 @@ def read_again(data: Content, name: str) -> list[Samples] | None:
     list of Samples, or None
         None where no second library reads it to the same values: lossily compressed images, whose
         decoders differ by rounding, values that do not lie in the lowest bits, colour PNG of 16
-        bits, NRRD volumes with an axis that is none of space (ITK takes it for channels).
+        bits, NRRD volumes whose planes lie across other than the first axes, volumes of many axes.
 
     Raises
     ------
@@ -180,22 +180,31 @@ def _read_mgh(data: bytes) -> list[Samples] | None:
 
 
 _DATA_FILE = re.compile(rb"^[ \t]*ElementDataFile[ \t]*=.*", re.MULTILINE)
+_NEEDED_KEY = re.compile(
+    rb"\s*(?:ObjectType|NDims|DimSize|Element(?:Type|ByteOrderMSB)|Binary\w+|CompressedData)\s*="
+)
+_NEEDED_FIELD = re.compile(rb"(?:type|dimension|sizes|endian):(?!=)", re.IGNORECASE)
+_MOST_AXES = 5
+"""Of an image of SimpleITK."""
 
 
 def _read_metaimage(data: Content) -> list[Samples] | None:
-    """Read a MetaImage file as one that states the size of its data: ITK needs to know it."""
+    """Read a MetaImage file under those lines of its header that the voxels depend on.
+
+    ITK needs to be told the size of compressed voxels, and fails at values of other lines.
+    """
     whole = data.header if isinstance(data, Pair) else data
     last = _DATA_FILE.search(whole)
     if last is None:
         return None
-    header = whole[: last.start()]
+    lines = [line for line in whole[: last.start()].split(b"\n") if _NEEDED_KEY.match(line)]
+    sizes = [line for line in lines if line.lstrip().startswith(b"DimSize")]
+    if len(b"".join(sizes).partition(b"=")[2].split()) > _MOST_AXES:
+        return None
     voxels = data.voxels if isinstance(data, Pair) else whole[last.end() + 1 :]
-    if b"CompressedDataSize" not in header:
-        header += b"CompressedDataSize = %d\n" % len(voxels)
-    return _read_with_itk(header + b"ElementDataFile = LOCAL\n" + voxels, "MetaImageIO")
-
-
-_REPLACED = re.compile(rb"(?:data ?file|encoding|byte ?skip):(?!=)", re.IGNORECASE)
+    lines.sort(key=lambda line: not line.lstrip().startswith(b"NDims"))  # which must come first
+    lines += [b"CompressedDataSize = %d" % len(voxels), b"ElementDataFile = LOCAL", voxels]
+    return _read_with_itk(b"\n".join(lines), "MetaImageIO")
 
 
 def _read_nrrd(data: Content) -> list[Samples] | None:
@@ -206,22 +215,37 @@ def _read_nrrd(data: Content) -> list[Samples] | None:
         end = re.search(rb"\n\r?\n", data)
         header, packed = (data[: end.end()], data[end.end() :]) if end else (data, b"")
     lines = [line.rstrip(b"\r") for line in header.split(b"\n")]
-    fields = [line for line in lines if b":" in line and b":=" not in line]
-    said = {line.split(b":")[0].replace(b" ", b"").lower(): line for line in fields}
-    encoding = said.get(b"encoding", b"").split(b":")[-1].strip().lower()
-    skip = int(said.get(b"byteskip", b":0").split(b":")[-1])
-    plain = packed
+    fields = [line.partition(b":") for line in lines if b":" in line and b":=" not in line]
+    said = {name.replace(b" ", b"").lower(): text.strip() for name, _, text in fields}
+    if not _is_plain_stack(said):
+        return None
+    encoding, plain = said.get(b"encoding", b"").lower(), packed
     if encoding in (b"gzip", b"gz"):
         plain = gzip.decompress(packed)
     elif encoding in (b"bzip2", b"bz2"):
         plain = bz2.decompress(packed)
-    kept = [line for line in lines if line and not _REPLACED.match(line)]
+    skip = int(said.get(b"byteskip", b"0"))
+    kept = sorted(line for line in lines if _NEEDED_FIELD.match(line))  # dimension before sizes
     kept += [b"encoding: raw", b"byte skip: -1"] if skip == -1 else [b"encoding: raw"]
-    return _read_with_itk(b"\n".join(kept) + b"\n\n" + plain[max(skip, 0) :], "NrrdImageIO")
+    text = b"\n".join([b"NRRD0004", *kept, b"", b""])
+    return _read_with_itk(text + plain[max(skip, 0) :], "NrrdImageIO")
+
+
+def _is_plain_stack(said: Mapping[bytes, bytes]) -> bool:
+    """Whether the first two axes longer than one are of space, and not too many follow."""
+    sizes = said.get(b"sizes", b"").split()
+    kinds = said.get(b"kinds", b"").lower().split() or [b"domain"] * len(sizes)
+    directions = re.findall(rb"none|\([^)]*\)", said.get(b"spacedirections", b"").lower())
+    if len(directions) != len(sizes):
+        directions = [b"()"] * len(sizes)
+    long = [axis for axis, size in enumerate(sizes) if size != b"1"][:2]
+    return len(sizes) <= _MOST_AXES and all(
+        kinds[axis] in (b"domain", b"space") and directions[axis] != b"none" for axis in long
+    )
 
 
 def _read_with_itk(data: bytes, reader: str) -> list[Samples] | None:
-    """Read a file in memory with SimpleITK; None where it finds several values in a voxel."""
+    """Read a file in memory with SimpleITK."""
     import SimpleITK
 
     descriptor = os.memfd_create("medprotect")
@@ -234,8 +258,6 @@ def _read_with_itk(data: bytes, reader: str) -> list[Samples] | None:
         image = file_reader.Execute()
     finally:
         os.close(descriptor)
-    if image.GetNumberOfComponentsPerPixel() != 1:
-        return None
     return _planes(SimpleITK.GetArrayFromImage(image).T)
 
 

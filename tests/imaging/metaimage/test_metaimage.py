@@ -110,6 +110,10 @@ class TestRoundTrip:
         np.testing.assert_array_equal(np.stack(planes(data)), voxels.reshape(15, 8, 9))
         check(data)
 
+    def test_what_itk_makes_nothing_of_does_not_matter(self) -> None:
+        """Lines that the voxels do not depend on."""
+        check(by_hand("Offset = x", "ElementSpacing = 1", "Modality = "))
+
     def test_a_scaling_is_slope_and_intercept(self) -> None:
         data = by_hand(
             "ElementToIntensityFunctionSlope = 0.5", "ElementToIntensityFunctionOffset = -7"

@@ -131,6 +131,18 @@ class TestAxes:
             "dimension: 4", "sizes: 9 8 5 3", "kinds: space space space time", body=voxels.tobytes()
         )
         np.testing.assert_array_equal(np.stack(planes(data)), voxels.reshape(15, 8, 9))
+        check(data)
+
+    def test_what_itk_makes_nothing_of_does_not_matter(self) -> None:
+        """Lines that the voxels do not depend on."""
+        check(
+            by_hand(
+                "space origin: nowhere",
+                "space directions: (1)",
+                "measurement frame: x",
+                "byte skip: 0",
+            )
+        )
 
     @pytest.mark.parametrize(
         "kind", ["RGB-color", "RGBA-color", "vector", "covariant-vector", "complex", "3D-matrix"]
