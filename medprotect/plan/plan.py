@@ -8,7 +8,7 @@ from pathlib import Path
 
 from medprotect.errors import ConfigError, InputError, UnsafePathError
 from medprotect.imaging import formats
-from medprotect.imaging.image import Description, Role, Traits
+from medprotect.imaging.image import Description, Detached, Role, Traits
 from medprotect.imaging.pairs import choose_voxels
 from medprotect.plan.selection import Candidate, choose_pipeline
 from medprotect.scan.walk import Found, collisions, join_under, open_found
@@ -165,14 +165,7 @@ def plan_row(
         with open_found(export, found) as stream:
             description = formats.describe(stream, finds_masks=is_mask is not False)
             if description.detached is not None:
-                folder = found.path.rpartition("/")[0]
-                prefix = f"{folder}/" if folder else ""
-                name = choose_voxels(
-                    description.detached,
-                    found.path.removeprefix(prefix),
-                    lambda name: prefix + name in there,
-                )
-                row = replace(row, voxels=prefix + name)
+                row = replace(row, voxels=_find_voxels(description.detached, found.path, there))
                 with open_found(export, there[row.voxels]) as voxels:
                     description = formats.describe(stream, voxels, finds_masks=is_mask is not False)
         if is_mask and description.role is Role.IMAGE:
@@ -192,13 +185,21 @@ def plan_row(
         return reject(row, UnsafePathError(f"cannot be read ({type(error).__name__})"))
 
 
+def _find_voxels(detached: Detached, header: str, there: Mapping[str, Found]) -> str:
+    """Return the path of the file that holds a header's voxels."""
+    folder, slash, name = header.rpartition("/")
+    beside = folder + slash
+    return beside + choose_voxels(detached, name, lambda other: beside + other in there)
+
+
 def _of_description(row: Row, description: Description, out: Path, rules: Rules) -> Row:
     traits = description.traits
     if description.role is Role.OTHER or traits is None:
         action = Action.COPY if rules.copy_others else Action.LEAVE
         return replace(row, action=action, out=row.found.path if rules.copy_others else "")
     choice = choose_pipeline(rules.candidates, traits)
-    label = (rules.labels or {}).get(row.found.path, "")
+    classes = rules.labels or {}
+    label = classes.get(row.found.path) or classes.get(row.voxels, "")
     _check_label(label, choice.pipeline, rules)
     name = row.found.path + description.output_suffix
     join_under(out, name)

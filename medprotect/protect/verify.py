@@ -237,12 +237,11 @@ def _join_voxels(
         raise VerificationError("the voxels of this header have no line of their own")
     if (voxels.row.out, entry.row.out) != (voxels.path, entry.path):
         raise VerificationError("a header or its voxels have another name in OUT")
-    folder = entry.path.rpartition("/")[0]
-    prefix = f"{folder}/" if folder else ""
+    folder, slash, name = entry.path.rpartition("/")
     for header in (original, protected):
         detached = formats.describe(BytesIO(header)).detached
-        names = detached.names_for(entry.path.removeprefix(prefix)) if detached else ()
-        if voxels.path not in [prefix + name for name in names]:
+        names = detached.names_for(name) if detached else ()
+        if voxels.path not in [folder + slash + each for each in names]:
             raise VerificationError("the header does not name the file of its voxels")
     before, after = _read(trees, voxels)
     return Pair(original, before), Pair(protected, after)
