@@ -49,7 +49,7 @@ def describe(
     source = Source(stream)
     grid = _parse(source.read_up_to(_HEADER_BYTES))
     _check_size(source, grid)
-    if finds_masks and is_label_map(source, grid):
+    if finds_masks and is_label_map(source, grid, has_tags=True):
         return Description(Role.OTHER, "mgh label map")
     return describe_image("mgh", grid, Meaning(), source.codec)
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medprotect.errors import CorruptImageError
+from medprotect.errors import CorruptImageError, UnsupportedImageError
 from medprotect.imaging.volume.grid import Grid
 from medprotect.imaging.volume.streams import FEWER, Source
 
@@ -59,7 +59,7 @@ class LabelCounter:
         return count <= _MANY and self._pairs > 0 and self._equal >= _FLAT * self._pairs
 
 
-def is_label_map(source: Source, grid: Grid, first: bytes = b"") -> bool:
+def is_label_map(source: Source, grid: Grid, first: bytes = b"", *, has_tags: bool = False) -> bool:
     """Read voxels until they are known to be no label map.
 
     Parameters
@@ -70,11 +70,15 @@ def is_label_map(source: Source, grid: Grid, first: bytes = b"") -> bool:
         Of the voxels.
     first : bytes
         Voxels that have been read already, and maybe what follows them.
+    has_tags : bool
+        Whether the format puts more than empty space behind the voxels.
 
     Raises
     ------
     CorruptImageError
         There are fewer voxels than the header says.
+    UnsupportedImageError
+        Other data follows a label map: it may be an image, and label maps are copied whole.
     """
     counter = LabelCounter()
     width, left, rest = grid.dtype.itemsize, grid.data_bytes, first
@@ -89,4 +93,10 @@ def is_label_map(source: Source, grid: Grid, first: bytes = b"") -> bool:
             return False
         rest = chunk[whole:]
         left -= whole
-    return counter.is_label_map
+    if not counter.is_label_map:
+        return False
+    while not has_tags and (rest := rest or source.read(_CHUNK_BYTES)):
+        if rest.strip(b"\0"):
+            raise UnsupportedImageError("other data follows a label map; cut it off")
+        rest = b""
+    return True

@@ -172,6 +172,14 @@ class TestDescription:
         assert describe(data).role is Role.OTHER
         assert describe(data, finds_masks=False).role is Role.IMAGE
 
+    @pytest.mark.parametrize("encoding", PACK)
+    def test_an_image_behind_the_empty_planes_that_its_header_states_is_no_mask(
+        self, encoding: str
+    ) -> None:
+        body = PACK[encoding](bytes(720) + VOXELS.tobytes())
+        with pytest.raises(UnsupportedImageError, match="follows"):
+            describe(by_hand(f"encoding: {encoding}", body=body))
+
     def test_what_says_that_it_is_segments_is_a_label_map(self) -> None:
         data = by_hand().replace(b"note:=a: b", b"Segment0_ID:=Segment_1")
         assert describe(data).role is Role.OTHER
