@@ -18,6 +18,9 @@ IMAGES_PER_FILE = 65_536
 HEADER_BYTES = 64 * 1024**2
 """Largest decompressed header, text chunk or metadata block."""
 
+TEXT_HEADER_BYTES = 1024**2
+"""Largest header of a MetaImage or NRRD file, which is text."""
+
 SAFETENSORS_HEADER_BYTES = 1024**2
 """Largest header of a weights file."""
 

@@ -14,6 +14,7 @@ from medprotect.audit.halves import Labelled
 from medprotect.audit.pairs import Images, Pairs
 from medprotect.errors import ConfigError, InputError
 from medprotect.imaging import formats
+from medprotect.imaging.pairs import read_content
 from medprotect.intensity.windows import present, view
 
 OTHER, LEAKED = "clean images of another source (--other)", "leaked pairs (--leaked)"
@@ -110,7 +111,7 @@ def read_other(folder: Path, like: Images) -> Images:
 
 def _read(path: Path, side: int) -> list[Images]:
     try:
-        images = [present(view(each)) for each in formats.open_file(path.read_bytes()).images()]
+        images = [present(view(each)) for each in formats.open_file(read_content(path)).images()]
     except (OSError, InputError):
         return []
     return [_bring(image, side) for image in images]

@@ -13,6 +13,7 @@ from medprotect.audit.halves import Labelled
 from medprotect.confounder.noise import shrink
 from medprotect.errors import ConfigError, InputError, MedprotectError
 from medprotect.imaging import formats
+from medprotect.imaging.pairs import read_content
 from medprotect.intensity.windows import present, view
 
 Images = NDArray[np.uint8]
@@ -202,7 +203,7 @@ def _read(folder: Path, row: _Row, name: str, size: int) -> Images:
     try:
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise OSError
-        images = list(formats.open_file(path.read_bytes()).images())
+        images = list(formats.open_file(read_content(path)).images())
         if len(images) != 1:
             raise ConfigError(
                 f"The file in line {row.line} of the labels file holds several images; an audit "

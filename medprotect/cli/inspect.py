@@ -10,6 +10,7 @@ import typer
 from medprotect.cli.ending import ending
 
 if TYPE_CHECKING:
+    from medprotect.imaging.image import Content
     from medprotect.plan.selection import Candidate, Choice
     from medprotect.protect.inspection import Inspection
 
@@ -36,6 +37,7 @@ def inspect(
     """Show what a file is, in which windows it is looked at, and how much it may change."""
     with ending(as_json=as_json):
         from medprotect.errors import ConfigError, InputError, NoPipelineError
+        from medprotect.imaging.pairs import read_content
         from medprotect.intensity.budget import STRENGTHS
         from medprotect.plan.selection import choose_pipeline, find_candidates
         from medprotect.protect.inspection import inspect_file
@@ -44,7 +46,7 @@ def inspect(
             raise ConfigError(f"Strength is one of {', '.join(STRENGTHS)}.")
         if not file.is_file():
             raise InputError("FILE is not a file.")
-        data = file.read_bytes()
+        data = read_content(file)
         seen = inspect_file(data, strength)
         candidates = find_candidates(pipeline or ["auto"])
         choice: Choice | None = None
@@ -103,7 +105,7 @@ def _as_json(seen: "Inspection", choice: "Choice | None", reason: str) -> dict[s
 
 
 def _draw(
-    data: bytes,
+    data: "Content",
     candidates: "tuple[Candidate, ...]",
     choice: "Choice",
     strength: str,

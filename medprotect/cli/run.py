@@ -53,6 +53,26 @@ Labels = Annotated[
 HowOthers = Annotated[
     Others, typer.Option(help="Files that are no images: leave them out, or copy them.")
 ]
+Masks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mask",
+        metavar="PATTERN",
+        help="Paths that are label maps or masks, such as '*_seg.*': not images, whatever they "
+        "look like. May be given more than once.",
+        show_default="volumes that look like it",
+    ),
+]
+NoMasks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--no-mask",
+        metavar="PATTERN",
+        help="Paths that are images, even where they look like a mask; '*' for all. Goes before "
+        "--mask.",
+        show_default=False,
+    ),
+]
 HowRejected = Annotated[
     OnReject,
     typer.Option(help="A series of which a file is rejected: hold it as a whole, or keep it."),
@@ -85,6 +105,8 @@ def run(
     dry_run: Annotated[bool, _flag("--dry-run", "Show the plan and write nothing.")] = False,
     labels: Labels = None,
     others: HowOthers = Others.LEAVE,
+    mask: Masks = None,
+    no_mask: NoMasks = None,
     on_reject: HowRejected = OnReject.HOLD_SERIES,
     key: KeyFile = None,
     keep_uids: Annotated[
@@ -107,6 +129,7 @@ def run(
     it holds the receipt, which says what became of every file.
     """
     with ending(as_json=as_json):
+        from medprotect.plan.plan import MaskNames
         from medprotect.plan.selection import find_candidates
         from medprotect.protect.settings import Settings
 
@@ -122,6 +145,7 @@ def run(
             hold_series=on_reject is OnReject.HOLD_SERIES,
             labels=classes,
             labels_sha256=labels_sha256,
+            mask_names=MaskNames(tuple(mask or ()), tuple(no_mask or ())),
             keep_uids=keep_uids,
             rehash=rehash,
         )

@@ -37,6 +37,10 @@ _WARNINGS = {
     ),
     "experimental_modality": "{} files are of a modality that their pipeline was not tested on",
     "modality_not_of_pipeline": "{} files are of a modality that their pipeline is not for",
+    "mask_by_name": (
+        "{} files that look like images are no images because --mask names them; they are not "
+        "protected"
+    ),
     "quantitative": "{} files hold measured values, which the noise changes",
 }
 

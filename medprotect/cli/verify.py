@@ -84,6 +84,7 @@ def _as_json(result: "Verification") -> dict[str, object]:
         "checked": result.checked,
         "images": result.images,
         "read_twice": result.read_twice,
+        "said_to_be_masks": result.by_name,
         "largest_share_of_budget": result.share,
         "faults": [
             {"file": fault.number, "fault": fault.slug, "detail": fault.detail}
@@ -98,5 +99,7 @@ def _show(result: "Verification") -> None:
         print(f"{where}: {fault.slug}: {fault.detail}")
     print(f"{result.checked} files in OUT compared with their originals, {result.images} images")
     print(f"{result.read_twice} of the files read to the same pixels by a second library")
+    if result.by_name:
+        print(f"{result.by_name} of them look like images and are copies: --mask named them")
     print(f"largest change: {result.share:.3f} of its pixel's budget")
     print("all holds" if not result.faults else f"{len(result.faults)} faults")

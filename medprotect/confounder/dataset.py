@@ -15,6 +15,7 @@ from medprotect.confounder.samples import Samples
 from medprotect.errors import ConfigError, InputError, MedprotectError
 from medprotect.imaging import formats
 from medprotect.imaging.image import Image
+from medprotect.imaging.pairs import read_content
 from medprotect.intensity.budget import budget_presented
 from medprotect.intensity.windows import present, view
 
@@ -76,7 +77,7 @@ def _open(images: Path, file: str) -> Iterator[Image]:
     path = images / file
     if Path(file).is_absolute() or ".." in Path(file).parts or not path.is_file():
         raise OSError
-    yield from formats.open_file(path.read_bytes()).images()
+    yield from formats.open_file(read_content(path)).images()
 
 
 def _present(image: Image, size: int) -> tuple[Tensor, Tensor]:

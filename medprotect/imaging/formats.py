@@ -7,16 +7,31 @@ from io import BytesIO
 from typing import BinaryIO, cast
 
 from medprotect.errors import InputError, NotAnImageError, UnsupportedImageError
-from medprotect.imaging.image import Description, ImageFile, ImageFormat, Role
+from medprotect.imaging.image import (
+    Content,
+    Description,
+    ImageFile,
+    ImageFormat,
+    Pair,
+    Readable,
+    Role,
+    VolumeFormat,
+)
 from medprotect.scan.sniff import sniff
 
 _MODULES = {
     "dicom": "medprotect.imaging.dicom",
     "nifti": "medprotect.imaging.nifti",
+    "metaimage": "medprotect.imaging.metaimage",
+    "nrrd": "medprotect.imaging.nrrd",
+    "mgh": "medprotect.imaging.mgh",
     "png": "medprotect.imaging.raster.png",
     "tiff": "medprotect.imaging.raster.tiff",
     "jpeg": "medprotect.imaging.raster.jpeg",
 }
+
+VOLUMES = frozenset({"nifti", "metaimage", "nrrd", "mgh"})
+"""Formats whose voxels may be labels, or lie in another file than the header."""
 
 FORMATS = tuple(_MODULES)
 """Names of the formats, as `medprotect.scan.sniff.sniff` gives them."""
@@ -29,7 +44,10 @@ _REASONS = {
     "unknown": "neither an image of a known format nor text; leave it out, or convert it",
 }
 _UNSUPPORTED = {
-    "nifti-pair": "a NIfTI header with its image in another file; convert the pair to .nii",
+    "compressed": (
+        "compressed data that is no image of a known format: maybe voxels whose header lies in "
+        "another file, as AFNI writes them; unpack it, or convert the image"
+    ),
     "other-image": "an image or film of a format that is not protected; convert it to one that is",
 }
 
@@ -50,13 +68,19 @@ def load_format(name: str) -> ImageFormat:
     return cast(ImageFormat, importlib.import_module(_MODULES[name]))
 
 
-def describe(stream: BinaryIO) -> Description:
+def describe(
+    stream: BinaryIO, voxels: BinaryIO | None = None, *, finds_masks: bool = True
+) -> Description:
     """Say what a file is, from its content, and what its header says.
 
     Parameters
     ----------
     stream : binary file
         Seekable; read from its beginning.
+    voxels : binary file, optional
+        The file that holds the voxels, where the description without it says that one does.
+    finds_masks : bool
+        Whether volumes that are label maps or masks are told from images.
 
     Raises
     ------
@@ -69,23 +93,28 @@ def describe(stream: BinaryIO) -> Description:
         return Description(Role.OTHER, name)
     image_format = _format_of(name)
     stream.seek(0)
+    if name in VOLUMES:
+        return cast(VolumeFormat, image_format).describe(stream, voxels, finds_masks=finds_masks)
     return image_format.describe(stream)
 
 
-def open_file(data: bytes) -> ImageFile:
+def open_file(data: Content) -> ImageFile:
     """Open an image file of any format, known by its content.
 
     Parameters
     ----------
-    data : bytes
-        The whole file.
+    data : bytes or Pair
+        The whole file, or both of an image in two.
 
     Raises
     ------
     NotAnImageError, UnsupportedImageError, CorruptImageError, ImageTooLargeError
         As `describe`; ``NotAnImageError`` for text and documents too.
     """
-    return _format_of(sniff(BytesIO(data))).open_file(data)
+    name = sniff(BytesIO(data.header if isinstance(data, Pair) else data))
+    if isinstance(data, Pair) and name not in VOLUMES:
+        raise NotAnImageError("no header of voxels in another file")
+    return _format_of(name).open_file(data)
 
 
 def find_references(stream: BinaryIO) -> tuple[str, ...]:
@@ -124,12 +153,12 @@ def find_new_uids(original: BinaryIO, protected: BinaryIO) -> dict[str, str]:
     return references.find_new_uids(contents[0], contents[1])
 
 
-def open_stream(stream: BinaryIO) -> ImageFile:
+def open_stream(stream: Readable) -> ImageFile:
     """Open an image file of any format; of DICOM, no more than a frame is in memory at a time.
 
     Parameters
     ----------
-    stream : binary file
+    stream : binary file or Pair
         Seekable; stays open as long as the result is used.
 
     Raises
@@ -137,6 +166,8 @@ def open_stream(stream: BinaryIO) -> ImageFile:
     NotAnImageError, UnsupportedImageError, CorruptImageError, ImageTooLargeError
         As `open_file`.
     """
+    if isinstance(stream, Pair):
+        return open_file(stream)
     if sniff(stream) == "dicom":
         from medprotect.imaging import dicom
 
@@ -146,7 +177,7 @@ def open_stream(stream: BinaryIO) -> ImageFile:
 
 
 def undocumented_changes(
-    original: BinaryIO, protected: BinaryIO, uids: Mapping[str, str] | None = None
+    original: Readable, protected: Readable, uids: Mapping[str, str] | None = None
 ) -> list[str]:
     """Name the header elements that differ and that the documentation does not list.
 
@@ -154,18 +185,21 @@ def undocumented_changes(
 
     Parameters
     ----------
-    original, protected : binary file
+    original, protected : binary file or Pair
         Seekable.
     uids : mapping of str to str, optional
         The new UIDs of all protected files of the export, by the names of the old.
     """
-    name = sniff(original)
-    contents = [read_without_pixels(stream, name) for stream in (original, protected)]
-    if name == "dicom":
+    name = sniff(BytesIO(original.header) if isinstance(original, Pair) else original)
+    before, after = (
+        each if isinstance(each, Pair) else read_without_pixels(each, name)
+        for each in (original, protected)
+    )
+    if name == "dicom" and isinstance(before, bytes) and isinstance(after, bytes):
         from medprotect.imaging import dicom
 
-        return dicom.undocumented_changes(contents[0], contents[1], uids)
-    return load_format(name).undocumented_changes(contents[0], contents[1])
+        return dicom.undocumented_changes(before, after, uids)
+    return load_format(name).undocumented_changes(before, after)
 
 
 def read_without_pixels(stream: BinaryIO, name: str) -> bytes:

@@ -18,6 +18,59 @@ Stored = NDArray[Any]
 """Stored values of one image: (H, W) or (H, W, 3), any int or float dtype, native byte order."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """An image in two files.
+
+    Attributes
+    ----------
+    header : bytes
+        The whole file that says what the voxels are.
+    voxels : bytes
+        The whole file that holds them.
+    """
+
+    header: bytes
+    voxels: bytes
+
+
+Readable = BinaryIO | Pair
+"""An image file that is read as far as it is needed, seekable; or both of an image in two."""
+
+Content = bytes | Pair
+"""What an image file holds: one file, or the two that an image lies in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detached:
+    """How the file is called that holds the voxels of a header; it lies in the same folder.
+
+    Attributes
+    ----------
+    name : str
+        The file's name, where the header states it, else "".
+    endings : tuple of str
+        Else, endings of the header's own name that stand for `others`; lower case.
+    others : tuple of str
+        What one of `endings` is replaced by.
+    """
+
+    name: str = ""
+    endings: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    def names_for(self, header: str) -> tuple[str, ...]:
+        """Return the names that the file may have, beside a header of this name."""
+        if self.name:
+            return (self.name,)
+        for ending in self.endings:
+            stem = header[: -len(ending)]
+            if stem and header.lower() == stem.lower() + ending:
+                is_upper = header[len(stem) :].isupper()
+                return tuple(stem + (end.upper() if is_upper else end) for end in self.others)
+        return ()
+
+
 class Role(StrEnum):
     """What a file is to a run."""
 
@@ -89,7 +142,7 @@ class Traits:
     Attributes
     ----------
     format : str
-        ``dicom``, ``nifti``, ``png``, ``tiff`` or ``jpeg``.
+        One of `medprotect.scan.sniff.FORMATS`.
     modality : str
         DICOM Modality (0008,0060), or "" where the format states none.
     body_part : str
@@ -150,6 +203,8 @@ class Description:
         Slugs: ``patient_identity_not_removed``, ``burned_in_annotation_not_excluded`` ...
     uids : tuple of (str, str)
         What `Derivation.new_uid` is asked for: kind and UID. Never shown.
+    detached : Detached or None
+        Where the voxels lie, of a header that was read without them; `traits` is None then.
     """
 
     role: Role
@@ -160,6 +215,7 @@ class Description:
     output_suffix: str = ""
     warnings: tuple[str, ...] = ()
     uids: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    detached: Detached | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,14 +303,14 @@ class Encoded:
 
     Attributes
     ----------
-    data : bytes
-        The whole file.
+    data : bytes or Pair
+        The whole file, or both.
     notes : tuple of str
         Slugs of what was done besides changing pixels: ``icon_image_removed``,
         ``exif_thumbnail_removed``, ``promoted_to_lossless``, ``signature_removed`` ...
     """
 
-    data: bytes
+    data: Content
     notes: tuple[str, ...] = ()
 
 
@@ -341,11 +397,11 @@ class ImageFormat(Protocol):
         """
         ...
 
-    def open_file(self, data: bytes) -> ImageFile:
+    def open_file(self, data: Content) -> ImageFile:
         """Open a file whose description has role ``IMAGE``."""
         ...
 
-    def changed_elements(self, original: bytes, protected: bytes) -> list[str]:
+    def changed_elements(self, original: Content, protected: Content) -> list[str]:
         """Name every header element in which the two files differ, documented or not.
 
         Works from the bytes of both files, independently of `ImageFile.encode`; "element" is a
@@ -354,10 +410,35 @@ class ImageFormat(Protocol):
         """
         ...
 
-    def undocumented_changes(self, original: bytes, protected: bytes) -> list[str]:
+    def undocumented_changes(self, original: Content, protected: Content) -> list[str]:
         """Name the elements of `changed_elements` that the format's documentation does not list.
 
         Empty where the protected file differs from its original only as documented, conditions
         included (an element that may go only because it holds a picture, for example).
+        """
+        ...
+
+
+class VolumeFormat(ImageFormat, Protocol):
+    """A format of volumes, whose voxels may lie in a file of their own."""
+
+    def describe(
+        self, stream: BinaryIO, voxels: BinaryIO | None = None, *, finds_masks: bool = True
+    ) -> Description:
+        """Read the header, and voxels only until they are known to be no label map.
+
+        Parameters
+        ----------
+        stream : binary file
+            Seekable; read from its beginning.
+        voxels : binary file, optional
+            The file that holds the voxels, once the description of the header alone has named it.
+        finds_masks : bool
+            Whether label maps and masks are told from images; else all are images.
+
+        Raises
+        ------
+        NotAnImageError, UnsupportedImageError, CorruptImageError, ImageTooLargeError
+            The file is rejected, with this reason.
         """
         ...

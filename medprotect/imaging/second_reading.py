@@ -6,9 +6,12 @@ difference between two readings. Files that a run has refused are not to be read
 are kept there.
 """
 
+import bz2
 import gzip
+import os
+import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import SEEK_CUR, SEEK_END, SEEK_SET, BufferedReader, BytesIO, RawIOBase
 from typing import Any, BinaryIO
@@ -17,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprotect.errors import CorruptImageError
+from medprotect.imaging.image import Content, Pair, Readable
 
 Samples = NDArray[Any]
 """All samples of one image, alpha included: (H, W) or (H, W, C)."""
@@ -41,14 +45,14 @@ _NATIVE = (
 )
 
 
-def read_again(stream: BinaryIO, name: str) -> Iterator[Samples] | None:
+def read_again(source: Readable, name: str) -> Iterator[Samples] | None:
     """Yield the images of a file, as another library reads them.
 
     Parameters
     ----------
-    stream : binary file
+    source : binary file or Pair
         A whole file, within the limits; seekable, and read on as the images are. Others may read
-        it in between.
+        it in between. Or both of an image in two.
     name : str
         Its format, as in `medprotect.imaging.image.Traits`.
 
@@ -57,24 +61,36 @@ def read_again(stream: BinaryIO, name: str) -> Iterator[Samples] | None:
     iterator of Samples, or None
         None where no second library reads it to the same values: lossily compressed images, whose
         decoders differ by rounding, values that do not lie in the lowest bits, colour PNG of 16
-        bits.
+        bits, NRRD volumes whose planes lie across other than the first axes, volumes of many axes.
 
     Raises
     ------
     CorruptImageError
         The other library cannot read it; the iterator raises it, too.
     """
-    view = BufferedReader(_View(stream))
-    readers = {
+    readers: dict[str, Callable[[BinaryIO], Iterator[Samples] | list[Samples] | None]] = {
         "dicom": _read_dicom,
-        "nifti": _read_nifti,
         "png": _read_png,
         "tiff": _read_tiff,
         "jpeg": _read_jpeg,
     }
     with _corrupt_errors():
-        images = readers[name](view)
+        if isinstance(source, Pair):
+            images = _read_volume(source, name)
+        else:
+            view = BufferedReader(_View(source))
+            images = readers[name](view) if name in readers else _read_volume(view.read(), name)
     return None if images is None else _guarded(iter(images))
+
+
+def _read_volume(data: Content, name: str) -> Iterator[Samples] | list[Samples] | None:
+    readers: dict[str, Callable[[Any], list[Samples] | None]] = {
+        "nifti": _read_nifti,
+        "metaimage": _read_metaimage,
+        "nrrd": _read_nrrd,
+        "mgh": _read_mgh,
+    }
+    return readers[name](data)
 
 
 class _View(RawIOBase):
@@ -229,19 +245,122 @@ def _vr_before(value: BinaryIO) -> bytes:
     return vr
 
 
-def _read_nifti(stream: BinaryIO) -> list[Samples] | None:
+def _read_nifti(data: Content) -> list[Samples] | None:
     import nibabel
 
-    data = stream.read()
-    plain = gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
-    kind = nibabel.Nifti2Image if plain[4:7] == b"n+2" else nibabel.Nifti1Image
-    proxy: Any = kind.from_bytes(plain).dataobj
+    if isinstance(data, Pair):
+        header, plain = _plain(data.header), _plain(data.voxels)
+        pair: Any = nibabel.Nifti2Pair if header[4:7] == b"ni2" else nibabel.Nifti1Pair
+        files = {"header": BytesIO(header), "image": BytesIO(plain)}
+        holders = {name: nibabel.FileHolder(fileobj=file) for name, file in files.items()}
+        proxy: Any = pair.from_file_map(holders).dataobj
+    else:
+        plain = _plain(data)
+        kind = nibabel.Nifti2Image if plain[4:7] == b"n+2" else nibabel.Nifti1Image
+        proxy = kind.from_bytes(plain).dataobj
     voxels = np.asanyarray(proxy.get_unscaled())
+    return _planes(voxels)
+
+
+def _planes(voxels: NDArray[Any]) -> list[Samples] | None:
+    """Return the planes of a volume (columns, rows, ...), whose first axis is the fastest."""
     axes = [size for size in voxels.shape if size > 1]
     if len(axes) < 2:  # nibabel takes a matrix of just this size for a surface of FreeSurfer
         return None
     planes = voxels.reshape((*axes[:2], -1), order="F")
     return [planes[..., index].T for index in range(planes.shape[2])]
+
+
+def _read_mgh(data: bytes) -> list[Samples] | None:
+    import nibabel
+
+    return _planes(np.asanyarray(nibabel.MGHImage.from_bytes(_plain(data)).dataobj))
+
+
+_DATA_FILE = re.compile(rb"^[ \t]*ElementDataFile[ \t]*=.*", re.MULTILINE)
+_NEEDED_KEY = re.compile(
+    rb"\s*(?:ObjectType|NDims|DimSize|Element(?:Type|ByteOrderMSB)|Binary\w+|CompressedData)\s*="
+)
+_NEEDED_FIELD = re.compile(rb"(?:type|dimension|sizes|endian):(?!=)", re.IGNORECASE)
+_MOST_AXES = 5
+"""Of an image of SimpleITK."""
+
+
+def _read_metaimage(data: Content) -> list[Samples] | None:
+    """Read a MetaImage file under those lines of its header that the voxels depend on.
+
+    ITK needs to be told the size of compressed voxels, and fails at values of other lines.
+    """
+    whole = data.header if isinstance(data, Pair) else data
+    last = _DATA_FILE.search(whole)
+    if last is None:
+        return None
+    lines = [line for line in whole[: last.start()].split(b"\n") if _NEEDED_KEY.match(line)]
+    sizes = [line for line in lines if line.lstrip().startswith(b"DimSize")]
+    if len(b"".join(sizes).partition(b"=")[2].split()) > _MOST_AXES:
+        return None
+    voxels = data.voxels if isinstance(data, Pair) else whole[last.end() + 1 :]
+    lines.sort(key=lambda line: not line.lstrip().startswith(b"NDims"))  # which must come first
+    lines += [b"CompressedDataSize = %d" % len(voxels), b"ElementDataFile = LOCAL", voxels]
+    return _read_with_itk(b"\n".join(lines), "MetaImageIO")
+
+
+def _read_nrrd(data: Content) -> list[Samples] | None:
+    """Read a NRRD file as one of raw voxels: ITK knows not all encodings, nor memory."""
+    if isinstance(data, Pair):
+        header, packed = data.header, data.voxels
+    else:
+        end = re.search(rb"\n\r?\n", data)
+        header, packed = (data[: end.end()], data[end.end() :]) if end else (data, b"")
+    lines = [line.rstrip(b"\r") for line in header.split(b"\n")]
+    fields = [line.partition(b":") for line in lines if b":" in line and b":=" not in line]
+    said = {name.replace(b" ", b"").lower(): text.strip() for name, _, text in fields}
+    if not _is_plain_stack(said):
+        return None
+    encoding, plain = said.get(b"encoding", b"").lower(), packed
+    if encoding in (b"gzip", b"gz"):
+        plain = gzip.decompress(packed)
+    elif encoding in (b"bzip2", b"bz2"):
+        plain = bz2.decompress(packed)
+    skip = int(said.get(b"byteskip", b"0"))
+    kept = sorted(line for line in lines if _NEEDED_FIELD.match(line))  # dimension before sizes
+    kept += [b"encoding: raw", b"byte skip: -1"] if skip == -1 else [b"encoding: raw"]
+    text = b"\n".join([b"NRRD0004", *kept, b"", b""])
+    return _read_with_itk(text + plain[max(skip, 0) :], "NrrdImageIO")
+
+
+def _is_plain_stack(said: Mapping[bytes, bytes]) -> bool:
+    """Whether the first two axes longer than one are of space, and not too many follow."""
+    sizes = said.get(b"sizes", b"").split()
+    kinds = said.get(b"kinds", b"").lower().split() or [b"domain"] * len(sizes)
+    directions = re.findall(rb"none|\([^)]*\)", said.get(b"spacedirections", b"").lower())
+    if len(directions) != len(sizes):
+        directions = [b"()"] * len(sizes)
+    long = [axis for axis, size in enumerate(sizes) if size != b"1"][:2]
+    return len(sizes) <= _MOST_AXES and all(
+        kinds[axis] in (b"domain", b"space") and directions[axis] != b"none" for axis in long
+    )
+
+
+def _read_with_itk(data: bytes, reader: str) -> list[Samples] | None:
+    """Read a file in memory with SimpleITK."""
+    import SimpleITK
+
+    descriptor = os.memfd_create("medprotect")
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(data)
+        file_reader = SimpleITK.ImageFileReader()
+        file_reader.SetImageIO(reader)
+        file_reader.SetFileName(f"/proc/self/fd/{descriptor}")
+        image = file_reader.Execute()
+    finally:
+        os.close(descriptor)
+    return _planes(SimpleITK.GetArrayFromImage(image).T)
+
+
+def _plain(data: bytes) -> bytes:
+    return gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data
 
 
 def _read_png(stream: BinaryIO) -> list[Samples] | None:

@@ -25,8 +25,10 @@ def estimate_bytes(rows: Iterable[Row]) -> int:
 def _bytes(row: Row) -> int:
     if row.action is Action.COPY:
         return row.found.size
-    if row.action is not Action.PROTECT or row.traits is None:
+    if row.action is not Action.PROTECT:
         return 0
+    if row.traits is None or row.voxels:  # of the two files of a pair, or of an earlier run
+        return row.found.size if row.voxels or row.header else 0
     if row.traits.lossy:
         return int(_raw_bytes(row.traits) * _LOSSLESS)
     return row.found.size if row.traits.compression == "none" else int(row.found.size * _NOISY)

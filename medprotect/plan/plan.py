@@ -1,8 +1,9 @@
 """What is to become of every entry of an export, before anything is written."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from medprotect.errors import (
@@ -14,7 +15,8 @@ from medprotect.errors import (
     place_of,
 )
 from medprotect.imaging import formats
-from medprotect.imaging.image import Description, Role, Traits
+from medprotect.imaging.image import Description, Detached, Role, Traits
+from medprotect.imaging.pairs import choose_voxels
 from medprotect.plan.selection import Candidate, choose_pipeline
 from medprotect.scan.walk import Found, collisions, join_under, open_found
 
@@ -56,6 +58,10 @@ class Row:
         Of images.
     label : str
         The class, where it is known.
+    voxels : str
+        Of a header: path of the file that holds its voxels.
+    header : str
+        Of a file of voxels: path of its header. What becomes of one becomes of both.
     """
 
     found: Found
@@ -71,6 +77,33 @@ class Row:
     warnings: tuple[str, ...] = ()
     traits: Traits | None = None
     label: str = ""
+    voxels: str = ""
+    header: str = ""
+
+
+MASK_BY_NAME = "mask_by_name"
+"""Warning of an image that is left alone because it was said to be a mask."""
+
+
+@dataclass(frozen=True, slots=True)
+class MaskNames:
+    """What is a mask or label map whatever it looks like, and what is none.
+
+    Attributes
+    ----------
+    masks, images : tuple of str
+        Patterns of paths in the export, as `fnmatch` takes them; ``*`` stands for slashes too. A
+        path that fits both is an image.
+    """
+
+    masks: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+
+    def say_of(self, path: str) -> bool | None:
+        """Return whether a file is a mask; None where nothing is said."""
+        if any(fnmatchcase(path, pattern) for pattern in self.images):
+            return False
+        return True if any(fnmatchcase(path, pattern) for pattern in self.masks) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +118,20 @@ class Rules:
         Whether files that are no images are taken along.
     labels : mapping of str to str
         Class by path, where it is known.
+    mask_names : MaskNames
+        What is a mask and what is none, where that is not left to its voxels.
     """
 
     candidates: Sequence[Candidate]
     copy_others: bool = False
     labels: Mapping[str, str] | None = None
+    mask_names: MaskNames = field(default_factory=MaskNames)
 
 
 def plan_rows(export: Path, out: Path, found: Iterable[Found], rules: Rules) -> Iterator[Row]:
-    """Yield the plan for each entry, read from its header; `reject_collisions` comes after.
+    """Yield the plan for each entry, read from its header.
+
+    `medprotect.plan.pairing.settle` comes after.
 
     Parameters
     ----------
@@ -104,12 +142,26 @@ def plan_rows(export: Path, out: Path, found: Iterable[Found], rules: Rules) -> 
     rules : Rules
         By what.
     """
-    for entry in found:
-        yield plan_row(export, out, entry, rules)
+    there = {entry.path: entry for entry in found}
+    for entry in there.values():
+        yield plan_row(export, out, entry, rules, there)
 
 
-def plan_row(export: Path, out: Path, found: Found, rules: Rules) -> Row:
+def plan_row(
+    export: Path, out: Path, found: Found, rules: Rules, there: Mapping[str, Found]
+) -> Row:
     """Return the plan for one entry; an error of its own makes it a rejected one.
+
+    Parameters
+    ----------
+    export, out : Path
+        Roots of the trees.
+    found : Found
+        The entry.
+    rules : Rules
+        By what.
+    there : mapping of str to Found
+        All entries of the export by path, among them the voxels of a header.
 
     Raises
     ------
@@ -119,8 +171,16 @@ def plan_row(export: Path, out: Path, found: Found, rules: Rules) -> Row:
     row = Row(found, Action.REJECT)
     try:
         join_under(out, found.path)
+        is_mask = rules.mask_names.say_of(found.path)
         with open_found(export, found) as stream:
-            description = formats.describe(stream)
+            description = formats.describe(stream, finds_masks=is_mask is not False)
+            if description.detached is not None:
+                row = replace(row, voxels=_find_voxels(description.detached, found.path, there))
+                with open_found(export, there[row.voxels]) as voxels:
+                    description = formats.describe(stream, voxels, finds_masks=is_mask is not False)
+        if is_mask and description.role is Role.IMAGE:
+            kind = f"{description.kind}, by its name a mask"
+            description = Description(Role.OTHER, kind, warnings=(MASK_BY_NAME,))
         row = replace(
             row,
             kind=description.kind,
@@ -142,13 +202,21 @@ def plan_row(export: Path, out: Path, found: Found, rules: Rules) -> Row:
         return reject(row, MedprotectError(f"unexpected: {place_of(error)}; please report it"))
 
 
+def _find_voxels(detached: Detached, header: str, there: Mapping[str, Found]) -> str:
+    """Return the path of the file that holds a header's voxels."""
+    folder, slash, name = header.rpartition("/")
+    beside = folder + slash
+    return beside + choose_voxels(detached, name, lambda other: beside + other in there)
+
+
 def _of_description(row: Row, description: Description, out: Path, rules: Rules) -> Row:
     traits = description.traits
     if description.role is Role.OTHER or traits is None:
         action = Action.COPY if rules.copy_others else Action.LEAVE
         return replace(row, action=action, out=row.found.path if rules.copy_others else "")
     choice = choose_pipeline(rules.candidates, traits)
-    label = (rules.labels or {}).get(row.found.path, "")
+    classes = rules.labels or {}
+    label = classes.get(row.found.path) or classes.get(row.voxels, "")
     _check_label(label, choice.pipeline, rules)
     name = row.found.path + description.output_suffix
     join_under(out, name)

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medprotect.errors import VerificationError
 from medprotect.imaging import formats
-from medprotect.imaging.image import Image, ImageFile, Stored
+from medprotect.imaging.image import Image, ImageFile, Readable, Stored
 from medprotect.imaging.second_reading import Samples, read_again
 from medprotect.intensity.apply import share_of_budget
 from medprotect.intensity.budget import STRENGTHS, budget_lsb
@@ -31,7 +30,7 @@ _FEW, _LEAST_FREE = 64, 0.5
 
 
 def compare_files(
-    original: BinaryIO, protected: BinaryIO, strength: str, uids: Mapping[str, str] | None = None
+    original: Readable, protected: Readable, strength: str, uids: Mapping[str, str] | None = None
 ) -> tuple[FileCheck, bool]:
     """Compare a protected file with its original; name the first difference that may not be.
 
@@ -42,7 +41,7 @@ def compare_files(
 
     Parameters
     ----------
-    original, protected : binary file
+    original, protected : binary file or Pair
         Seekable. Frames of DICOM are read one at a time.
     strength : str
         ``low``, ``standard`` or ``high``.
@@ -84,7 +83,7 @@ def compare_files(
     return FileCheck(count, share, changed / pixels), None not in readings
 
 
-def _second_reading(file: ImageFile, stream: BinaryIO) -> Iterator[Samples] | None:
+def _second_reading(file: ImageFile, stream: Readable) -> Iterator[Samples] | None:
     """Begin to read a file with another library."""
     traits = file.description.traits
     if traits is None:

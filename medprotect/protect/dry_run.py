@@ -1,7 +1,8 @@
 """The plan of a run, made without writing anything."""
 
 from medprotect.errors import OutputError
-from medprotect.plan.plan import Action, ignores_case, plan_rows, reject_collisions
+from medprotect.plan.pairing import settle
+from medprotect.plan.plan import Action, ignores_case, plan_rows
 from medprotect.protect.journal import Entry, Outcome
 from medprotect.protect.resume import hold
 from medprotect.protect.settings import Settings
@@ -25,6 +26,6 @@ def plan_export(settings: Settings) -> list[Entry]:
     if settings.out.is_dir() and any(walk(settings.out)) and not settings.state.exists():
         raise OutputError("OUT is not empty and no run is known to have written it")
     rows = list(plan_rows(settings.export, settings.out, walk(settings.export), settings.rules))
-    rows = reject_collisions(rows, ignores_case=ignores_case(settings.out))
+    rows = settle(rows, ignores_case=ignores_case(settings.out))
     entries = [Entry(row, _OUTCOMES.get(row.action, Outcome.PLANNED)) for row in rows]
     return hold(entries) if settings.hold_series else entries

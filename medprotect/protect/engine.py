@@ -15,7 +15,7 @@ from types import FrameType
 
 from medprotect.confounder.key import Key
 from medprotect.errors import InputError, MedprotectError, OutputError, VerificationError
-from medprotect.plan.plan import Action
+from medprotect.plan.plan import Action, Row
 from medprotect.protect.atomic import (
     mapped_errors,
     publish,
@@ -211,20 +211,20 @@ class Run:
         while True:
             self._uids = None
             for task, result in pool.results(self._tasks()):
-                self._finish(self._entry(task), result)
+                self._finish(self._entry(task.found.path), result)
             if pool.stopping:
                 return
             self._uids = collect_uids(self._entries)
             self._publish_whole()
             for task, result in pool.results(self._remap_tasks(self._uids)):
-                self._finish_remapped(self._entry(task), task, result)
+                self._finish_remapped(self._entry(task.found.path), task, result)
             stale = self._stale()
             if pool.stopping or not stale:
                 return
             self._undo(stale)
 
-    def _entry(self, task: Task) -> Entry:
-        return self._entries[self._numbers[task.found.path]]
+    def _entry(self, path: str) -> Entry:
+        return self._entries[self._numbers[path]]
 
     def _stale(self) -> list[Entry]:
         uids = collect_uids(self._entries)
@@ -239,7 +239,7 @@ class Run:
 
     def _remap_tasks(self, uids: dict[str, str]) -> Iterator[Task]:
         for task in self._tasks(Outcome.STAGED):
-            entry = self._entry(task)
+            entry = self._entry(task.found.path)
             names = wanted(entry, uids)
             if names and not entry.remapped:
                 yield replace(
@@ -273,18 +273,39 @@ class Run:
     def _tasks(self, outcome: Outcome = Outcome.PLANNED) -> Iterator[Task]:
         for at in range(len(self._entries)):
             entry = self._entries[at]
-            if entry.outcome is outcome:
-                staged = staged_path(self._settings.state, entry.path)
-                row = entry.row
-                yield Task(
-                    found=row.found,
-                    staged=str(staged),
-                    pipeline=row.pipeline,
-                    label=row.label,
-                    seconds=file_seconds(row.found.size, row.traits),
-                    streamed=is_streamed(row.found.size, row.traits),
-                    decoding_bytes=decoding_bytes(row.found.size, row.traits),
-                )
+            if entry.outcome is outcome and not entry.row.header:
+                yield self._task(entry.row)
+
+    def _task(self, row: Row) -> Task:
+        task = Task(
+            found=row.found,
+            staged=str(staged_path(self._settings.state, row.found.path)),
+            pipeline=row.pipeline,
+            label=row.label,
+            seconds=file_seconds(row.found.size, row.traits),
+            streamed=is_streamed(row.found.size, row.traits),
+            decoding_bytes=decoding_bytes(row.found.size, row.traits),
+        )
+        if not row.voxels:
+            return task
+        voxels = self._entry(row.voxels).row.found
+        return replace(
+            task,
+            seconds=file_seconds(row.found.size + voxels.size, row.traits),
+            decoding_bytes=decoding_bytes(row.found.size + voxels.size, row.traits),
+            voxels=voxels,
+            staged_voxels=str(staged_path(self._settings.state, voxels.path)),
+        )
+
+    def _pair(self, entry: Entry) -> list[Entry]:
+        """Return an entry, and with a header or voxels both files: the voxels first.
+
+        Whoever is stopped between the two leaves voxels that nothing names, and no image.
+        """
+        other = entry.row.voxels or entry.row.header
+        if not other:
+            return [entry]
+        return sorted((entry, self._entry(other)), key=lambda each: bool(each.row.voxels))
 
     def _finish(self, entry: Entry, result: Result) -> None:
         """Take a worker's result: to OUT, to the rest of its series, or to the rejected."""
@@ -293,25 +314,14 @@ class Run:
         if result.slug:
             self._reject(entry, result.slug, result.detail)
             return
-        entry = replace(
-            entry,
-            outcome=Outcome.STAGED,
-            sha256_in=result.sha256_in,
-            sha256_out=result.sha256_out,
-            size_out=result.size_out,
-            images=result.images,
-            share=result.share,
-            notes=result.notes,
-            uids=result.uids,
-            references=result.references,
-        )
+        entries = [_staged(each, result) for each in self._pair(entry)]
         series = self._series(entry)
-        if not series and self._is_ready(entry):
-            self._publish([entry])
+        if not series and all(self._is_ready(each) for each in entries):
+            self._publish(entries)
         elif series in self._blocked:  # rejected while this file was being worked on
-            self._drop([entry])
+            self._drop(entries)
         else:
-            self._record([entry])
+            self._record(entries)
             self._publish_if_whole(series)
 
     def _series(self, entry: Entry) -> str:
@@ -365,7 +375,7 @@ class Run:
         """Give staged files their names in OUT; the journal knows of them before a series does."""
         if entries:
             self._check_places()
-        for entry in entries:
+        for entry in sorted(entries, key=lambda each: bool(each.row.voxels)):
             final = join_under(self._settings.out, entry.row.out)
             publish(staged_file(self._settings.state, entry), final)
         self._record(
@@ -377,9 +387,17 @@ class Run:
         )
 
     def _reject(self, entry: Entry, slug: str, detail: str) -> None:
-        row = replace(entry.row, reason=slug, detail=detail)
-        self._unlink_staged(entry)
-        self._record([replace(entry, row=row, outcome=Outcome.REJECTED)])
+        members = self._pair(entry)
+        for each in members:
+            self._unlink_staged(each)
+        self._record(
+            replace(
+                each,
+                row=replace(each.row, reason=slug, detail=detail),
+                outcome=Outcome.REJECTED,
+            )
+            for each in members
+        )
         series = self._series(entry)
         if series:
             self._blocked.add(series)
@@ -412,6 +430,30 @@ class Run:
             raise KeyboardInterrupt(number)
         self._signal = number
         self._pool.stopping = True
+
+
+def _staged(entry: Entry, result: Result) -> Entry:
+    """Return the line of a file that lies written; what is said of pixels stands at the header."""
+    if entry.row.header:
+        return replace(
+            entry,
+            outcome=Outcome.STAGED,
+            sha256_in=result.voxels_sha256_in,
+            sha256_out=result.voxels_sha256_out,
+            size_out=result.voxels_size_out,
+        )
+    return replace(
+        entry,
+        outcome=Outcome.STAGED,
+        sha256_in=result.sha256_in,
+        sha256_out=result.sha256_out,
+        size_out=result.size_out,
+        images=result.images,
+        share=result.share,
+        notes=result.notes,
+        uids=result.uids,
+        references=result.references,
+    )
 
 
 class _Signals:

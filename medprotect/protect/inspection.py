@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from medprotect.errors import OutputError
-from medprotect.imaging.image import Description, Window
+from medprotect.imaging.image import Content, Description, Window
 from medprotect.intensity.budget import budget_lsb
 from medprotect.intensity.windows import present, view
 from medprotect.protect.protectable import Noise, add_noise, read_protectable
@@ -46,7 +46,7 @@ class Inspection:
     free: float
 
 
-def inspect_file(data: bytes, strength: str) -> Inspection:
+def inspect_file(data: Content, strength: str) -> Inspection:
     """Look at a file.
 
     Raises
@@ -71,7 +71,7 @@ def inspect_file(data: bytes, strength: str) -> Inspection:
     )
 
 
-def draw_comparison(data: bytes, noise: Noise, strength: str) -> bytes:
+def draw_comparison(data: Content, noise: Noise, strength: str) -> bytes:
     """Return a PNG: the image in the middle of a file before, after, and the noise times 16.
 
     Raises

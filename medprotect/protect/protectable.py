@@ -16,7 +16,17 @@ from medprotect.confounder.card import Card
 from medprotect.confounder.key import Key
 from medprotect.errors import UnsupportedImageError, VerificationError
 from medprotect.imaging import dicom, formats
-from medprotect.imaging.image import Derivation, Description, Image, ImageFile, Role, Stored
+from medprotect.imaging.image import (
+    Content,
+    Derivation,
+    Description,
+    Image,
+    ImageFile,
+    Pair,
+    Readable,
+    Role,
+    Stored,
+)
 from medprotect.intensity.apply import apply_noise, share_of_budget
 from medprotect.intensity.budget import Reach, budget_lsb
 from medprotect.intensity.windows import present, view
@@ -31,8 +41,8 @@ class Protectable:
 
     Attributes
     ----------
-    data : bytes
-        The whole file.
+    data : bytes or Pair
+        The whole file, or both of an image in two.
     file : ImageFile
         The way back to a file.
     stored : Stored
@@ -41,7 +51,7 @@ class Protectable:
         N images; the arrays are views of `stored`.
     """
 
-    data: bytes
+    data: Content
     file: ImageFile
     stored: Stored
     images: tuple[Image, ...]
@@ -54,7 +64,7 @@ class Protectable:
         return self
 
 
-def read_protectable(data: bytes) -> Protectable:
+def read_protectable(data: Content) -> Protectable:
     """Read a whole image file, known by its content.
 
     Raises
@@ -225,12 +235,17 @@ class FileCheck:
     changed: float
 
 
-def check_file(original: bytes, protected: bytes, strength: str) -> FileCheck:
+def check_file(original: Content, protected: Content, strength: str) -> FileCheck:
     """Compare a protected file with its original, as `check_stream` does."""
-    return check_stream(BytesIO(original), BytesIO(protected), strength)
+    return check_stream(readable(original), readable(protected), strength)
 
 
-def check_stream(original: BinaryIO, protected: BinaryIO, strength: str) -> FileCheck:
+def readable(content: Content) -> Readable:
+    """Return what lies in memory as what is read like a file."""
+    return content if isinstance(content, Pair) else BytesIO(content)
+
+
+def check_stream(original: Readable, protected: Readable, strength: str) -> FileCheck:
     """Compare a protected file with its original, pixel by pixel and element by element.
 
     Takes nothing from the making of the file: both are decoded, and the budget is computed from

@@ -58,6 +58,7 @@ def make_receipt(
         "key": key.fingerprint,
         "with_labels": bool(settings.labels_sha256),
         "keep_uids": settings.keep_uids,
+        "mask_names": asdict(settings.mask_names),
         "largest_share_of_budget": max((e.share for e in entries), default=0.0),
         "pipelines": [_about(card) for card in cards],
         "backend": journal.about("backend"),
@@ -101,6 +102,8 @@ def _line(number: int, entry: Entry) -> dict[str, Any]:
         "picked_by": row.why if entry.outcome is Outcome.PROTECTED else "",
         "reason": row.reason or (row.found.unsafe or ""),
         "detail": row.detail,
+        "voxels": row.voxels,
+        "header": row.header,
         "warnings": row.warnings,
         **{name: value for name, value in asdict(entry).items() if name in _KEPT},
     }

@@ -1,13 +1,16 @@
 """What of an earlier run still holds: the plan is made anew, what was done is kept."""
 
 import hashlib
+import json
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from medprotect.errors import InputError, OutputError, StateMismatchError
-from medprotect.plan.plan import Action, Row, ignores_case, plan_row, reject_collisions
+from medprotect.plan.pairing import settle
+from medprotect.plan.plan import Action, Row, ignores_case, plan_row
 from medprotect.protect.atomic import mapped_errors
 from medprotect.protect.journal import IN_OUT, Entry, Journal, Outcome
 from medprotect.protect.protectable import sha256_of
@@ -19,6 +22,8 @@ STAGING = "staging"
 
 REMAPPED = "-remapped"
 """Ending of the name of a file there whose references were remapped."""
+MASK_NAMES = "mask_names"
+"""What the journal calls what was said of masks."""
 
 _MAYBE_IN_OUT = IN_OUT | {Outcome.PLANNED, Outcome.STAGED}
 
@@ -107,14 +112,19 @@ def reconcile(
         Names in OUT are taken by files that the run did not write.
     """
     known = {entry.path: entry for entry in journal.entries()}
+    said = asdict(settings.mask_names)
+    is_said_again = _as_stored(said) == journal.about(MASK_NAMES)
+    there = {found.path: found for found in walk(settings.export)}
     rows = []
-    for found in walk(settings.export):
-        rows.append(_plan(settings, found, known.get(found.path)))
+    for found in there.values():
+        before = known.get(found.path) if is_said_again else None
+        rows.append(_plan(settings, found, before, there))
         if progress:
             progress(len(rows))
     _refuse_vanished(known, rows)
-    rows = reject_collisions(rows, ignores_case=ignores_case(settings.out))
+    rows = settle(rows, ignores_case=ignores_case(settings.out))
     entries = [_carry_over(settings, row, known.get(row.found.path)) for row in rows]
+    entries = _redo_halves(entries)
     if settings.hold_series:
         entries = hold(entries)
     remove_written(
@@ -123,7 +133,23 @@ def reconcile(
     _refuse_taken(settings.out, entries)
     _clear_staging(settings.state, entries)
     journal.replace_all(entries)
+    journal.state_about(MASK_NAMES, said)
     return entries
+
+
+def _as_stored(facts: dict[str, Any]) -> object:
+    return json.loads(json.dumps(facts))
+
+
+def _redo_halves(entries: list[Entry]) -> list[Entry]:
+    """Plan both files of a pair again where they have not come equally far."""
+    by_path = {entry.path: entry for entry in entries}
+    for entry in entries:
+        other = by_path.get(entry.row.voxels)
+        if other is not None and other.outcome is not entry.outcome:
+            for each in (entry, other):
+                by_path[each.path] = Entry(replace(each.row, reason="", detail=""))
+    return list(by_path.values())
 
 
 def hold(entries: Iterable[Entry]) -> list[Entry]:
@@ -151,16 +177,19 @@ def staged_file(state: Path, entry: Entry) -> Path:
     return path.with_name(path.name + REMAPPED) if entry.remapped else path
 
 
-def _plan(settings: Settings, found: Found, before: Entry | None) -> Row:
+def _plan(
+    settings: Settings, found: Found, before: Entry | None, there: Mapping[str, Found]
+) -> Row:
     if (
         before is not None
         and before.row.found == found
         and before.row.action is Action.PROTECT
         and before.outcome in IN_OUT
+        and not (before.row.voxels or before.row.header)
         and not settings.rehash
     ):
         return before.row
-    return plan_row(settings.export, settings.out, found, settings.rules)
+    return plan_row(settings.export, settings.out, found, settings.rules, there)
 
 
 def _refuse_vanished(known: dict[str, Entry], rows: Iterable[Row]) -> None:
@@ -205,12 +234,11 @@ def _carry_over(settings: Settings, row: Row, before: Entry | None) -> Entry:
 
 
 def _is_same_plan(row: Row, before: Row) -> bool:
-    return (row.action, row.out, row.pipeline, row.label) == (
-        before.action,
-        before.out,
-        before.pipeline,
-        before.label,
+    one, other = (
+        (each.action, each.out, each.pipeline, each.label, each.voxels, each.header)
+        for each in (row, before)
     )
+    return one == other
 
 
 def _is_same_content(settings: Settings, found: Found, before: Entry) -> bool:

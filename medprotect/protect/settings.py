@@ -8,7 +8,7 @@ import medprotect
 from medprotect.confounder.key import Key
 from medprotect.errors import ConfigError
 from medprotect.intensity.budget import STRENGTHS
-from medprotect.plan.plan import Rules
+from medprotect.plan.plan import MaskNames, Rules
 from medprotect.plan.selection import Candidate
 
 FORMAT = 1
@@ -36,6 +36,8 @@ class Settings:
         Class by path in the export, where it is known.
     labels_sha256 : str
         Of the table they come from.
+    mask_names : MaskNames
+        What is a mask and what is none, where that is not left to its voxels.
     keep_uids : bool
         Whether DICOM UIDs are kept.
     rehash : bool
@@ -57,6 +59,7 @@ class Settings:
     hold_series: bool = True
     labels: Mapping[str, str] = field(default_factory=dict)
     labels_sha256: str = ""
+    mask_names: MaskNames = field(default_factory=MaskNames)
     keep_uids: bool = False
     rehash: bool = False
 
@@ -72,7 +75,7 @@ class Settings:
     @property
     def rules(self) -> Rules:
         """By what the plan is made."""
-        return Rules(self.candidates, self.copy_others, self.labels)
+        return Rules(self.candidates, self.copy_others, self.labels, self.mask_names)
 
     def identity(self, key: Key) -> dict[str, object]:
         """Return what the bytes in OUT depend on: a run goes on only where it is the same."""

@@ -40,7 +40,7 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One file to do.
+    """One file to do, or the two of an image.
 
     Attributes
     ----------
@@ -64,6 +64,10 @@ class Task:
         Whether it is protected frame by frame.
     decoding_bytes : int
         How much memory it may take; see `medprotect.protect.confinement.decoding_bytes`.
+    voxels : Found or None
+        The file that holds the voxels, where `found` is a header.
+    staged_voxels : str
+        As `staged`, for that file.
     """
 
     found: Found
@@ -76,6 +80,8 @@ class Task:
     sha256_in: str = ""
     streamed: bool = False
     decoding_bytes: int = 0
+    voxels: Found | None = None
+    staged_voxels: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,8 @@ class Result:
         Whether the error is none of the file's: the disk is full, a pipeline is damaged.
     sha256_in, sha256_out, size_out, images, share, notes, uids, references
         As in `medprotect.protect.journal.Entry`.
+    voxels_sha256_in, voxels_sha256_out, voxels_size_out
+        The same of the file that holds the voxels.
     """
 
     slug: str = ""
@@ -103,3 +111,6 @@ class Result:
     notes: tuple[str, ...] = ()
     uids: dict[str, str] = field(default_factory=dict)
     references: tuple[str, ...] = ()
+    voxels_sha256_in: str = ""
+    voxels_sha256_out: str = ""
+    voxels_size_out: int = 0

@@ -35,7 +35,9 @@ from medprotect.confounder.card import Card, load_card
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import Confounder
 from medprotect.errors import ConfigError, PipelineError
-from medprotect.imaging.image import Derivation, Stored
+from medprotect.imaging import formats
+from medprotect.imaging.image import Content, Derivation, Pair, Stored
+from medprotect.imaging.pairs import choose_voxels, read_content
 from medprotect.intensity.budget import STRENGTHS
 from medprotect.protect.atomic import publish, write_file
 from medprotect.protect.protectable import (
@@ -83,26 +85,29 @@ default_collate_fn_map[Carried] = _list
 
 
 class LoadProtectable(Transform):
-    """Read an image file in stored values, known by its content: DICOM, NIfTI, PNG, TIFF, JPEG."""
+    """Read an image file of any format that is protected, known by its content."""
 
-    def __call__(self, source: str | os.PathLike[str] | bytes) -> MetaTensor:
+    def __call__(self, source: str | os.PathLike[str] | Content) -> MetaTensor:
         """Return the stored values, (C, H, W) or (C, H, W, N), with the file in the meta data.
 
         Parameters
         ----------
-        source : str, PathLike or bytes
-            A path, or a whole file.
+        source : str, PathLike, bytes or Pair
+            A path, or a whole file. Beside a header lies the file of its voxels.
 
         Raises
         ------
         InputError
             Of the kind that says why it cannot be protected.
         """
-        data = source if isinstance(source, bytes) else Path(source).read_bytes()
-        protectable = read_protectable(data)
-        meta: dict[str, Any] = {SOURCE: Carried(protectable)}
-        if not isinstance(source, bytes):
-            meta["filename_or_obj"] = os.fspath(source)
+        if isinstance(source, bytes | Pair):
+            protectable = read_protectable(source)
+            return to_tensor(protectable.stored, {SOURCE: Carried(protectable)})
+        protectable = read_protectable(read_content(Path(source)))
+        meta: dict[str, Any] = {
+            SOURCE: Carried(protectable),
+            "filename_or_obj": os.fspath(source),
+        }
         return to_tensor(protectable.stored, meta)
 
 
@@ -212,7 +217,12 @@ class SaveProtected(Transform):
         self._folder = None if folder is None else Path(folder)
         self._root = None if data_root_dir is None else Path(data_root_dir)
 
-    def __call__(self, image: MetaTensor, path: str | os.PathLike[str] | None = None) -> MetaTensor:
+    def __call__(
+        self,
+        image: MetaTensor,
+        path: str | os.PathLike[str] | None = None,
+        voxels_path: str | os.PathLike[str] | None = None,
+    ) -> MetaTensor:
         """Write the image, and return it with `SAVED`, `NOTES` and `CHECKED` in its meta data.
 
         Parameters
@@ -221,6 +231,8 @@ class SaveProtected(Transform):
             From `Protect`.
         path : str or PathLike, optional
             The file; must not exist. Else a file in the folder.
+        voxels_path : str or PathLike, optional
+            Of an image in two files, that of the voxels, where `path` is given.
 
         Raises
         ------
@@ -238,30 +250,61 @@ class SaveProtected(Transform):
             raise ConfigError("The image is not protected: it does not come from Protect.")
         if image.pending_operations:
             raise ConfigError("Operations are waiting for the image; what is written is no other.")
-        final = self._path(image) if path is None else Path(path)
-        partial = final.with_name(f".medprotect-{secrets.token_hex(8)}.part")
+        finals = self._paths(image) if path is None else [Path(path)]
+        if path is not None and voxels_path is not None:
+            finals.append(Path(voxels_path))
         encoded = source.file.encode(list(from_tensor(image)), derivation)
-        notes = encoded.notes
-        write_file(partial, encoded.data)
+        notes, members = encoded.notes, _members(encoded.data)
         del encoded  # a large file lies in memory often enough
-        try:
-            with partial.open("rb") as written:
-                checked = check_stream(BytesIO(source.data), written, derivation.strength)
-            publish(partial, final)
-        finally:
-            partial.unlink(missing_ok=True)
-        meta = {**image.meta, SAVED: os.fspath(final), NOTES: notes}
+        if len(members) != len(finals):
+            raise ConfigError("An image in two files takes two paths to write to.")
+        checked = _write(members, finals, source.data, derivation.strength)
+        meta = {**image.meta, SAVED: os.fspath(finals[0]), NOTES: notes}
         return to_tensor(from_tensor(image), {**meta, CHECKED: Carried(checked)}, image)
 
-    def _path(self, image: MetaTensor) -> Path:
+    def _paths(self, image: MetaTensor) -> list[Path]:
         name = image.meta.get("filename_or_obj")
         if self._folder is None or not name:
             raise ConfigError("There is no path to write to: give `path`, or `folder` and files.")
-        path = Path(str(name))
-        relative = Path(path.name) if self._root is None else path.relative_to(self._root)
-        final = self._folder / relative
-        final.parent.mkdir(parents=True, exist_ok=True)
-        return final.with_name(final.name + source_of(image).file.description.output_suffix)
+        source, read = source_of(image), Path(str(name))
+        relative = Path(read.name) if self._root is None else read.relative_to(self._root)
+        folder = (self._folder / relative).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        final = folder / (read.name + source.file.description.output_suffix)
+        if not isinstance(source.data, Pair):
+            return [final]
+        detached = formats.describe(BytesIO(source.data.header)).detached
+        if detached is None:
+            raise ConfigError("The image is no header with voxels in another file.")
+        voxels = choose_voxels(detached, read.name, lambda each: (read.parent / each).is_file())
+        return [final, folder / voxels]
+
+
+def _members(data: Content) -> list[bytes]:
+    return [data.header, data.voxels] if isinstance(data, Pair) else [data]
+
+
+def _write(members: list[bytes], finals: list[Path], source: Content, strength: str) -> FileCheck:
+    """Write files, check them as read from the disk, and give them their names: headers last."""
+    partials = [path.with_name(f".medprotect-{secrets.token_hex(8)}.part") for path in finals]
+    try:
+        for partial, data in zip(partials, members, strict=True):
+            write_file(partial, data)
+        members.clear()
+        checked = _check(source, partials, strength)
+        for partial, final in reversed(list(zip(partials, finals, strict=True))):
+            publish(partial, final)
+    finally:
+        for partial in partials:
+            partial.unlink(missing_ok=True)
+    return checked
+
+
+def _check(source: Content, partials: list[Path], strength: str) -> FileCheck:
+    if isinstance(source, Pair):
+        return check_stream(source, Pair(*(each.read_bytes() for each in partials)), strength)
+    with partials[0].open("rb") as written:
+        return check_stream(BytesIO(source), written, strength)
 
 
 class LoadProtectabled(MapTransform):
@@ -320,6 +363,8 @@ class SaveProtectedd(MapTransform):
         As `SaveProtected` takes them.
     path_key : Hashable
         Key of the file to write, where it is given.
+    voxels_path_key : Hashable
+        Of an image in two files, key of that of the voxels.
     """
 
     def __init__(
@@ -329,16 +374,17 @@ class SaveProtectedd(MapTransform):
         *,
         path_key: Hashable = "path",
         data_root_dir: str | os.PathLike[str] | None = None,
+        voxels_path_key: Hashable = "voxels_path",
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
         self._save = SaveProtected(folder, data_root_dir)
-        self._path_key = path_key
+        self._path_key, self._voxels_path_key = path_key, voxels_path_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return the items, written."""
-        path = data.get(self._path_key)
-        return {**data, **{key: self._save(data[key], path) for key in self.key_iterator(data)}}
+        paths = data.get(self._path_key), data.get(self._voxels_path_key)
+        return {**data, **{key: self._save(data[key], *paths) for key in self.key_iterator(data)}}
 
 
 def to_tensor(stored: Stored, meta: dict[str, Any], like: MetaTensor | None = None) -> MetaTensor:

@@ -6,7 +6,9 @@ The journal says what is to be there; receipt, files and pixels have to bear it 
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,14 +20,19 @@ from medprotect.errors import (
 )
 from medprotect.imaging import dicom, formats
 from medprotect.imaging.dicom.reference_check import read_new_uids
-from medprotect.imaging.image import Role
+from medprotect.imaging.image import Pair, Readable, Role
+from medprotect.plan.plan import MaskNames
 from medprotect.protect.comparison import compare_files
 from medprotect.protect.journal import IN_OUT, NAME, Entry, Journal, Outcome
 from medprotect.protect.lock import hold_lock
 from medprotect.protect.protectable import sha256_of
 from medprotect.protect.receipt import NAME as RECEIPT
 from medprotect.protect.receipt import count, file_lines
-from medprotect.scan.walk import check_trees, join_under, open_found, walk
+from medprotect.protect.resume import MASK_NAMES
+from medprotect.scan.walk import Found, check_trees, join_under, open_found, walk
+
+_SAID_TWICE = ("strength", "key", "keep_uids", MASK_NAMES)
+"""What journal and receipt both say of the whole run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,8 @@ class Verification:
         Files of OUT compared with their originals, and images in them.
     read_twice : int
         Protected files of which two libraries read the same pixels, original and protected.
+    by_name : int
+        Files that look like images and were copied because they were said to be masks.
     share : float
         Largest change of a pixel as a share of its budget.
     faults : list of Fault
@@ -67,6 +76,7 @@ class Verification:
     checked: int = 0
     images: int = 0
     read_twice: int = 0
+    by_name: int = 0
     share: float = 0.0
     faults: list[Fault] = field(default_factory=list)
 
@@ -99,6 +109,7 @@ def verify_run(
     with hold_lock(state), Journal(state) as journal:
         identity = journal.about("identity")
         strength = str(identity.get("strength", ""))
+        said = journal.about(MASK_NAMES)
         entries = list(journal.entries())
     result = Verification(counts=Counter(entry.outcome for entry in entries))
     unfinished = result.counts[Outcome.PLANNED] + result.counts[Outcome.STAGED]
@@ -106,14 +117,14 @@ def verify_run(
         raise OutputError(f"the run is not finished, {unfinished} files are to come; go on first")
     there = {found.path: found for found in walk(export)}
     result.faults += _faults_of_trees(there.keys(), out, entries)
-    result.faults += _faults_of_receipt(state / RECEIPT, identity, entries)
-    uids = _read_uids(export, out, entries)
+    result.faults += _faults_of_receipt(state / RECEIPT, {**identity, MASK_NAMES: said}, entries)
+    by_path, uids = {e.path: e for e in entries}, _read_uids(export, out, entries)
+    trees = _Trees(export, out, strength, there, by_path, said, uids)
     present = [(at, e) for at, e in enumerate(entries, start=1) if e.outcome in IN_OUT]
     for done, (number, entry) in enumerate(present, start=1):
         try:
             if entry.path in there:
-                current = replace(entry, row=replace(entry.row, found=there[entry.path]))
-                _check(export, out, current, _Expected(strength, uids), result)
+                _check(trees, entry, result)
         except MedprotectError as error:
             result.faults.append(Fault(number, error.slug, str(error)))
         except OSError as error:
@@ -147,7 +158,7 @@ def _faults_of_receipt(
     try:
         receipt = json.loads(path.read_bytes().decode("utf-8", "surrogateescape"))
         lines = receipt["files"]
-        same = {name: receipt[name] == identity[name] for name in ("strength", "key", "keep_uids")}
+        same = {name: receipt[name] == identity[name] for name in _SAID_TWICE}
         same["counts"] = receipt["counts"] == count(entries)
         shares = max((entry.share for entry in entries), default=0.0)
         same["largest_share_of_budget"] = receipt["largest_share_of_budget"] == shares
@@ -169,11 +180,16 @@ def _faults_of_receipt(
 
 
 @dataclass(frozen=True, slots=True)
-class _Expected:
-    """What holds of all files: the strength, and the new UIDs by the names of the old."""
+class _Trees:
+    """Where the files of a run lie, what its journal says of them, and which UIDs became which."""
 
+    export: Path
+    out: Path
     strength: str
-    uids: dict[str, str]
+    there: Mapping[str, Found]
+    entries: Mapping[str, Entry]
+    said_of_masks: Mapping[str, list[str]]
+    uids: Mapping[str, str]
 
 
 def _read_uids(export: Path, out: Path, entries: list[Entry]) -> dict[str, str]:
@@ -188,57 +204,107 @@ def _read_uids(export: Path, out: Path, entries: list[Entry]) -> dict[str, str]:
     return found
 
 
-def _check_references(original: BinaryIO, entry: Entry, expected: _Expected) -> None:
-    """Check that the journal lists every reference to a protected image, and nothing else."""
-    names = dicom.references_of(formats.read_without_pixels(original, "dicom"))
-    if entry.remapped != {name: expected.uids[name] for name in names & expected.uids.keys()}:
-        raise VerificationError("the journal lists other references than were to be remapped")
-
-
-def _check(
-    export: Path, out: Path, entry: Entry, expected: _Expected, result: Verification
-) -> None:
-    path = join_under(out, entry.row.out)
-    if path.is_symlink() or not path.is_file():
-        raise VerificationError("the file is missing from OUT")
-    with path.open("rb") as protected, open_found(export, entry.row.found) as original:
-        _check_streams(original, protected, entry, expected, result)
-
-
-def _check_streams(
-    original: BinaryIO, protected: BinaryIO, entry: Entry, expected: _Expected, result: Verification
-) -> None:
-    if sha256_of(protected) != entry.sha256_out:
-        raise VerificationError("the file in OUT is not the one that was written")
-    if sha256_of(original) != entry.sha256_in:
-        raise VerificationError("the file of the export is not the one that was protected")
-    result.checked += 1
-    if entry.row.kind.startswith("dicom"):
-        _check_references(original, entry, expected)
-    if entry.outcome is Outcome.COPIED:
-        _check_copy(original, protected, entry, expected)
-        return
-    try:
-        checked, is_read_twice = compare_files(
-            original, protected, expected.strength, expected.uids
-        )
-    except InputError as error:
-        raise VerificationError(f"it cannot be read again: {error}") from None
+def _check(trees: _Trees, entry: Entry, result: Verification) -> None:
+    with ExitStack() as stack:
+        streams = _open(trees, entry, stack)
+        result.checked += 1
+        if entry.row.header:  # its voxels are looked at with it
+            _check_claim(trees, entry)
+            return
+        original: Readable
+        protected: Readable
+        original, protected = streams
+        if entry.row.voxels:
+            original, protected = _join_voxels(trees, entry, *streams)
+        elif entry.row.kind.startswith("dicom"):
+            _check_references(trees, entry, streams[0])
+        if entry.outcome is Outcome.COPIED:
+            _check_copy(trees, entry, original, protected)
+            result.by_name += _check_that_it_is_no_image(trees, entry, original)
+            return
+        try:
+            checked, is_read_twice = compare_files(original, protected, trees.strength, trees.uids)
+        except InputError as error:
+            raise VerificationError(f"it cannot be read again: {error}") from None
     result.images += checked.images
-    result.read_twice += is_read_twice
+    result.read_twice += is_read_twice * (2 if entry.row.voxels else 1)
     result.share = max(result.share, checked.share)
 
 
-def _check_copy(original: BinaryIO, copy: BinaryIO, entry: Entry, expected: _Expected) -> None:
-    if formats.describe(original).role is not Role.OTHER:
-        raise VerificationError("an image was copied as it was: it is not protected")
-    if not entry.row.kind.startswith("dicom"):
-        found = [] if entry.sha256_in == entry.sha256_out else ["it"]
-    else:
+def _open(trees: _Trees, entry: Entry, stack: ExitStack) -> tuple[BinaryIO, BinaryIO]:
+    """Open a file of the export and the one in OUT, whose bytes are those of the journal."""
+    path = join_under(trees.out, entry.row.out)
+    if path.is_symlink() or not path.is_file():
+        raise VerificationError("the file is missing from OUT")
+    protected = stack.enter_context(path.open("rb"))
+    if sha256_of(protected) != entry.sha256_out:
+        raise VerificationError("the file in OUT is not the one that was written")
+    original = stack.enter_context(open_found(trees.export, trees.there[entry.path]))
+    if sha256_of(original) != entry.sha256_in:
+        raise VerificationError("the file of the export is not the one that was protected")
+    return original, protected
+
+
+def _check_claim(trees: _Trees, entry: Entry) -> None:
+    """Check that a file of voxels belongs to a header that came as far."""
+    header = trees.entries.get(entry.row.header)
+    if header is None or header.row.voxels != entry.path or header.outcome != entry.outcome:
+        raise VerificationError("no header in OUT names this file of voxels")
+
+
+def _check_references(trees: _Trees, entry: Entry, original: BinaryIO) -> None:
+    """Check that the journal lists every reference to a protected image, and nothing else."""
+    names = dicom.references_of(formats.read_without_pixels(original, "dicom"))
+    if entry.remapped != {name: trees.uids[name] for name in names & trees.uids.keys()}:
+        raise VerificationError("the journal lists other references than were to be remapped")
+
+
+def _join_voxels(
+    trees: _Trees, entry: Entry, original: BinaryIO, protected: BinaryIO
+) -> tuple[Pair, Pair]:
+    """Return both files of a pair, before and after, each header with the voxels it names."""
+    voxels = trees.entries.get(entry.row.voxels)
+    if voxels is None or voxels.row.header != entry.path or entry.row.voxels not in trees.there:
+        raise VerificationError("the voxels of this header have no line of their own")
+    if (voxels.row.out, entry.row.out) != (voxels.path, entry.path):
+        raise VerificationError("a header or its voxels have another name in OUT")
+    folder, slash, name = entry.path.rpartition("/")
+    headers = [_read_all(header) for header in (original, protected)]
+    for header in headers:
+        detached = formats.describe(BytesIO(header)).detached
+        names = detached.names_for(name) if detached else ()
+        if voxels.path not in [folder + slash + each for each in names]:
+            raise VerificationError("the header does not name the file of its voxels")
+    with ExitStack() as stack:
+        before, after = map(_read_all, _open(trees, voxels, stack))
+    return Pair(headers[0], before), Pair(headers[1], after)
+
+
+def _check_copy(trees: _Trees, entry: Entry, original: Readable, copy: Readable) -> None:
+    """Check that a copy differs in nothing but references to protected images."""
+    found = []
+    if isinstance(original, Pair) or isinstance(copy, Pair):
+        found = [] if original == copy else ["it"]
+    elif entry.row.kind.startswith("dicom"):
         contents = [_read_all(stream) for stream in (original, copy)]
-        found = dicom.undocumented_copy_changes(contents[0], contents[1], expected.uids)
+        found = dicom.undocumented_copy_changes(contents[0], contents[1], trees.uids)
+    elif entry.sha256_in != entry.sha256_out:
+        found = ["it"]
     if found:
         raise VerificationError(f"the copy differs from its original in what may not: {found[0]}")
+
+
+def _check_that_it_is_no_image(trees: _Trees, entry: Entry, original: Readable) -> bool:
+    """Check a copied file; return whether it looks like an image and was said to be a mask."""
+    said = MaskNames(**{name: tuple(each) for name, each in trees.said_of_masks.items()})
+    is_mask = said.say_of(entry.path)
+    header: BinaryIO = BytesIO(original.header) if isinstance(original, Pair) else original
+    voxels = BytesIO(original.voxels) if isinstance(original, Pair) else None
+    header.seek(0)
+    found = formats.describe(header, voxels, finds_masks=is_mask is not False)
+    if found.role is not Role.OTHER and not is_mask:
+        raise VerificationError("an image was copied as it was: it is not protected")
+    return found.role is not Role.OTHER
 
 
 def _read_all(stream: BinaryIO) -> bytes:

@@ -14,6 +14,7 @@ import threading
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
+from io import BytesIO
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,9 +36,10 @@ from medprotect.errors import (
 )
 from medprotect.imaging import formats
 from medprotect.imaging.dicom import references
+from medprotect.imaging.image import Pair
 from medprotect.protect.atomic import check_space, write_chunks, write_file
 from medprotect.protect.confinement import confine, is_available
-from medprotect.protect.protectable import check_remapped, sha256_of
+from medprotect.protect.protectable import FileCheck, check_remapped, sha256_of
 from medprotect.protect.streaming import Saved, protect_stream
 from medprotect.protect.tasks import TOO_LITTLE_OR_DAMAGED, Result, Setup, Task
 from medprotect.protect.transforms import (
@@ -78,7 +80,9 @@ def serve(connection: Connection) -> None:
         while True:
             fields = json.loads(connection.recv_bytes())
             found = Found(**fields.pop("found"))
-            _send(connection, asdict(worker.do(Task(found, **fields))))
+            voxels = fields.pop("voxels")
+            task = Task(found, voxels=Found(**voxels) if voxels else None, **fields)
+            _send(connection, asdict(worker.do(task)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the run has ended
     except MedprotectError as error:
@@ -147,6 +151,8 @@ class Worker:
             return result
 
     def _do(self, task: Task) -> Result:
+        if task.voxels is not None:
+            return self._do_pair(task, task.voxels)
         staged = Path(task.staged)
         with open_found(self._export, task.found) as stream:
             digest = sha256_of(stream)
@@ -182,6 +188,40 @@ class Worker:
             references=references_found,
         )
 
+    def _do_pair(self, task: Task, voxels: Found) -> Result:
+        members = [self._read(found) for found in (task.found, voxels)]
+        staged = [Path(task.staged), Path(task.staged_voxels)]
+        check_space(staged[0].parent, 2 * sum(map(len, members)))
+        checked, notes = FileCheck(0, 0.0, 0.0), ()
+        if task.pipeline:
+            item = {"image": Pair(*members), "label": task.label}
+            paths = {"path": staged[0], "voxels_path": staged[1]}
+            image = self._compose(task.pipeline)({**item, **paths})["image"]
+            checked, notes = check_of(image), tuple(image.meta[NOTES])
+        else:
+            for path, data in zip(staged, members, strict=True):
+                _copy(BytesIO(data), path, hashlib.sha256(data).hexdigest())
+        digests = [hashlib.sha256(data).hexdigest() for data in members]
+        written = [hashlib.sha256(path.read_bytes()).hexdigest() for path in staged]
+        return Result(
+            sha256_in=digests[0],
+            sha256_out=written[0],
+            size_out=staged[0].stat().st_size,
+            images=checked.images,
+            share=checked.share,
+            notes=notes,
+            voxels_sha256_in=digests[1],
+            voxels_sha256_out=written[1],
+            voxels_size_out=staged[1].stat().st_size,
+        )
+
+    def _read(self, found: Found) -> bytes:
+        with open_found(self._export, found) as stream:
+            data = stream.read()
+        if len(data) != found.size:
+            raise InputChangedError(_CHANGED)
+        return data
+
     def _remap(self, task: Task, stream: BinaryIO, digest: str) -> Result:
         """Write a file that is done again, with other UIDs for what it refers to."""
         if digest != task.sha256_in:
@@ -201,14 +241,17 @@ class Worker:
 
     def _protect_file(self, stream: BinaryIO, staged: Path, task: Task) -> Saved:
         """Protect a file frame by frame, or as a whole in memory; what comes out is the same."""
-        protect = self._protect[task.pipeline]
         if task.streamed:
-            return protect_stream(stream, staged, protect.protect, task.label or None)
+            protect = self._protect[task.pipeline].protect
+            return protect_stream(stream, staged, protect, task.label or None)
         stream.seek(0)
         item = {"image": stream.read(), "label": task.label, "path": staged}
-        steps = [LoadProtectabled("image"), protect, SaveProtectedd("image")]
-        image = Compose(steps)(item)["image"]
+        image = self._compose(task.pipeline)(item)["image"]
         return Saved(check_of(image), tuple(image.meta[NOTES]))
+
+    def _compose(self, pipeline: str) -> Compose:
+        steps = [LoadProtectabled("image"), self._protect[pipeline], SaveProtectedd("image")]
+        return Compose(steps)
 
 
 def _copy(stream: BinaryIO, staged: Path, digest: str) -> None:

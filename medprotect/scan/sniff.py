@@ -7,7 +7,7 @@ import struct
 import zlib
 from typing import BinaryIO
 
-FORMATS = ("dicom", "nifti", "png", "tiff", "jpeg")
+FORMATS = ("dicom", "nifti", "metaimage", "nrrd", "mgh", "png", "tiff", "jpeg")
 """Words of `sniff` for what can be protected."""
 
 _HEAD_BYTES = 4096
@@ -16,6 +16,7 @@ _CHUNK_BYTES = 1024 * 1024
 _MAGIC: tuple[tuple[str, tuple[bytes, ...]], ...] = (
     ("png", (b"\x89PNG\r\n\x1a\n",)),
     ("jpeg", (b"\xff\xd8\xff",)),
+    ("nrrd", (b"NRRD0",)),
     ("tiff", (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     (
         "archive",
@@ -32,12 +33,16 @@ _MAGIC: tuple[tuple[str, tuple[bytes, ...]], ...] = (
             *(b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),  # JPEG 2000
             *(b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"),  # JPEG XL
             *(b"\x89HDF\r\n\x1a\n", b"CDF\x01", b"CDF\x02"),  # MINC and others
-            *(b"NRRD0", b"mrtrix image", b"SIMPLE  =", b"!INTERFILE", b"MATRIX7"),
+            *(b"mrtrix image", b"SIMPLE  =", b"!INTERFILE", b"MATRIX7"),
             *(b"\x1a\x45\xdf\xa3", b"\0\0\x01\xba", b"\0\0\x01\xb3", b"FLV\x01", b"OggS"),  # films
             *(b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", b"\x93NUMPY"),
         ),
     ),
 )
+
+_METAIMAGE = re.compile(rb"\A(?:Comment[ \t]*=[^\n]*\n)?(?:ObjectType|NDims)[ \t]*=")
+_BEGINNINGS = (b"ObjectType = Image", b"NDims = ", b"\x5c\x01\0\0")
+"""What volumes begin with that are known by more than that."""
 
 # Text that is the header of an image, or holds one.
 _IMAGE_TEXT = re.compile(
@@ -51,6 +56,7 @@ _IMAGE_TEXT = re.compile(
 _SVG = re.compile(rb"<(?:\w+:)?svg\b")
 _PNM = re.compile(rb"P[1-6]\s+(?:#[^\n]*\n\s*)*\d+\s|P7\nWIDTH|P[Ff]\n\d+ \d+\n")
 _EMBEDDED_IMAGE = b"data:image/"
+_CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x7f]")
 _CONTROLS = bytes(set(range(32)) - set(b"\t\n\r\f\x1b")) + b"\x7f"
 _FIRST_GROUPS = frozenset({0x0002, 0x0004, 0x0008, 0x0010, 0x0018, 0x0020, 0x0028})
 
@@ -68,8 +74,8 @@ def sniff(stream: BinaryIO) -> str:
     -------
     str
         One of `FORMATS`: may be protected. ``text``, ``pdf``: nothing to protect. The others are
-        to be rejected: ``nifti-pair`` (a header whose image lies in another file), ``archive``,
-        ``other-image`` (images and films of formats that are not protected), ``empty``,
+        to be rejected: ``archive``, ``compressed`` (of one file that is neither text nor of a known
+        format), ``other-image`` (images and films of formats that are not protected), ``empty``,
         ``unknown``.
     """
     stream.seek(0)
@@ -95,20 +101,21 @@ def _sniff_head(head: bytes) -> str:
     # preamble are known by less, so that they come last.
     return (
         word
-        or _sniff_nifti(head)
+        or ("metaimage" if _METAIMAGE.match(head) else "")
+        or _sniff_volume(head)
         or _sniff_container(head)
         or ("dicom" if _begins_data_set(head) else "")
     )
 
 
-def _sniff_nifti(head: bytes) -> str:
-    if head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0":
+def _sniff_volume(head: bytes) -> str:
+    if head[344:348] in (b"n+1\0", b"ni1\0") or head[4:8] in (b"n+2\0", b"ni2\0"):
         return "nifti"
-    if head[344:348] == b"ni1\0" or head[4:8] == b"ni2\0":
-        return "nifti-pair"
-    is_mgh = head[:4] == b"\0\0\0\x01" and len(head) >= 284
+    if head[:4] == b"\0\0\0\x01" and len(head) >= 284:
+        *sizes, kind = struct.unpack_from(">5i", head, 4)
+        return "mgh" if all(0 < size < 1 << 24 for size in sizes) and kind < 16 else "other-image"
     is_analyze = head[:4] in (b"\x5c\x01\0\0", b"\0\0\x01\x5c")
-    return "other-image" if is_mgh or is_analyze else ""
+    return "other-image" if is_analyze else ""
 
 
 def _sniff_container(head: bytes) -> str:
@@ -164,8 +171,12 @@ def _sniff_gzip(stream: BinaryIO) -> str:
     except (OSError, EOFError, zlib.error):
         head = _inflate_head(stream)
     word = _sniff_head(head)
-    # What else may lie in it is not looked at: it counts as an archive.
-    return word if word in ("nifti", "nifti-pair", "other-image") else "archive"
+    if word in ("nifti", "mgh", "other-image"):
+        return word
+    if word in ("metaimage", "nrrd"):  # which are compressed within, by those who write them
+        return "other-image"
+    # Of what else may lie in it only voxels, which are no text, are no archive.
+    return "compressed" if not word and head and _CONTROL.search(head) else "archive"
 
 
 def _inflate_head(stream: BinaryIO) -> bytes:
@@ -190,7 +201,8 @@ def _sniff_text(stream: BinaryIO) -> str:
     """Tell text from all else by reading the whole file, and text that is an image from text."""
     stream.seek(0)
     first = chunk = stream.read(_CHUNK_BYTES)
-    if any(magic.startswith(first) for _, magics in _MAGIC for magic in magics):
+    magics = (*_BEGINNINGS, *(magic for _, magics in _MAGIC for magic in magics))
+    if any(magic.startswith(first) for magic in magics):
         return "unknown"  # an image cut to its first bytes
     encoding = _encoding_of(first)
     decoder = codecs.getincrementaldecoder(encoding)("strict")

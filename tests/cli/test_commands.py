@@ -390,3 +390,41 @@ class TestTrain:
         assert labelled.returncode == 0, labelled.stderr
         again = medprotect(*arguments, "--modality", "MR")
         assert again.returncode == 5
+
+
+class TestMasks:
+    def test_what_is_said_of_masks_is_done_recorded_and_shown(
+        self, medprotect: Run, house: Path
+    ) -> None:
+        import SimpleITK
+
+        root = house / "volumes"
+        root.mkdir()
+        shade = np.random.default_rng(0).integers(0, 900, (3, 24, 20)).astype(np.int16)
+        for name in ("a.mha", "prior_seg.mha"):
+            SimpleITK.WriteImage(SimpleITK.GetImageFromArray(shade), root / name)
+        asked = ("run", root, house / "volumes-out", "--mask", "*_seg.*", "--others", "copy")
+        shown = medprotect(*asked)
+        assert shown.returncode == 0, shown.stderr
+        assert "1 files that look like images are no images because --mask names" in shown.stdout
+        assert shown.stdout.splitlines()[-1].startswith("2 in = 1 protected + 1 copied")
+        receipt = json.loads((house / "volumes-out.medprotect" / "receipt.json").read_text())
+        assert receipt["mask_names"] == {"masks": ["*_seg.*"], "images": []}
+        verified = medprotect("verify", root, house / "volumes-out")
+        assert verified.returncode == 0
+        assert "1 of them look like images and are copies: --mask named them" in verified.stdout
+        again = medprotect(*asked, "--no-mask", "prior*")
+        assert again.stdout.splitlines()[-1].startswith("2 in = 2 protected + 0 copied")
+        assert medprotect("verify", root, house / "volumes-out").returncode == 0
+        receipt["mask_names"]["masks"] = ["*"]
+        (house / "volumes-out.medprotect" / "receipt.json").write_text(json.dumps(receipt))
+        assert medprotect("verify", root, house / "volumes-out").returncode == 8
+
+    def test_a_header_is_inspected_with_its_voxels(self, medprotect: Run, house: Path) -> None:
+        import SimpleITK
+
+        shade = np.random.default_rng(0).integers(0, 900, (3, 24, 20)).astype(np.int16)
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(shade), house / "b.mhd")
+        shown = medprotect("inspect", house / "b.mhd").stdout
+        assert "metaimage image" in shown
+        assert "3 x 24 x 20 x 1, 16 bits, signed" in shown

@@ -1,8 +1,10 @@
 """One small real file of each kind that is read, made with the encoders that write real ones."""
 
+import bz2
 import gzip
 import io
 import struct
+import tempfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -97,6 +99,30 @@ def _nifti() -> bytes:
     return bytes(image.to_bytes())
 
 
+def _itk(ending: str, *, compressed: bool = False) -> bytes:
+    """A volume as SimpleITK writes it."""
+    import SimpleITK
+
+    shade = np.random.default_rng(0).integers(0, 900, (3, 8, 9)).astype(np.int16)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"volume.{ending}"
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(shade), path, compressed)
+        return path.read_bytes()
+
+
+def _nrrd_bzip2() -> bytes:
+    header, voxels = _itk("nrrd").split(b"\n\n", 1)
+    header = header.replace(b"encoding: raw", b"encoding: bzip2")
+    return header + b"\n\n" + bz2.compress(voxels)
+
+
+def _mgh() -> bytes:
+    shade = np.random.default_rng(0).integers(0, 900, (9, 8, 3)).astype(np.int16)
+    parameters = np.array([2, 0.1, 3, 4, 256], ">f4").tobytes()
+    tag = struct.pack(">iq", 3, 5) + b"seen\0"
+    return bytes(nibabel.MGHImage(shade, np.eye(4)).to_bytes()) + parameters + tag
+
+
 def _rich_png() -> bytes:
     data = with_chunk(png(COLOUR[:20, :20].copy()), b"tEXt", b"Comment\0seen")
     data = with_chunk(data, b"zTXt", b"Note\0\0" + zlib.compress(b"seen"))
@@ -115,6 +141,13 @@ MAKERS: dict[str, Callable[[], bytes]] = {
     "dicom-jpeg-lossless": _jpeg_lossless,
     "nifti": _nifti,
     "nifti-gzip": lambda: gzip.compress(_nifti(), mtime=0),
+    "metaimage": lambda: _itk("mha"),
+    "metaimage-zlib": lambda: _itk("mha", compressed=True),
+    "nrrd": lambda: _itk("nrrd"),
+    "nrrd-gzip": lambda: _itk("nrrd", compressed=True),
+    "nrrd-bzip2": _nrrd_bzip2,
+    "mgh": _mgh,
+    "mgh-gzip": lambda: gzip.compress(_mgh(), mtime=0),
     "png": lambda: png(GREY[:20, :20].copy()),
     "png-metadata": _rich_png,
     "png-16": lambda: png(GREY[:12, :12].astype(np.uint16) * 257),

@@ -3,10 +3,12 @@
 ``pytest -s tests/e2e/test_bombs.py`` prints what each took.
 """
 
+import bz2
 import gzip
 import io
 import json
 import os
+import re
 import struct
 import time
 import zlib
@@ -113,6 +115,32 @@ def nifti_of_impossible_size() -> bytes:
     return gzip.compress(header.binaryblock + bytes(5000))
 
 
+def of_voxels(kind: str, packed: Callable[[bytes], bytes]) -> Callable[[], bytes]:
+    """The header of a small volume over compressed data of 300 MB."""
+
+    def make() -> bytes:
+        data = MAKERS[kind]()
+        end = data.index(b"LOCAL\n") + 6 if kind.startswith("meta") else data.index(b"\n\n") + 2
+        body = packed(bytes(ZEROS))
+        head = re.sub(rb"DataSize = \d+", b"DataSize = %d" % len(body), data[:end])
+        return head + body
+
+    return make
+
+
+def with_sizes(kind: str, sizes: bytes) -> Callable[[], bytes]:
+    """A volume whose header states that it is large."""
+
+    def make() -> bytes:
+        data = MAKERS[kind]()
+        if kind.startswith("mgh"):
+            plain = gzip.decompress(data)
+            return gzip.compress(plain[:4] + struct.pack(">4i", *[1 << 23] * 4) + plain[20:])
+        return data.replace(b"9 8 3", sizes)
+
+    return make
+
+
 def png_of(columns: int, rows: int, pixels: bytes) -> bytes:
     head = struct.pack(">IIBBBBB", columns, rows, 8, 0, 0, 0, 0)
     parts = chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
@@ -200,6 +228,17 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "RLE in DICOM": rle_run,
     "gzipped NIfTI": nifti_followed_by_zeros,
     "NIfTI of 32767 to the fourth": nifti_of_impossible_size,
+    "zlib in MetaImage": of_voxels("metaimage-zlib", zlib.compress),
+    "gzip in NRRD": of_voxels("nrrd-gzip", gzip.compress),
+    "bzip2 in NRRD": of_voxels("nrrd-bzip2", bz2.compress),
+    "gzipped MGH": lambda: squeezed(ZEROS, 31, MAKERS["mgh"]()),
+    "MetaImage of 10 million cubed": with_sizes("metaimage", b" ".join([b"10000000"] * 3)),
+    "MetaImage of a gigabyte in zlib": with_sizes("metaimage-zlib", b"1000 1000 500"),
+    "NRRD of 10 million cubed": with_sizes("nrrd-gzip", b" ".join([b"10000000"] * 3)),
+    "NRRD of a gigabyte in bzip2": with_sizes("nrrd-bzip2", b"1000 1000 500"),
+    "MGH of eight million to the fourth": with_sizes("mgh-gzip", b""),
+    "MetaImage of endless header": lambda: b"ObjectType = Image\n" + b"A = 1\n" * 20_000_000,
+    "NRRD of endless header": lambda: b"NRRD0004\n" + b"#" * 100_000_000,
     "PNG pixels": lambda: png_of(10, 10, squeezed(ZEROS)),
     "PNG of 100,000 x 100,000": lambda: png_of(100_000, 100_000, b""),
     "PNG text": lambda: with_chunk(png(GREY), b"zTXt", b"Comment\0\0" + squeezed(ZEROS)),

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image as Picture
@@ -33,11 +34,15 @@ def contents(root: Path) -> dict[str, str]:
 
 
 def slices(source: Path, count: int) -> dict[str, Path | bytes]:
-    """Series of ten DICOM slices, and a PNG for every tenth file."""
+    """Series of DICOM slices, and for every tenth file a PNG, or a NIfTI pair for two of twenty."""
     files: dict[str, Path | bytes] = {}
     dataset = dcmread(source)
     for number in range(count):
         series, place = divmod(number, 10)
+        if series % 2 and place >= 8:
+            name = ("volume.hdr", "volume.img")[place - 8]
+            files[f"{series:02}/{name}"] = pair(series)[place - 8]
+            continue
         if place == 9:
             stream = BytesIO()
             shade = np.random.default_rng(number).integers(0, 200, (40, 40), dtype=np.uint8)
@@ -51,6 +56,14 @@ def slices(source: Path, count: int) -> dict[str, Path | bytes]:
         dataset.save_as(stream)
         files[f"{series:02}/{place}.dcm"] = stream.getvalue()
     return files
+
+
+def pair(seed: int) -> tuple[bytes, bytes]:
+    voxels = np.random.default_rng(seed).integers(0, 900, (40, 40, 4)).astype(np.int16)
+    made = {name: BytesIO() for name in ("header", "image")}
+    holders = {name: nibabel.FileHolder(fileobj=file) for name, file in made.items()}
+    nibabel.Nifti1Pair(voxels, np.eye(4)).to_file_map(holders)
+    return made["header"].getvalue(), made["image"].getvalue()
 
 
 class TestKill:
@@ -80,6 +93,8 @@ class TestKill:
             process.communicate(timeout=60)
             there = contents(out) if out.exists() else {}
             assert there.items() <= expected.items(), "a killed run leaves whole files only"
+            headers = [path for path in there if path.endswith(".hdr")]
+            assert all(path.replace(".hdr", ".img") in there for path in headers)
             shown, _ = (resumed := start(root, out)).communicate(timeout=600)
             assert resumed.returncode == 0, shown
             assert contents(out) == expected

@@ -1,14 +1,26 @@
+import tempfile
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK
 from PIL import Image as Picture
 
 from medprotect.errors import ConfigError
 from medprotect.plan.estimate import estimate_bytes, estimate_seconds
-from medprotect.plan.plan import Action, Row, Rules, ignores_case, plan_rows, reject_collisions
+from medprotect.plan.pairing import settle
+from medprotect.plan.plan import (
+    MASK_BY_NAME,
+    Action,
+    MaskNames,
+    Row,
+    Rules,
+    ignores_case,
+    plan_rows,
+    reject_collisions,
+)
 from medprotect.plan.selection import find_candidates
 from medprotect.scan.walk import Found, walk
 
@@ -24,8 +36,64 @@ def picture(kind: str) -> bytes:
 
 def plan(root: Path, rules: Rules = RULES) -> dict[str, Row]:
     rows = list(plan_rows(root, root.parent / "out", walk(root), rules))
-    rows = reject_collisions(rows, ignores_case=False)
+    rows = settle(rows, ignores_case=False)
     return {row.found.path: row for row in rows}
+
+
+def volume(name: str, *, mask: bool) -> dict[str, bytes]:
+    """The files of a volume of this name, by name."""
+    voxels = np.random.default_rng(5).integers(0, 900, (4, 20, 24)).astype(np.int16)
+    if mask:
+        voxels = (voxels * 0 + 1).astype(np.int16) * (np.arange(24) > 9)
+    with tempfile.TemporaryDirectory() as folder:
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels), Path(folder) / name)
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+class TestMasks:
+    NAMES = ("a.mhd", "b.nhdr", "c.nrrd", "d.mha", "e.nii.gz")
+
+    @pytest.fixture
+    def root(self, export: Callable[..., Path]) -> Path:
+        files: dict[str, bytes] = {"f.png": picture("PNG")}
+        for name in self.NAMES:
+            files |= volume(name, mask=False)
+            made = volume(f"mask-{name}", mask=True)
+            files |= {f"masks/{member}": data for member, data in made.items()}
+        return export(files)
+
+    def test_they_are_left_alone_in_every_format_of_volumes(self, root: Path) -> None:
+        rows = plan(root)
+        assert len(rows) == 1 + 2 * (len(self.NAMES) + 2)
+        for path, row in rows.items():
+            expected = Action.LEAVE if path.startswith("masks/") else Action.PROTECT
+            assert row.action is expected, path
+
+    def test_what_is_named_an_image_is_one_whatever_it_looks_like(self, root: Path) -> None:
+        rules = Rules(RULES.candidates, mask_names=MaskNames(images=("masks/*.nrrd", "*a.mhd")))
+        rows = plan(root, rules)
+        protected = {path for path, row in rows.items() if row.action is Action.PROTECT}
+        assert {path for path in protected if path.startswith("masks/")} == {
+            "masks/mask-c.nrrd",
+            "masks/mask-a.mhd",
+            "masks/mask-a.raw",
+        }
+
+    def test_what_is_named_a_mask_is_one_and_says_why(self, root: Path) -> None:
+        said = MaskNames(masks=("[a-f].*", "masks/*"), images=("c.nrrd",))
+        rows = plan(root, Rules(RULES.candidates, mask_names=said))
+        protected = {path for path, row in rows.items() if row.action is Action.PROTECT}
+        assert protected == {"c.nrrd"}
+        assert rows["f.png"].action is Action.LEAVE
+        assert rows["f.png"].warnings == (MASK_BY_NAME,)
+        assert rows["masks/mask-d.mha"].warnings == ()
+
+    def test_what_cannot_be_read_is_rejected_whatever_its_name(
+        self, export: Callable[..., Path]
+    ) -> None:
+        root = export({"d.mha": volume("d.mha", mask=False)["d.mha"][:-1]})
+        rows = plan(root, Rules(RULES.candidates, mask_names=MaskNames(masks=("*",))))
+        assert rows["d.mha"].reason == "corrupt"
 
 
 class TestRows:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK
 import torch
 from monai.data.meta_tensor import MetaTensor
 from monai.transforms.compose import Compose
@@ -12,7 +13,7 @@ from monai.transforms.utility.dictionary import CopyItemsd, Lambdad
 from pydicom import dcmread
 
 from medprotect.confounder.key import Key
-from medprotect.errors import ConfigError, OutputError, PipelineError
+from medprotect.errors import ConfigError, CorruptImageError, OutputError, PipelineError
 from medprotect.protect.transforms import (
     NOTES,
     SAVED,
@@ -166,3 +167,48 @@ class TestDictionaries:
         )
         steps({"image": ct.read_bytes(), "class": "Hand", "to": tmp_path / "x.dcm"})
         assert (tmp_path / "x.dcm").is_file()
+
+
+class TestPairs:
+    """An image in two files: the path of its header stands for both."""
+
+    @pytest.fixture
+    def header(self, tmp_path: Path) -> Path:
+        shade = np.random.default_rng(0).integers(0, 900, (3, 24, 20)).astype(np.int16)
+        path = tmp_path / "a.mhd"
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(shade), path, True)
+        return path
+
+    def test_both_go_to_the_folder_under_their_names(
+        self, header: Path, protect: Protect, tmp_path: Path
+    ) -> None:
+        image = protect(LoadProtectable()(header))
+        assert image.shape == (1, 24, 20, 3)
+        saved = SaveProtected(tmp_path / "out")(image)
+        assert saved.meta[SAVED] == os.fspath(tmp_path / "out" / "a.mhd")
+        assert {path.name for path in (tmp_path / "out").iterdir()} == {"a.mhd", "a.zraw"}
+        read = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(tmp_path / "out" / "a.mhd"))
+        np.testing.assert_array_equal(read, from_tensor(image))
+        assert check_of(saved).images == 3
+
+    def test_one_path_is_not_enough(self, header: Path, protect: Protect, tmp_path: Path) -> None:
+        image = protect(LoadProtectable()(header))
+        with pytest.raises(ConfigError, match="two paths"):
+            SaveProtected()(image, tmp_path / "b.mhd")
+        assert not (tmp_path / "b.mhd").exists()
+
+    def test_a_name_that_is_taken_leaves_nothing_behind(
+        self, header: Path, protect: Protect, tmp_path: Path
+    ) -> None:
+        image = protect(LoadProtectable()(header))
+        taken = tmp_path / "taken.zraw"
+        taken.write_bytes(b"mine")
+        with pytest.raises(OutputError):
+            SaveProtected()(image, tmp_path / "b.mhd", taken)
+        assert taken.read_bytes() == b"mine"
+        assert {path.name for path in tmp_path.iterdir()} == {"a.mhd", "a.zraw", "taken.zraw"}
+
+    def test_a_header_without_its_voxels_says_so(self, header: Path) -> None:
+        header.with_name("a.zraw").unlink()
+        with pytest.raises(CorruptImageError, match="not beside it"):
+            LoadProtectable()(header)

@@ -34,6 +34,9 @@ FILES = {
     "b/j2k.dcm": "dicom-jpeg-2000",
     "volume.nii": "nifti",
     "volume.nii.gz": "nifti-gzip",
+    "volume.mha": "metaimage-zlib",
+    "volume.nrrd": "nrrd",
+    "volume.mgz": "mgh-gzip",
     "page.tif": "tiff-lzw",
     "lossy.jpg": "jpeg",
 }
@@ -188,6 +191,8 @@ class TestTampered:
             ("a/native.dcm", b"CompressedSamples^MR1", b"CompressedSamples^MR2", "PatientName"),
             ("b/jpeg-ls.dcm", b"1.2.840.10008.5.1.4.1.1.4", b"1.2.840.10008.5.1.4.1.1.2", "SOPCl"),
             ("volume.nii", b"seen", b"sawn", "extension"),
+            ("volume.nrrd", b"left-posterior", b"left-anterior", "space"),
+            ("volume.mha", b"RAI", b"RAS", "AnatomicalOrientation"),
             ("page.tif", b"tifffile", b"tifffake", "Software"),
         ],
     )

@@ -20,7 +20,7 @@ from PIL import Image
 
 from medprotect.scan.sniff import FORMATS, sniff
 
-WORDS = {*FORMATS, "nifti-pair", "archive", "other-image", "text", "pdf", "empty", "unknown"}
+WORDS = {*FORMATS, "archive", "compressed", "other-image", "text", "pdf", "empty", "unknown"}
 NIBABEL = Path(nibabel.__file__).parent / "tests" / "data"
 SKIMAGE = Path(skimage.__file__).parent / "data"
 
@@ -91,10 +91,22 @@ class TestFormats:
         assert word((NIBABEL / name).read_bytes()) == "nifti"
 
     @pytest.mark.parametrize("name", ["nifti1.hdr", "nifti2.hdr"])
-    def test_the_header_of_a_pair_is_told_apart(self, name: str) -> None:
+    def test_the_header_of_a_pair_is_known(self, name: str) -> None:
         data = (NIBABEL / name).read_bytes()
-        assert word(data) == "nifti-pair"
-        assert word(gzip.compress(data)) == "nifti-pair"
+        assert word(data) == "nifti"
+        assert word(gzip.compress(data)) == "nifti"
+
+    def test_volumes_with_headers_of_text_are_known(self) -> None:
+        for line in (b"ObjectType = Image\n", b"NDims=3\n", b"Comment = a\nObjectType = Image\n"):
+            assert word(line + b"DimSize = 4 4 4\n") == "metaimage"
+            assert word(line + b"ElementDataFile = LOCAL\n" + bytes(range(256))) == "metaimage"
+        for version in b"12345":
+            assert word(b"NRRD000%c\ntype: short\n" % version) == "nrrd"
+
+    def test_mgh_is_known_gzipped_or_not(self) -> None:
+        data = nibabel.MGHImage(np.ones((9, 8, 3), np.int16), np.eye(4)).to_bytes()
+        assert word(data) == "mgh"
+        assert word(gzip.compress(data)) == "mgh"
 
     def test_pictures_are_known(self) -> None:
         assert word(picture("PNG")) == "png"
@@ -120,7 +132,7 @@ class TestWhatIsNotProtected:
     @pytest.mark.parametrize(
         "name",
         [
-            *("analyze.hdr", "test.mgz", "tiny.mnc", "minc2_4d.mnc"),
+            *("analyze.hdr", "tiny.mnc", "minc2_4d.mnc"),
             *("example4d+orig.HEAD", "DTI.PAR", "T1.PAR"),
         ],
     )
@@ -133,8 +145,7 @@ class TestWhatIsNotProtected:
     @pytest.mark.parametrize(
         "text",
         [
-            b"NRRD0004\ntype: short\ndimension: 3\n",
-            b"ObjectType = Image\nNDims = 3\nDimSize = 4 4 4\nElementType = MET_SHORT\n",
+            b"ID = 3\nObjectType = Image\nNDims = 3\nDimSize = 4 4 4\nElementType = MET_SHORT\n",
             b"P2\n2 2\n255\n0 1 2 3\n",
             b"<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'></svg>",
             b"<html><img src='data:image/png;base64,iVBORw0KGgo='></html>",
@@ -170,6 +181,18 @@ class TestWhatIsNotProtected:
     def test_archives_are_known_whatever_lies_in_them(self, pack: Callable[[bytes], bytes]) -> None:
         assert word(pack(picture("PNG"))) == "archive"
         assert word(pack(b"text")) == "archive"
+
+    def test_gzipped_voxels_without_a_header_are_no_archive(self) -> None:
+        """As those of AFNI, whose header is another file."""
+        noise = np.random.default_rng(0).integers(0, 4096, 5000, np.uint16)
+        assert word(gzip.compress(noise.tobytes())) == "compressed"
+        path = NIBABEL / "example4d+orig.BRIK.gz"
+        if path.is_file():
+            assert word(path.read_bytes()) == "compressed"
+
+    def test_a_volume_gzipped_as_a_whole_is_of_no_format_that_is_protected(self) -> None:
+        assert word(gzip.compress(b"NRRD0004\ntype: short\n")) == "other-image"
+        assert word(gzip.compress(b"ObjectType = Image\n")) == "other-image"
 
     def test_a_tar_file_without_a_magic_is_known_by_its_checksum(self) -> None:
         data = bytearray(tar(b"text"))
@@ -250,7 +273,7 @@ class TestDamage:
 
     def test_a_gzip_bomb_is_not_inflated(self) -> None:
         bomb = gzip.compress(bytes(300_000_000), 9)
-        assert word(bomb) == "archive"
+        assert word(bomb) == "compressed"
 
     def test_real_pictures_are_what_their_names_say(self) -> None:
         suffixes = {".png": "png", ".jpg": "jpeg", ".tif": "tiff", ".gif": "other-image"}

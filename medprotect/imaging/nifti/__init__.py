@@ -1,16 +1,16 @@
-"""NIfTI-1 and NIfTI-2 images in one file, plain or gzipped.
+"""NIfTI-1 and NIfTI-2 images in one file or a pair of files, plain or gzipped.
 
-The module keeps the contract `medprotect.imaging.image.ImageFormat`. What it changes besides the
+The module keeps the contract `medprotect.imaging.image.VolumeFormat`. What it changes besides the
 voxels is `DOCUMENTED_CHANGES`, explained in ``docs/reference/nifti.md``: of the header, nothing.
 """
 
-from medprotect.imaging.image import ImageFile
+from medprotect.imaging.image import Content, ImageFile
 from medprotect.imaging.nifti.changes import (
     DOCUMENTED_CHANGES,
     changed_elements,
     undocumented_changes,
 )
-from medprotect.imaging.nifti.file import NiftiFile, describe
+from medprotect.imaging.nifti.file import describe, open_volume
 
 __all__ = [
     "DOCUMENTED_CHANGES",
@@ -21,12 +21,12 @@ __all__ = [
 ]
 
 
-def open_file(data: bytes) -> ImageFile:
-    """Open a NIfTI file whose description has role ``IMAGE``.
+def open_file(data: Content) -> ImageFile:
+    """Open a NIfTI file, or a pair of files, whose description has role ``IMAGE``.
 
     Raises
     ------
     NotAnImageError, UnsupportedImageError, CorruptImageError, ImageTooLargeError
         The file is rejected, with this reason.
     """
-    return NiftiFile(data)
+    return open_volume(data)

@@ -1,67 +1,73 @@
-"""In what two NIfTI files differ besides their voxels."""
-
-import gzip
-import zlib
-
-import numpy as np
+"""In what two NIfTI files, or pairs of files, differ besides their voxels."""
 
 from medprotect.errors import CorruptImageError
-from medprotect.imaging.nifti.compression import is_gzip
+from medprotect.imaging.image import Content, Pair
 from medprotect.imaging.nifti.header import HEADER_BYTES, parse_fields, parse_header
+from medprotect.imaging.volume.differences import (
+    compare_around,
+    compare_gzip,
+    inflate,
+    is_tail_removed,
+)
+from medprotect.imaging.volume.streams import is_gzip
 
 DOCUMENTED_CHANGES: frozenset[str] = frozenset({"GzipExtraField", "TrailingData"})
 """Names of what a protected file may differ in, as in ``docs/reference/nifti.md``."""
 
-_FEXTRA, _FHCRC = 4, 2
 
-
-def changed_elements(original: bytes, protected: bytes) -> list[str]:
+def changed_elements(original: Content, protected: Content) -> list[str]:
     """Name everything in which the two files differ but the voxels.
 
     Parameters
     ----------
-    original, protected : bytes
-        Two whole files.
+    original, protected : bytes or Pair
+        Two whole files, or pairs of files.
 
     Returns
     -------
     list of str
         Header fields as in nifti1.h and nifti2.h; ``extension`` for the bytes up to the voxels,
         ``TrailingData`` for those behind them, ``size`` where the voxels are more or fewer;
-        ``GzipHeader`` and ``GzipExtraField``.
+        ``HeaderFile`` for whatever else differs in the header file of a pair; ``GzipHeader`` and
+        ``GzipExtraField``.
 
     Raises
     ------
     NotAnImageError, UnsupportedImageError, CorruptImageError, ImageTooLargeError
         One of the files cannot be read.
     """
-    names = _compare_gzip(original, protected)
-    before, after = _inflate(original), _inflate(protected)
-    one, other = parse_fields(before[:HEADER_BYTES]), parse_fields(after[:HEADER_BYTES])
+    (head, before), (other_head, after) = _parts(original), _parts(protected)
+    names = compare_gzip(*(_packed(each) for each in (original, protected)))
+    one, other = parse_fields(head[:HEADER_BYTES]), parse_fields(other_head[:HEADER_BYTES])
     if one.dtype != other.dtype:
         return [*names, "magic"]
     names += [
         name for name in one.dtype.names or () if one[name].tobytes() != other[name].tobytes()
     ]
-    header = parse_header(before[:HEADER_BYTES])
-    end = header.offset + header.data_bytes
-    size = one.dtype.itemsize
-    if before[size : header.offset] != after[size : header.offset]:
-        names.append("extension")
-    if len(before) < end or len(after) < end:
-        names.append("size")
-    if before[end:] != after[end:]:
-        names.append("TrailingData")
-    return names
+    header, size = parse_header(head[:HEADER_BYTES]), one.dtype.itemsize
+    if isinstance(original, Pair) != isinstance(protected, Pair):
+        return [*names, "HeaderFile"]
+    if isinstance(original, Pair) and isinstance(protected, Pair):
+        if head[size:] != other_head[size:]:
+            names.append("extension")
+        if original.header != protected.header and head == other_head:
+            names.append("HeaderFile")
+        start = 0
+    else:
+        start = size
+    around = compare_around(
+        before[start:], after[start:], header.offset - start, header.grid.data_bytes, "extension"
+    )
+    return names + [name for name in around if name not in names]
 
 
-def undocumented_changes(original: bytes, protected: bytes) -> list[str]:
+def undocumented_changes(original: Content, protected: Content) -> list[str]:
     """Name the elements of `changed_elements` that the documentation does not list.
 
     Parameters
     ----------
-    original, protected : bytes
-        Two whole files.
+    original, protected : bytes or Pair
+        Two whole files, or pairs of files.
     """
     found = [name for name in changed_elements(original, protected) if name != "GzipExtraField"]
     if "TrailingData" in found and _is_tail_removed(original, protected):
@@ -69,42 +75,23 @@ def undocumented_changes(original: bytes, protected: bytes) -> list[str]:
     return found
 
 
-def _is_tail_removed(original: bytes, protected: bytes) -> bool:
-    before, after = _inflate(original), _inflate(protected)
-    header = parse_header(before[:HEADER_BYTES])
-    end = header.offset + header.data_bytes
-    return len(after) == end and bool(np.frombuffer(before[end:], np.uint8).any())
+def _is_tail_removed(original: Content, protected: Content) -> bool:
+    (head, before), (_, after) = _parts(original), _parts(protected)
+    header = parse_header(head[:HEADER_BYTES])
+    return is_tail_removed(before, after, header.offset + header.grid.data_bytes)
+
+
+def _packed(data: Content) -> bytes:
+    return data.voxels if isinstance(data, Pair) else data
+
+
+def _parts(data: Content) -> tuple[bytes, bytes]:
+    """Return what holds the header and what holds the voxels, inflated; the same of one file."""
+    voxels = _inflate(_packed(data))
+    return (_inflate(data.header), voxels) if isinstance(data, Pair) else (voxels, voxels)
 
 
 def _inflate(data: bytes) -> bytes:
-    if not is_gzip(data):
-        return data
-    try:
-        return gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise CorruptImageError("the gzip file is cut short or damaged") from error
-
-
-def _compare_gzip(original: bytes, protected: bytes) -> list[str]:
-    if is_gzip(original) != is_gzip(protected):
-        return ["GzipHeader"]
-    if not is_gzip(original):
-        return []
-    (one, extra), (other, other_extra) = _gzip_fields(original), _gzip_fields(protected)
-    names = ["GzipHeader"] if one != other else []
-    return names + (["GzipExtraField"] if extra != other_extra else [])
-
-
-def _gzip_fields(data: bytes) -> tuple[tuple[bytes, ...], bytes]:
-    """Return what a gzip header states (RFC 1952 section 2.3), and its extra field."""
-    flags, at, extra = data[3], 10, b""
-    if flags & _FEXTRA:
-        at += 2 + int.from_bytes(data[10:12], "little")
-        extra = data[10:at]
-    names = []
-    for flag in (8, 16):
-        if flags & flag:
-            name, _, _ = data[at:].partition(b"\0")
-            names.append(name)
-            at += len(name) + 1
-    return (bytes([flags & ~(_FEXTRA | _FHCRC)]), data[4:10], *names), extra
+    if not data:
+        raise CorruptImageError("the file is empty")
+    return inflate(data, "gzip" if is_gzip(data) else "none")

@@ -1,50 +1,70 @@
-"""An open NIfTI image: its slices in stored values, and the way back."""
+"""NIfTI files read and written: header bytes are kept, the block of voxels is replaced."""
 
-from collections.abc import Iterator, Sequence
+from functools import partial
 from io import BytesIO
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
-
-from medprotect.errors import CorruptImageError, UnsupportedImageError
-from medprotect.imaging.image import (
-    Derivation,
-    Description,
-    Encoded,
-    Image,
-    Role,
-    Stored,
-    Traits,
-    Window,
+from medprotect import limits
+from medprotect.errors import (
+    CorruptImageError,
+    ImageTooLargeError,
+    UnsupportedImageError,
 )
-from medprotect.imaging.nifti.compression import Source, compress, is_gzip, read_gzip_header
-from medprotect.imaging.nifti.header import Header
-from medprotect.imaging.nifti.labels import LabelCounter
+from medprotect.imaging.image import Content, Description, Detached, Pair, Role
+from medprotect.imaging.nifti.header import HEADER_BYTES, Header, parse_fields, parse_header
 from medprotect.imaging.pictures import holds_picture
+from medprotect.imaging.volume.file import VolumeFile, describe_image
+from medprotect.imaging.volume.labels import is_label_map
+from medprotect.imaging.volume.streams import FEWER, Packing, Source, packing_of
 
-_CHUNK_BYTES = 4 * 1024 * 1024
+DETACHED = Detached(endings=(".hdr", ".hdr.gz"), others=(".img", ".img.gz"))
+"""How the file of a pair is called that holds the voxels (nifti1.h)."""
 
 
-def describe(stream: BinaryIO) -> Description:
+def describe(
+    stream: BinaryIO, voxels: BinaryIO | None = None, *, finds_masks: bool = True
+) -> Description:
     """Read the header, and voxels only until they are known to be no label map.
 
-    Parameters
-    ----------
-    stream : binary file
-        Seekable; read from its beginning.
-
-    Raises
-    ------
-    NotAnImageError, UnsupportedImageError, CorruptImageError, ImageTooLargeError
-        The file is rejected, with this reason.
+    As `medprotect.imaging.image.VolumeFormat` says.
     """
     source = Source(stream)
-    head, header = source.read_header()
-    _check_extensions(head[: header.offset])
-    if header.labels or _is_label_map(source, head, header):
+    head, header = _read_header(source)
+    first = b"" if header.is_pair else head[header.offset :]
+    if header.is_pair:
+        if voxels is None:
+            return Description(Role.IMAGE, "nifti header", detached=DETACHED)
+        source = Source(voxels)
+        _check_size(source, header)
+        _read_leading(source, header)
+    if finds_masks and (header.labels or is_label_map(source, header.grid, first)):
         return Description(Role.OTHER, "nifti label map")
-    return _describe_image(header, source.gzipped)
+    return describe_image("nifti", header.grid, header.meaning, source.codec)
+
+
+def _read_header(source: Source) -> tuple[bytes, Header]:
+    """Read up to the voxels, or a header file to its end; return these bytes, checked."""
+    head = source.read_up_to(HEADER_BYTES)
+    header = parse_header(head)
+    if header.is_pair:
+        head += source.read_up_to(limits.HEADER_BYTES + 1)
+        if len(head) > limits.HEADER_BYTES:
+            raise ImageTooLargeError("header extensions are larger than medprotect.limits allows")
+        _check_extensions(head)
+        _check_header_end(head)
+        return head, header
+    _check_size(source, header)
+    # A NIfTI-1 header is shorter than HEADER_BYTES: voxels may have been read with it.
+    head += source.read_up_to(header.offset - len(head))
+    if len(head) < header.offset:
+        raise CorruptImageError("the file ends before its voxels")
+    _check_extensions(head[: header.offset])
+    return head, header
+
+
+def _check_size(source: Source, header: Header) -> None:
+    if header.offset + header.grid.data_bytes > source.most_bytes:
+        raise CorruptImageError(FEWER)
 
 
 def _check_extensions(head: bytes) -> None:
@@ -54,133 +74,76 @@ def _check_extensions(head: bytes) -> None:
         )
 
 
-def _is_label_map(source: Source, head: bytes, header: Header) -> bool:
-    counter = LabelCounter()
-    width = header.dtype.itemsize
-    rest = head[header.offset :]
-    left = header.data_bytes
-    while left > 0:
-        chunk = rest + source.read(_CHUNK_BYTES)
-        if len(chunk) < width:  # the voxels to come could have been an image's
-            raise CorruptImageError("the file holds fewer voxels than its header says")
-        whole = min(len(chunk) // width * width, left)
-        voxels = np.frombuffer(chunk[:whole], header.dtype)
-        if not counter.add(voxels.astype(header.dtype.newbyteorder("="))):
-            return False
-        rest = chunk[whole:]
-        left -= whole
-    return counter.is_label_map
+def _check_header_end(head: bytes) -> None:
+    """Refuse a header file that goes on behind its extensions: it may hold a copy of the image.
+
+    An extension states its size, a multiple of 16 (nifti1.h); there are some where the first of
+    four bytes behind the header is not zero.
+    """
+    fields = parse_fields(head)
+    size = int(fields["sizeof_hdr"])
+    at, order = size + 4, "big" if fields["dim"].dtype.str.startswith(">") else "little"
+    extended = head[size : size + 1] not in (b"", b"\0")
+    while extended and at + 8 <= len(head):
+        length = int.from_bytes(head[at : at + 4], order)  # type: ignore[arg-type]
+        if length < 8 or at + length > len(head):
+            break
+        at += length
+    if head[at:].strip(b"\0"):
+        raise UnsupportedImageError(
+            "the header file goes on behind the header, with data of no known kind; cut it off"
+        )
 
 
-def _describe_image(header: Header, gzipped: bool) -> Description:
-    kind = header.dtype.kind
-    traits = Traits(
-        format="nifti",
-        bits_stored=header.dtype.itemsize * 8,
-        signed=kind != "u",
-        floating=kind == "f",
-        rows=header.rows,
-        columns=header.columns,
-        images=header.images,
-        compression="gzip" if gzipped else "none",
-        quantitative=header.quantitative,
-    )
-    return Description(Role.IMAGE, "nifti image", traits)
+def _read_leading(source: Source, header: Header) -> bytes:
+    """Read what lies before the voxels in a file of their own."""
+    leading = source.read_up_to(header.offset)
+    if leading.strip(b"\0"):
+        raise UnsupportedImageError(
+            "data of no known kind lies before the voxels; write the pair again without it"
+        )
+    return leading
 
 
-class NiftiFile:
-    """One NIfTI file.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole file.
+def open_volume(data: Content) -> VolumeFile:
+    """Open a NIfTI file, or both of a pair.
 
     Raises
     ------
     NotAnImageError, UnsupportedImageError, CorruptImageError, ImageTooLargeError
         The file is rejected, with this reason.
     """
-
-    def __init__(self, data: bytes) -> None:
-        self._gzip_header = read_gzip_header(data) if is_gzip(data) else b""
-        self._data, self._header, self._is_followed = Source(BytesIO(data)).read_all()
-        _check_extensions(bytes(self._data[: self._header.offset]))
-        self._description = _describe_image(self._header, bool(self._gzip_header))
-
-    @property
-    def description(self) -> Description:
-        """What the header says."""
-        return self._description
-
-    def images(self) -> Iterator[Image]:
-        """Decode the slices in order: along the third axis, then along all further ones."""
-        voxels = self._voxels(self._data)
-        windows = self._windows(voxels)
-        native = self._header.dtype.newbyteorder("=")
-        limits = np.finfo(native) if native.kind == "f" else np.iinfo(native)
-        for plane in voxels:
-            stored = plane.astype(native)
-            finite = np.isfinite(stored)
-            yield Image(
-                stored=stored,
-                lowest=float(limits.min),
-                highest=float(limits.max),
-                slope=self._header.slope,
-                intercept=self._header.intercept,
-                windows=windows,
-                locked=None if finite.all() else ~finite,
-            )
-
-    def _voxels(self, data: bytes | bytearray) -> NDArray[Any]:
-        """Return the voxels (images, rows, columns), a view; Fortran order read as C order."""
-        header = self._header
-        count = header.images * header.rows * header.columns
-        voxels = np.frombuffer(data, header.dtype, count, header.offset)
-        return voxels.reshape(header.images, header.rows, header.columns)
-
-    def _windows(self, voxels: NDArray[Any]) -> tuple[Window, ...]:
-        """Return the display range, if it shows anything of the image."""
-        lower, upper = self._header.cal_min, self._header.cal_max
-        width = upper - lower
-        if not np.isfinite([lower, upper, width]).all() or width <= 0:
-            return ()
-        with np.errstate(invalid="ignore"):
-            ends = [np.nanmin(voxels), np.nanmax(voxels)] if not _is_all_nan(voxels) else [0, 0]
-        values = sorted(float(end) * self._header.slope + self._header.intercept for end in ends)
-        if values[1] <= lower or values[0] >= upper:
-            return ()
-        return (Window(lower + width / 2, width, "LINEAR_EXACT"),)
-
-    def encode(self, changed: Sequence[Stored], derivation: Derivation) -> Encoded:
-        """Return the file with other voxels; every byte before and behind them is the source's.
-
-        Parameters
-        ----------
-        changed : sequence of Stored
-            One array per slice, in the order of `images`, same shapes and dtypes.
-        derivation : Derivation
-            Not stated in the file: the header stays as it is.
-
-        Raises
-        ------
-        ValueError
-            Another number of arrays, another shape or dtype.
-        """
-        header = self._header
-        if len(changed) != header.images:
-            raise ValueError(f"{len(changed)} arrays for {header.images} slices")
-        data = bytearray(self._data)
-        voxels = self._voxels(data)
-        for plane, stored in zip(voxels, changed, strict=True):
-            if stored.shape != plane.shape or stored.dtype != header.dtype.newbyteorder("="):
-                raise ValueError(f"a slice of {stored.shape} {stored.dtype}, not {plane.shape}")
-            plane[...] = stored
-        notes = ("trailing_data_removed",) if self._is_followed else ()
-        if self._gzip_header:
-            return Encoded(compress(data, self._gzip_header), notes)
-        return Encoded(bytes(data), notes)
+    header_file = data.header if isinstance(data, Pair) else data
+    source = Source(BytesIO(header_file))
+    head, header = _read_header(source)
+    packed = header_file
+    leading, first = head[: header.offset], head[header.offset :]
+    if header.is_pair:
+        if not isinstance(data, Pair):
+            raise UnsupportedImageError("a NIfTI header whose voxels lie in another file")
+        packed, first = data.voxels, b""
+        source = Source(BytesIO(packed))
+        _check_size(source, header)
+        leading = _read_leading(source, header)
+    size = header.grid.data_bytes
+    block = source.read_block(size, first)
+    tail = bytes(block[size:]) + source.read_tail()
+    del block[size:]
+    is_followed = bool(tail.strip(b"\0"))
+    rebuild = partial(
+        _rebuild,
+        header_file if header.is_pair else None,
+        packing_of(packed, source.codec),
+        leading,
+        b"" if is_followed else tail,
+    )
+    notes = ("trailing_data_removed",) if is_followed else ()
+    description = describe_image("nifti", header.grid, header.meaning, source.codec)
+    return VolumeFile(description, header.grid, header.meaning, block, rebuild, notes)
 
 
-def _is_all_nan(voxels: NDArray[Any]) -> bool:
-    return voxels.dtype.kind == "f" and bool(np.isnan(voxels).all())
+def _rebuild(
+    header: bytes | None, packing: Packing, leading: bytes, tail: bytes, block: bytearray
+) -> Content:
+    packed = packing.pack((leading, block, tail))
+    return packed if header is None else Pair(header, packed)

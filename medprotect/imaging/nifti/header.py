@@ -1,7 +1,7 @@
 """The NIfTI header: where the voxels lie and what they mean (nifti1.h, nifti2.h)."""
 
 from dataclasses import dataclass
-from math import isfinite, prod
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from medprotect.errors import (
     NotAnImageError,
     UnsupportedImageError,
 )
+from medprotect.imaging.volume.file import Meaning
+from medprotect.imaging.volume.grid import Grid, make_grid
 
 HEADER_BYTES = 540
 """Most bytes of a header, without extensions."""
@@ -41,6 +43,9 @@ _UNSUPPORTED = {
     2304: "RGBA voxels; save the channels as scalars",
 }
 
+_MAGICS = (b"n+1", b"n+2", b"ni1", b"ni2")
+_PAIR_MAGICS = _MAGICS[2:]
+
 _INTENT_LABELS = frozenset({1002, 1003})
 _INTENT_CIFTI = range(3000, 3100)
 # Statistics, estimates, matrices, vectors, points: measurements rather than pictures.
@@ -53,36 +58,24 @@ class Header:
 
     Attributes
     ----------
-    dtype : numpy.dtype
-        Of the voxels, in the file's byte order.
+    grid : Grid
+        Of the voxels. The axes longer than one: the first is columns, the second rows, all others
+        are images.
+    meaning : Meaning
+        Of their values; slope 1 and intercept 0 where the file states none.
     offset : int
-        Where the voxels begin, in bytes of the uncompressed file.
-    images, rows, columns : int
-        The axes longer than one: the first is columns, the second rows, all others are images.
-    slope, intercept : float
-        Rescale; 1 and 0 where the file states none.
-    cal_min, cal_max : float
-        Display range in modality values, as stated.
-    labels, quantitative : bool
+        Where the voxels begin, in bytes of the uncompressed file that holds them.
+    is_pair : bool
+        Whether they lie in another file.
+    labels : bool
         What the intent code says.
     """
 
-    dtype: np.dtype[Any]
+    grid: Grid
+    meaning: Meaning
     offset: int
-    images: int
-    rows: int
-    columns: int
-    slope: float
-    intercept: float
-    cal_min: float
-    cal_max: float
+    is_pair: bool
     labels: bool
-    quantitative: bool
-
-    @property
-    def data_bytes(self) -> int:
-        """Size of all voxels."""
-        return self.images * self.rows * self.columns * self.dtype.itemsize
 
 
 def parse_fields(head: bytes) -> np.ndarray[Any, Any]:
@@ -91,12 +84,12 @@ def parse_fields(head: bytes) -> np.ndarray[Any, Any]:
     Raises
     ------
     NotAnImageError
-        No header of a NIfTI file in one piece.
+        No header of a NIfTI file.
     CorruptImageError
         It is cut short.
     """
     for dtype, size, at in ((nifti1_dtype, 348, 344), (nifti2_dtype, 540, 4)):
-        if head[at : at + 3] not in (b"n+1", b"n+2"):
+        if head[at : at + 3] not in _MAGICS:
             continue
         if len(head) < size:
             raise CorruptImageError("the NIfTI header is cut short")
@@ -105,7 +98,7 @@ def parse_fields(head: bytes) -> np.ndarray[Any, Any]:
             if int(fields["sizeof_hdr"]) == size:
                 return fields
         raise CorruptImageError("the NIfTI header does not state its own size")
-    raise NotAnImageError("not a NIfTI file in one piece")
+    raise NotAnImageError("not a NIfTI file")
 
 
 def parse_header(head: bytes) -> Header:
@@ -122,42 +115,32 @@ def parse_header(head: bytes) -> Header:
         The file is rejected, with this reason.
     """
     fields = parse_fields(head)
-    columns, rows, images = _read_shape(fields)
+    sizes = _read_sizes(fields)
     slope, intercept = _read_scaling(fields)
     intent = int(fields["intent_code"])
     if intent in _INTENT_CIFTI:
         raise NotAnImageError("a CIFTI file: values on surfaces, no image")
-    header = Header(
-        dtype=_read_dtype(fields),
-        offset=_read_offset(fields),
-        images=images,
-        rows=rows,
-        columns=columns,
-        slope=slope,
-        intercept=intercept,
-        cal_min=float(fields["cal_min"]),
-        cal_max=float(fields["cal_max"]),
+    is_pair = bytes(fields["magic"])[:3] in _PAIR_MAGICS
+    return Header(
+        grid=make_grid(_read_dtype(fields), sizes),
+        meaning=Meaning(
+            slope,
+            intercept,
+            (float(fields["cal_min"]), float(fields["cal_max"])),
+            quantitative=intent in _INTENT_QUANTITATIVE,
+        ),
+        offset=_read_offset(fields, is_pair=is_pair),
+        is_pair=is_pair,
         labels=intent in _INTENT_LABELS,
-        quantitative=intent in _INTENT_QUANTITATIVE,
     )
-    if (
-        header.data_bytes > limits.DECODED_BYTES
-        or rows * columns > limits.IMAGE_PIXELS
-        or images > limits.IMAGES_PER_FILE
-    ):
-        raise ImageTooLargeError("more voxels than medprotect.limits allows; split the file")
-    return header
 
 
-def _read_shape(fields: np.ndarray[Any, Any]) -> tuple[int, int, int]:
+def _read_sizes(fields: np.ndarray[Any, Any]) -> list[int]:
     dims = [int(dim) for dim in fields["dim"]]
     rank = dims[0]
     if not 1 <= rank <= 7 or any(dim < 1 for dim in dims[1 : rank + 1]):
         raise CorruptImageError("the NIfTI header states impossible dimensions")
-    axes = [dim for dim in dims[1 : rank + 1] if dim > 1]
-    if len(axes) < 2:
-        raise NotAnImageError("a list of values, not an image")
-    return axes[0], axes[1], prod(axes[2:])
+    return dims[1 : rank + 1]
 
 
 def _read_dtype(fields: np.ndarray[Any, Any]) -> np.dtype[Any]:
@@ -170,9 +153,9 @@ def _read_dtype(fields: np.ndarray[Any, Any]) -> np.dtype[Any]:
     return np.dtype(_DTYPES[code]).newbyteorder(">" if is_big else "<")
 
 
-def _read_offset(fields: np.ndarray[Any, Any]) -> int:
+def _read_offset(fields: np.ndarray[Any, Any], *, is_pair: bool) -> int:
     offset = float(fields["vox_offset"])
-    least = int(fields["sizeof_hdr"]) + 4
+    least = 0 if is_pair else int(fields["sizeof_hdr"]) + 4
     if not isfinite(offset) or offset != int(offset) or offset < least:
         raise CorruptImageError("the NIfTI header puts the voxels at an impossible place")
     if offset > limits.HEADER_BYTES:

@@ -235,6 +235,16 @@ class TestLabelMaps:
             with pytest.raises(CorruptImageError):
                 formats.describe(io.BytesIO(one))
 
+    def test_an_image_behind_the_empty_planes_that_its_header_states_is_no_mask(self) -> None:
+        voxels = volume("i2", (40, 40, 9))
+        voxels[..., :2] = 0
+        data = put(make(voxels), 46, "<h", 2)  # dim[3]
+        for one in (data, gzip.compress(data, mtime=0)):
+            with pytest.raises(UnsupportedImageError, match="follows"):
+                formats.describe(io.BytesIO(one))
+        padded = data[: 352 + 2 * 3200] + bytes(6_000_000)
+        assert formats.describe(io.BytesIO(padded)).role is Role.OTHER
+
     @pytest.mark.parametrize("levels", [8, 16, 32])
     def test_a_picture_of_few_grey_levels_is_an_image(self, levels: int) -> None:
         picture = camera()[::2, ::2, None] // (256 // levels)

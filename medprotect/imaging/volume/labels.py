@@ -5,6 +5,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medprotect.errors import CorruptImageError, UnsupportedImageError
+from medprotect.imaging.volume.grid import Grid
+from medprotect.imaging.volume.streams import FEWER, Source
+
+_CHUNK_BYTES = 4 * 1024 * 1024
 _FEW, _MANY = 2, 1024
 _FLAT = 0.8
 """Share of labelled neighbours with the same label, at least; measured on images: below 0.4."""
@@ -52,3 +57,46 @@ class LabelCounter:
         if count <= _FEW:
             return True  # even a picture of two values has nothing that noise could hide in
         return count <= _MANY and self._pairs > 0 and self._equal >= _FLAT * self._pairs
+
+
+def is_label_map(source: Source, grid: Grid, first: bytes = b"", *, has_tags: bool = False) -> bool:
+    """Read voxels until they are known to be no label map.
+
+    Parameters
+    ----------
+    source : Source
+        At the first voxel that is not in `first`.
+    grid : Grid
+        Of the voxels.
+    first : bytes
+        Voxels that have been read already, and maybe what follows them.
+    has_tags : bool
+        Whether the format puts more than empty space behind the voxels.
+
+    Raises
+    ------
+    CorruptImageError
+        There are fewer voxels than the header says.
+    UnsupportedImageError
+        Other data follows a label map: it may be an image, and label maps are copied whole.
+    """
+    counter = LabelCounter()
+    width, left, rest = grid.dtype.itemsize, grid.data_bytes, first
+    while left > 0:
+        more = source.read(_CHUNK_BYTES)
+        chunk = rest + more
+        if not more and len(chunk) < width:  # the voxels to come could have been an image's
+            raise CorruptImageError(FEWER)
+        whole = min(len(chunk) // width * width, left)
+        voxels = np.frombuffer(chunk[:whole], grid.dtype)
+        if not counter.add(voxels.astype(grid.dtype.newbyteorder("="))):
+            return False
+        rest = chunk[whole:]
+        left -= whole
+    if not counter.is_label_map:
+        return False
+    while not has_tags and (rest := rest or source.read(_CHUNK_BYTES)):
+        if rest.strip(b"\0"):
+            raise UnsupportedImageError("other data follows a label map; cut it off")
+        rest = b""
+    return True

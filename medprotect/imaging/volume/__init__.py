@@ -1,0 +1,1 @@
+"""What all formats of volumes have in common: a header, and voxels in one block."""
