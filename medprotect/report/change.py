@@ -1,10 +1,11 @@
 """How much a run changed the images: measured on a few files of each kind, drawn evenly."""
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,12 @@ from medprotect.audit.fidelity import fidelity
 from medprotect.audit.report_schema import Beside
 from medprotect.errors import InputError, OutputError
 from medprotect.imaging import formats
-from medprotect.imaging.image import Image
+from medprotect.imaging.image import Image, Pair, Readable
 from medprotect.intensity.windows import modality_values, present, view
 from medprotect.protect.inspection import AMPLIFIED
 from medprotect.protect.journal import Entry, Outcome
-from medprotect.scan.walk import join_under, open_found, walk
+from medprotect.protect.protectable import sha256_of
+from medprotect.scan.walk import Found, join_under, open_found, walk
 
 SAMPLE = 6
 """Files of a kind that are compared."""
@@ -73,14 +75,27 @@ def measure_changes(export: Path, out: Path, entries: Sequence[Entry]) -> dict[s
     OutputError
         A file is no more as the run left it.
     """
-    there = {found.path: found for found in walk(export)}
+    trees = _Trees(
+        export,
+        out,
+        {found.path: found for found in walk(export)},
+        {entry.path: entry for entry in entries},
+    )
     kinds: dict[str, list[Entry]] = {}
     for entry in entries:
-        if entry.outcome is Outcome.PROTECTED and entry.path in there:
-            # An export that was moved or copied since has other inodes.
-            current = replace(entry, row=replace(entry.row, found=there[entry.path]))
-            kinds.setdefault(entry.row.kind, []).append(current)
-    return {kind: _measure(export, out, _draw_evenly(of)) for kind, of in sorted(kinds.items())}
+        if entry.outcome is Outcome.PROTECTED and not entry.row.header:
+            kinds.setdefault(entry.row.kind, []).append(entry)
+    return {kind: _measure(trees, _draw_evenly(of)) for kind, of in sorted(kinds.items())}
+
+
+@dataclass(frozen=True, slots=True)
+class _Trees:
+    """Where the files of a run lie, and what its journal says of them."""
+
+    export: Path
+    out: Path
+    there: Mapping[str, Found]
+    entries: Mapping[str, Entry]
 
 
 def _draw_evenly(entries: list[Entry]) -> list[Entry]:
@@ -88,11 +103,11 @@ def _draw_evenly(entries: list[Entry]) -> list[Entry]:
     return entries[::step][:SAMPLE]
 
 
-def _measure(export: Path, out: Path, entries: list[Entry]) -> Change:
+def _measure(trees: _Trees, entries: list[Entry]) -> Change:
     found = Change()
     figures: list[dict[str, Beside]] = []
     changes: list[NDArray[np.float64]] = []
-    for before, after in _middles(export, out, entries):
+    for before, after in (_middle_pair(trees, entry) for entry in entries):
         clean = view(before)
         presented = present(clean), present(clean.with_stored(after.stored))
         pair = [_crop(each)[None].astype(np.float64) for each in presented]
@@ -105,23 +120,36 @@ def _measure(export: Path, out: Path, entries: list[Entry]) -> Change:
     return found
 
 
-def _middles(export: Path, out: Path, entries: list[Entry]) -> Iterator[tuple[Image, Image]]:
-    """Yield the image in the middle of each file, clean and protected."""
-    for entry in entries:
-        try:
-            with open_found(export, entry.row.found) as stream:
-                original = stream.read()
-            protected = join_under(out, entry.row.out).read_bytes()
-        except (OSError, InputError) as error:
-            raise OutputError(_CHANGED) from error
-        digests = [hashlib.sha256(data).hexdigest() for data in (original, protected)]
-        if digests != [entry.sha256_in, entry.sha256_out]:
-            raise OutputError(_CHANGED)
-        yield _middle(original), _middle(protected)
+def _middle_pair(trees: _Trees, entry: Entry) -> tuple[Image, Image]:
+    """Return the image in the middle of a file, clean and protected."""
+    try:
+        with ExitStack() as stack:
+            original, protected = _open(trees, entry, stack)
+            if not entry.row.voxels:
+                return _middle(original), _middle(protected)
+            voxels = _open(trees, trees.entries[entry.row.voxels], stack)
+            clean, changed = (
+                Pair(header.read(), member.read())
+                for header, member in zip((original, protected), voxels, strict=True)
+            )
+            return _middle(clean), _middle(changed)
+    except (OSError, LookupError, InputError) as error:
+        raise OutputError(_CHANGED) from error
 
 
-def _middle(data: bytes) -> Image:
-    file = formats.open_file(data)
+def _open(trees: _Trees, entry: Entry, stack: ExitStack) -> tuple[BinaryIO, BinaryIO]:
+    """Open a file of EXPORT and the one in OUT, if they are those of the run."""
+    original = stack.enter_context(open_found(trees.export, trees.there[entry.path]))
+    protected = stack.enter_context(join_under(trees.out, entry.row.out).open("rb"))
+    if (sha256_of(original), sha256_of(protected)) != (entry.sha256_in, entry.sha256_out):
+        raise OutputError(_CHANGED)
+    original.seek(0)
+    protected.seek(0)
+    return original, protected
+
+
+def _middle(readable: Readable) -> Image:
+    file = formats.open_stream(readable)
     traits = file.description.traits
     middle = traits.images // 2 if traits else 0
     for index, image in enumerate(file.images()):

@@ -129,6 +129,15 @@ def _rich_png() -> bytes:
     return with_chunk(data, b"eXIf", exif())
 
 
+def nifti_pair(seed: int) -> tuple[bytes, bytes]:
+    """Return the header and the voxels of a volume in two files."""
+    voxels = np.random.default_rng(seed).integers(0, 900, (40, 40, 4)).astype(np.int16)
+    made = {name: io.BytesIO() for name in ("header", "image")}
+    holders = {name: nibabel.FileHolder(fileobj=file) for name, file in made.items()}
+    nibabel.Nifti1Pair(voxels, np.eye(4)).to_file_map(holders)
+    return made["header"].getvalue(), made["image"].getvalue()
+
+
 MAKERS: dict[str, Callable[[], bytes]] = {
     "dicom": _dicom,
     "dicom-implicit": lambda: _dicom(ImplicitVRLittleEndian),

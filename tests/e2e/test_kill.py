@@ -13,13 +13,13 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import pytest
 from PIL import Image as Picture
 from pydicom import dcmread
 
 from .conftest import Start
+from .seeds import nifti_pair
 
 KILLS = int(os.environ.get("MEDPROTECT_KILLS", "3"))
 FILES = int(os.environ.get("MEDPROTECT_KILLED_FILES", "60"))
@@ -41,7 +41,7 @@ def slices(source: Path, count: int) -> dict[str, Path | bytes]:
         series, place = divmod(number, 10)
         if series % 2 and place >= 8:
             name = ("volume.hdr", "volume.img")[place - 8]
-            files[f"{series:02}/{name}"] = pair(series)[place - 8]
+            files[f"{series:02}/{name}"] = nifti_pair(series)[place - 8]
             continue
         if place == 9:
             stream = BytesIO()
@@ -56,14 +56,6 @@ def slices(source: Path, count: int) -> dict[str, Path | bytes]:
         dataset.save_as(stream)
         files[f"{series:02}/{place}.dcm"] = stream.getvalue()
     return files
-
-
-def pair(seed: int) -> tuple[bytes, bytes]:
-    voxels = np.random.default_rng(seed).integers(0, 900, (40, 40, 4)).astype(np.int16)
-    made = {name: BytesIO() for name in ("header", "image")}
-    holders = {name: nibabel.FileHolder(fileobj=file) for name, file in made.items()}
-    nibabel.Nifti1Pair(voxels, np.eye(4)).to_file_map(holders)
-    return made["header"].getvalue(), made["image"].getvalue()
 
 
 class TestKill:

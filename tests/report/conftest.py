@@ -13,7 +13,7 @@ from medprotect.protect.engine import protect_export
 from medprotect.protect.settings import Settings
 from medprotect.report.write import Written, write_report
 
-from ..e2e.seeds import MAKERS
+from ..e2e.seeds import MAKERS, nifti_pair
 
 KEY = Key(b"k" * 32)
 PATIENT = "Jane Roe"
@@ -36,6 +36,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = {
         f"{PATIENT}/ct.dcm": MAKERS["dicom"](),
         "volume.nii": MAKERS["nifti"](),
+        "pair.hdr": nifti_pair(1)[0],
+        "pair.img": nifti_pair(1)[1],
         "notes.txt": b"file,class\n",
         "broken.dcm": MAKERS["dicom"]()[:-50],
     }
