@@ -13,7 +13,7 @@ import signal
 import threading
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from io import BytesIO
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -49,6 +49,7 @@ from medprotect.protect.transforms import (
     SaveProtectedd,
     check_of,
 )
+from medprotect.scan.sniff import sniff
 from medprotect.scan.walk import Found, open_found
 
 CODECS = ("imagecodecs", "pyjpegls", "pylibjpeg-openjpeg", "pylibjpeg-rle", "pillow", "tifffile")
@@ -163,13 +164,8 @@ class Worker:
                 return self._remap(task, stream, digest)
             references_found = formats.find_references(stream)
             if not task.pipeline:
-                _copy(stream, staged, digest)
-                return Result(
-                    sha256_in=digest,
-                    sha256_out=digest,
-                    size_out=task.found.size,
-                    references=references_found,
-                )
+                copied = _copy(stream, staged, digest)
+                return replace(copied, sha256_in=digest, references=references_found)
             saved = self._protect_file(stream, staged, task)
             if sha256_of(stream) != digest:
                 staged.unlink(missing_ok=True)
@@ -254,13 +250,22 @@ class Worker:
         return Compose(steps)
 
 
-def _copy(stream: BinaryIO, staged: Path, digest: str) -> None:
-    """Copy a file as it is, and read the copy again."""
+def _copy(stream: BinaryIO, staged: Path, digest: str) -> Result:
+    """Copy a file as it is, but for pictures in DICOM objects, and read the copy again."""
     stream.seek(0)
-    write_chunks(staged, iter(lambda: stream.read(_BLOCK_BYTES), b""))
+    notes: tuple[str, ...] = ()
+    if sniff(stream) == "dicom":
+        stream.seek(0)
+        data, notes = references.leave_out_pictures(stream.read())
+        digest = hashlib.sha256(data).hexdigest()
+        write_file(staged, data)
+    else:
+        stream.seek(0)
+        write_chunks(staged, iter(lambda: stream.read(_BLOCK_BYTES), b""))
     with staged.open("rb") as written:
         if sha256_of(written) != digest:
             raise VerificationError("the copy does not read as it was written")
+    return Result(sha256_out=digest, size_out=staged.stat().st_size, notes=notes)
 
 
 def _root(error: BaseException) -> BaseException:

@@ -171,6 +171,26 @@ def test_the_receipt_lists_every_reference_that_was_remapped(done: Path) -> None
     assert lines["notes.txt"] == {}
 
 
+def test_a_copied_report_leaves_its_picture_behind(root: Path) -> None:
+    path = root / "report.dcm"
+    report, icon = dcmread(path), Dataset()
+    icon.Rows = icon.Columns = 16
+    icon.add_new("PixelData", "OB", bytes(range(256)))
+    report.IconImageSequence = [icon]
+    path.write_bytes(written(report))
+    run(root)
+    place = settings(root)
+    copied = dcmread(place.out / "report.dcm")
+    assert "IconImageSequence" not in copied
+    lines = json.loads((place.state / "receipt.json").read_text())["files"]
+    (line,) = (each for each in lines if each["path"] == "report.dcm")
+    assert line["notes"] == ["icon_image_removed", "references_remapped"]
+    assert faults(root) == []
+    copied.IconImageSequence = [icon]
+    (place.out / "report.dcm").write_bytes(written(copied))
+    assert faults(root)
+
+
 def test_kept_uids_leave_references_and_copies_as_they_are(root: Path) -> None:
     before = files(root)
     run(root, keep_uids=True)

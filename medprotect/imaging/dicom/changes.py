@@ -146,8 +146,9 @@ def undocumented_changes(
 def undocumented_copy_changes(original: bytes, copy: bytes, uids: Mapping[str, str]) -> list[str]:
     """Name the elements in which the copy of an object that is no image differs, and may not.
 
-    Its references to protected images are to be remapped, which may cost it its signatures; the
-    offsets in a DICOMDIR have to lead to the same records as before. Nothing else may differ.
+    Its references to protected images are to be remapped, and pictures to be left out, which may
+    cost it its signatures; the offsets in a DICOMDIR have to lead to the same records as before.
+    Nothing else may differ.
 
     Parameters
     ----------
@@ -163,18 +164,24 @@ def undocumented_copy_changes(original: bytes, copy: bytes, uids: Mapping[str, s
     """
     before, after, differences = _compare_files(original, copy, whole=True)
     remapped, wrong = _references(before, after, uids)
-    if original == copy or not remapped:
+    pictures = _picture_paths(original)
+    wrong += sorted(_picture_paths(copy))
+    if original == copy or not (remapped or pictures):
         return wrong if original == copy else wrong or ["the copy"]
     moved, lost = compare_offsets(before, after)
     wrong += lost
     if _pixel_bytes(before) != _pixel_bytes(after):
         wrong.append("PixelData")
-    known = remapped.union(moved, wrong)
+    known = remapped.union(moved, wrong, pictures)
     return wrong + [
         difference.path
         for difference in differences
         if difference.path not in known and not _follows_from_references(difference)
     ]
+
+
+def _picture_paths(data: bytes) -> set[str]:
+    return {picture.path for picture in find_pictures(read_whole(data).data_set, None)}
 
 
 def _pixel_bytes(dataset: Dataset) -> Any:

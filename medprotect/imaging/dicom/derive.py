@@ -58,7 +58,7 @@ def describe_derivation(derivation: Derivation) -> str:
     return sentence.encode("ascii", "replace").decode().replace("\\", "/")
 
 
-def remove_pictures(data_set: DataSet, layout: PixelLayout) -> list[str]:
+def remove_pictures(data_set: DataSet, layout: PixelLayout | None) -> list[str]:
     """Remove every picture besides the pixels; return the slugs of what went."""
     notes = set()
     for picture in find_pictures(data_set, layout):

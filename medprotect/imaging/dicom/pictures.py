@@ -36,7 +36,7 @@ class Picture:
     element: Element
 
 
-def find_pictures(data_set: DataSet, layout: PixelLayout) -> Iterator[Picture]:
+def find_pictures(data_set: DataSet, layout: PixelLayout | None) -> Iterator[Picture]:
     """Yield every element that holds a picture besides the pixels of the image itself.
 
     That is: any sequence with pixel data in its items (Icon Image Sequence, PS3.3 section
@@ -47,10 +47,10 @@ def find_pictures(data_set: DataSet, layout: PixelLayout) -> Iterator[Picture]:
     ----------
     data_set : DataSet
         A whole data set.
-    layout : PixelLayout
-        Of its image.
+    layout : PixelLayout or None
+        Of its image, if it is one.
     """
-    sizes = _picture_sizes(layout)
+    sizes = _picture_sizes(layout) if layout else frozenset()
     for element in data_set.elements:
         if element.tag != PIXEL_DATA:
             yield from _find_in(data_set, element, sizes, "")

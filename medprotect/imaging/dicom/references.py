@@ -7,7 +7,7 @@ Series Instance UID within sequences. An object's own UIDs, at the top, are none
 import struct
 from collections.abc import Iterator, Mapping
 
-from medprotect.imaging.dicom.derive import remove_signatures
+from medprotect.imaging.dicom.derive import remove_pictures, remove_signatures
 from medprotect.imaging.dicom.document import Document, deflate
 from medprotect.imaging.dicom.elements import (
     DataSet,
@@ -77,6 +77,26 @@ def find_new_uids(original: bytes, protected: bytes) -> dict[str, str]:
         if old and new and old != new:
             found[name_uid(kind, old)] = new
     return found
+
+
+def leave_out_pictures(data: bytes) -> tuple[bytes, tuple[str, ...]]:
+    """Return an object that is no image without the pictures in it, and slugs of what was done.
+
+    A report or a DICOMDIR may hold a small copy of an image in clear (Icon Image Sequence, PS3.3
+    section F.5.4). Signatures go with them; every other byte stays.
+
+    Raises
+    ------
+    NotAnImageError, CorruptImageError, ImageTooLargeError
+        It is no DICOM file, a damaged one, or too large.
+    """
+    document = read_whole(data)
+    notes = remove_pictures(document.data_set, None)
+    if not notes:
+        return data, ()
+    notes += remove_signatures(document.data_set)
+    _move_records(document.data_set)
+    return _write(document), tuple(notes)
 
 
 def remap(data: bytes, uids: Mapping[str, str]) -> tuple[bytes, tuple[str, ...]]:

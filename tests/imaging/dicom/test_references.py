@@ -8,7 +8,7 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from medprotect.imaging import dicom
-from medprotect.imaging.dicom.references import find_references, remap
+from medprotect.imaging.dicom.references import find_references, leave_out_pictures, remap
 
 from .conftest import read, write
 
@@ -149,3 +149,77 @@ def test_every_element_that_names_an_instance_is_in_the_reference() -> None:
     page = (Path(__file__).parents[3] / "docs" / "reference" / "dicom.md").read_text()
     for words in ("Referenced SOP Instance UID", "Multi-Frame Source", "Concatenation Source"):
         assert words in page
+
+
+def icon() -> Dataset:
+    """A picture of 16 x 16 pixels."""
+    item = Dataset()
+    item.SamplesPerPixel, item.PhotometricInterpretation = 1, "MONOCHROME2"
+    item.Rows = item.Columns = 16
+    item.BitsAllocated, item.BitsStored, item.HighBit, item.PixelRepresentation = 8, 8, 7, 0
+    item.add_new("PixelData", "OB", bytes(range(256)))
+    return item
+
+
+class TestPictures:
+    def test_an_icon_in_a_record_goes_and_the_records_are_found_where_they_come_to_lie(
+        self, shipped: Shipped
+    ) -> None:
+        dataset = read(shipped("dicomdirtests/DICOMDIR"))
+        records = dataset.DirectoryRecordSequence
+        kinds = [record.DirectoryRecordType for record in records]
+        _, notes = leave_out_pictures(shipped("dicomdirtests/DICOMDIR"))
+        assert notes == ()
+        first = next(at for at, kind in enumerate(kinds) if kind == "IMAGE")
+        records[first].IconImageSequence = [icon()]
+        data = realigned(dataset)
+        left, notes = leave_out_pictures(data)
+        assert notes == ("icon_image_removed",)
+        assert bytes(range(256)) in data
+        assert bytes(range(256)) not in left
+        assert dicom.undocumented_copy_changes(data, left, {}) == []
+        assert [each.DirectoryRecordType for each in read(left).DirectoryRecordSequence] == kinds
+
+    def test_a_picture_that_was_left_in_is_named(self, shipped: Shipped) -> None:
+        dataset = read(shipped("reportsi.dcm"))
+        dataset.IconImageSequence = [icon()]
+        data = write(dataset)
+        assert dicom.undocumented_copy_changes(data, data, {}) == ["IconImageSequence"]
+        uids = new_uids(data)
+        assert "IconImageSequence" in dicom.undocumented_copy_changes(
+            data, remap(data, uids)[0], uids
+        )
+
+    def test_references_are_remapped_in_what_is_left(self, shipped: Shipped) -> None:
+        dataset = read(shipped("reportsi.dcm"))
+        dataset.IconImageSequence = [icon()]
+        data = write(dataset)
+        uids = new_uids(data)
+        remapped, _ = remap(leave_out_pictures(data)[0], uids)
+        assert dicom.undocumented_copy_changes(data, remapped, uids) == []
+        changed = read(remapped)
+        changed.PatientID = "another"
+        assert "PatientID" in dicom.undocumented_copy_changes(data, write(changed), uids)
+
+    def test_the_pixels_of_a_segmentation_are_no_picture_beside_it(self, shipped: Shipped) -> None:
+        data = shipped("liver_1frame.dcm")
+        assert leave_out_pictures(data) == (data, ())
+
+
+def realigned(dataset: Dataset) -> bytes:
+    """Write a DICOMDIR so that its offsets lead to its records again."""
+    records = dataset.DirectoryRecordSequence
+    old = {record.seq_item_tell: at for at, record in enumerate(records)}
+    new = [each.seq_item_tell for each in read(write(dataset)).DirectoryRecordSequence]
+    keywords = (
+        "OffsetOfTheFirstDirectoryRecordOfTheRootDirectoryEntity",
+        "OffsetOfTheLastDirectoryRecordOfTheRootDirectoryEntity",
+        "OffsetOfTheNextDirectoryRecord",
+        "OffsetOfReferencedLowerLevelDirectoryEntity",
+    )
+    for level in (dataset, *records):
+        for keyword in keywords:
+            offset = level.get(keyword)
+            if offset in old:
+                setattr(level, keyword, new[old[offset]])
+    return write(dataset)
