@@ -81,7 +81,7 @@ def check(data: Content, *, twice: bool = True) -> Content:
     assert changes(data, found) <= module.DOCUMENTED_CHANGES
     assert file.encode(changed, DERIVATION).data == found
     for each, expected in ((data, before), (found, changed)):
-        seen = read_again(each, traits.format)
+        seen = read_again(each if isinstance(each, Pair) else io.BytesIO(each), traits.format)
         assert (seen is not None) is twice
         if seen is not None:
             for one, other in zip(expected, seen, strict=True):
