@@ -102,18 +102,22 @@ class _View(RawIOBase):
         self._stream, self._position = stream, 0
 
     def readable(self) -> bool:
+        """Return True: this is for reading."""
         return True
 
     def seekable(self) -> bool:
+        """Return True: every stream here is."""
         return True
 
     def seek(self, offset: int, whence: int = SEEK_SET, /) -> int:
+        """Set the position, this view's own, and return it."""
         base = {SEEK_SET: 0, SEEK_CUR: self._position}
         end = self._stream.seek(0, SEEK_END) if whence == SEEK_END else 0
         self._position = base.get(whence, end) + offset
         return self._position
 
     def readinto(self, buffer: Any, /) -> int:
+        """Read bytes into a buffer, and return how many."""
         self._stream.seek(self._position)
         data = self._stream.read(len(buffer))
         buffer[: len(data)] = data

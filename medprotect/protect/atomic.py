@@ -14,13 +14,10 @@ from contextlib import contextmanager, suppress
 from io import BufferedRandom
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING, BinaryIO
+from typing import Any, BinaryIO
 
 from medprotect.errors import MedprotectError, OutputError, StorageError
 from medprotect.scan.walk import PARTIAL_NAME
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer as Buffer
 
 RESERVE_BYTES = 16 * 1024**2
 """Free space that a run leaves on a file system, for the journal and everybody else."""
@@ -127,19 +124,23 @@ def scratch_file(folder: Path) -> Iterator[BinaryIO]:
 class _ScratchFile(BufferedRandom):
     """A file whose errors are ours."""
 
-    def write(self, data: "Buffer", /) -> int:
+    def write(self, data: Any, /) -> int:
+        """Write bytes, as a file does."""
         with mapped_errors():
             return super().write(data)
 
     def read(self, size: int | None = -1, /) -> bytes:
+        """Read bytes, as a file does."""
         with mapped_errors():
             return super().read(size)
 
     def seek(self, target: int, whence: int = 0, /) -> int:
+        """Go to a place, as a file does."""
         with mapped_errors():
             return super().seek(target, whence)
 
     def flush(self) -> None:
+        """Hand over what was written, as a file does."""
         with mapped_errors():
             super().flush()
 

@@ -65,13 +65,13 @@ class TestUnderWay:
         out = tmp_path / "out"
         process = start(root, out)
         until_it_writes(out, process)
-        last = root / "11" / "8.dcm"
+        last = root / "10" / "8.dcm"
         last.write_bytes(last.read_bytes() + b"\0\0")
         code, shown = ended(process)
         assert code == 4, shown
         assert "changed" in shown
-        assert not (out / "11" / "8.dcm").exists()
-        assert {path.name for path in (out / "11").iterdir()} == {"picture.png"}
+        assert not (out / "10" / "8.dcm").exists()
+        assert {path.name for path in (out / "10").iterdir()} == {"picture.png"}
 
     def test_a_folder_of_out_that_may_not_be_written_ends_the_run(
         self,
