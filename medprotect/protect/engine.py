@@ -407,7 +407,8 @@ class Run:
         """Hold entries: their staged files go, and they do not."""
         self._record(replace(entry.planned_again(), outcome=Outcome.HELD) for entry in entries)
         for entry in entries:
-            self._unlink_staged(entry)
+            if entry.outcome is Outcome.STAGED:  # else a worker may be writing it just now
+                self._unlink_staged(entry)
 
     def _unlink_staged(self, entry: Entry) -> None:
         staged = staged_path(self._settings.state, entry.path)

@@ -219,8 +219,8 @@ def _check(trees: _Trees, entry: Entry, result: Verification) -> None:
         elif entry.row.kind.startswith("dicom"):
             _check_references(trees, entry, streams[0])
         if entry.outcome is Outcome.COPIED:
-            _check_copy(trees, entry, original, protected)
             result.by_name += _check_that_it_is_no_image(trees, entry, original)
+            _check_copy(trees, entry, original, protected)
             return
         try:
             checked, is_read_twice = compare_files(original, protected, trees.strength, trees.uids)
