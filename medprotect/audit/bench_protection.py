@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from medprotect.audit.baselines import BASELINES
 from medprotect.audit.bench_data import BenchData
-from medprotect.audit.bench_run import Protected, name_file, protection_folder, write_whole
+from medprotect.audit.bench_run import Protected, name_file, protection_folder
 from medprotect.audit.fidelity import fidelity
 from medprotect.audit.halves import Labelled
 from medprotect.audit.unlearnability import protect
@@ -25,6 +25,7 @@ from medprotect.confounder.noise import Confounder
 from medprotect.errors import ConfigError
 from medprotect.intensity.budget import STRENGTHS
 from medprotect.plan.selection import AUTO
+from medprotect.protect.atomic import write_whole
 
 Images = NDArray[np.uint8]
 

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from medprotect.audit.report_schema import Beside
 from medprotect.errors import ConfigError
-from medprotect.protect.atomic import make_folders, publish, write_file
+from medprotect.protect.atomic import write_whole
 
 SCHEMA_VERSION = 1
 
@@ -126,21 +125,6 @@ def pack(classes: NDArray[np.int64]) -> str:
 def unpack(text: str) -> NDArray[np.int64]:
     """Return the classes (N,) again."""
     return np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).astype(np.int64)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that is there whole or not at all, over one that is there.
-
-    Raises
-    ------
-    OutputError, StorageError
-        As `medprotect.protect.atomic.mapped_errors` says.
-    """
-    make_folders(path.parent)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.unlink(missing_ok=True)
-    write_file(partial, data)
-    publish(partial, path, replace=True)
 
 
 def write_run(out: Path, run: Run) -> Path:

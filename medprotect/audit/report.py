@@ -65,9 +65,7 @@ def make_report(audit: Audit, pictures: Sequence[Shown] = ()) -> str:
     ValueError
         A picture is not a PNG.
     """
-    return Template(read_page_part("report.html")).substitute(
-        style=read_page_part("report.css"),
-        date=escape(audit["date"]),
+    main = Template(_read("report.html")).substitute(
         about=_about(audit),
         headline=escape(headline(audit)),
         lead="".join(_paragraph(each) for each in sentences(audit)),
@@ -81,10 +79,16 @@ def make_report(audit: Audit, pictures: Sequence[Shown] = ()) -> str:
         limits=_limits(audit),
         method=_method(audit),
     )
+    return frame(f"Audit of protected images, {audit['date']}", main)
 
 
-def read_page_part(name: str) -> str:
-    """Return a template or the style that all pages share."""
+def frame(title: str, main: str) -> str:
+    """Return a page of this title around what is in it, HTML already: style, and a policy (CSP)."""
+    style = _read("report.css")
+    return Template(_read("frame.html")).substitute(title=escape(title), style=style, main=main)
+
+
+def _read(name: str) -> str:
     return (files("medprotect.audit") / name).read_text(encoding="utf-8")
 
 

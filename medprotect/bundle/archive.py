@@ -27,7 +27,7 @@ _UNREADABLE = (
     OSError,
     EOFError,
     ValueError,
-    NotImplementedError,
+    NotImplementedError,  # a compression that zipfile does not know
     RuntimeError,  # encrypted
     struct.error,
     zipfile.BadZipFile,

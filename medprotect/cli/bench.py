@@ -84,8 +84,9 @@ def table(
 ) -> None:
     """Write the tables of runs as one page in Markdown: docs/benchmarks.md is made so."""
     with ending():
-        from medprotect.audit.bench_run import read_runs, write_whole
+        from medprotect.audit.bench_run import read_runs
         from medprotect.audit.bench_table import write_page
+        from medprotect.protect.atomic import write_whole
 
         page = write_page(read_runs(runs))
         if out is None:

@@ -13,7 +13,7 @@ def name_of(number: int, entry: Entry, *, with_names: bool) -> str:
     """
     if not with_names:
         return f"file {number}"
-    return "".join(char if char.isprintable() else "�" for char in entry.path)
+    return entry.shown_path
 
 
 def bytes_in_words(count: float) -> str:

@@ -21,28 +21,11 @@ from medprotect.cli.naming import SHOWN, name_of
 from medprotect.cli.plan_view import in_words
 from medprotect.confounder.key import Key
 from medprotect.protect.engine import Progress, Summary
-from medprotect.protect.journal import Entry, Outcome
-from medprotect.protect.receipt import NAME, NOT_FOR_DIAGNOSIS
+from medprotect.protect.journal import ENDS, Entry, Outcome
+from medprotect.protect.receipt import NAME, NOT_FOR_DIAGNOSIS, warn_in_words
 from medprotect.protect.settings import Settings
 
 _PLAIN_SECONDS = 10
-
-_WARNINGS = {
-    "patient_identity_not_removed": (
-        "{} files do not say that the patient's identity was removed; medprotect does not "
-        "de-identify"
-    ),
-    "burned_in_annotation_not_excluded": (
-        "{} files do not say that no text is burned into the picture"
-    ),
-    "experimental_modality": "{} files are of a modality that their pipeline was not tested on",
-    "modality_not_of_pipeline": "{} files are of a modality that their pipeline is not for",
-    "mask_by_name": (
-        "{} files that look like images are no images because --mask names them; they are not "
-        "protected"
-    ),
-    "quantitative": "{} files hold measured values, which the noise changes",
-}
 
 
 class RunView:
@@ -134,9 +117,8 @@ class RunView:
             return
         self._show_rejected(summary)
         warned = Counter(slug for entry in summary.entries for slug in entry.row.warnings)
-        for slug, sentence in _WARNINGS.items():
-            if warned[slug]:
-                print(f"warning: {sentence.format(warned[slug])}")
+        for sentence in warn_in_words(warned):
+            print(f"warning: {sentence}")
         if _has_decoys(self._settings, summary):
             print(f"OUT is {NOT_FOR_DIAGNOSIS}: its noise misleads trained models, not readers")
         if summary.interrupted:
@@ -190,16 +172,7 @@ class RunView:
 def equation(summary: Summary) -> str:
     """Return the line that closes every run, and adds up."""
     counts = summary.counts
-    parts = [
-        f"{counts[outcome]} {outcome.value}"
-        for outcome in (
-            Outcome.PROTECTED,
-            Outcome.COPIED,
-            Outcome.LEFT,
-            Outcome.REJECTED,
-            Outcome.HELD,
-        )
-    ]
+    parts = [f"{counts[outcome]} {outcome.value}" for outcome in ENDS]
     unfinished = counts[Outcome.PLANNED] + counts[Outcome.STAGED]
     if unfinished:
         parts.append(f"{unfinished} to come")

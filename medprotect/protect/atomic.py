@@ -208,6 +208,21 @@ def publish(tmp: Path, final: Path, *, replace: bool = False) -> None:
         _fsync_folder(final.parent)
 
 
+def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Write a file that is there whole or not at all, over one that is there.
+
+    Raises
+    ------
+    OutputError, StorageError
+        As `mapped_errors` says.
+    """
+    make_folders(path.parent)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial.unlink(missing_ok=True)
+    write_file(partial, data, mode)
+    publish(partial, path, replace=True)
+
+
 def _move(tmp: Path, final: Path, replace: bool) -> None:
     if replace:
         tmp.replace(final)

@@ -30,6 +30,12 @@ class Outcome(StrEnum):
     HELD = "held"
 
 
+ENDS = (
+    *(Outcome.PROTECTED, Outcome.COPIED, Outcome.LEFT),
+    *(Outcome.REJECTED, Outcome.HELD),
+)
+"""Final outcomes, in the order in which they are told."""
+
 IN_OUT = frozenset({Outcome.PROTECTED, Outcome.COPIED})
 """Outcomes of files that lie in OUT."""
 
@@ -79,6 +85,13 @@ class Entry:
     def path(self) -> str:
         """Path in the export."""
         return self.row.found.path
+
+    @property
+    def shown_path(self) -> str:
+        """The path, with no character in it that a terminal or a page would obey."""
+        return "".join(
+            each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in self.path
+        )
 
     def planned_again(self) -> "Entry":
         """Return the line as if nothing had been done."""

@@ -3,6 +3,7 @@
 import json
 import secrets
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,23 @@ NAME = "receipt.json"
 FORMAT = 1
 _KEPT = ("sha256_in", "sha256_out", "size_out", "images", "share", "notes", "remapped")
 NOT_FOR_DIAGNOSIS = "not for AI-assisted diagnosis"
+
+_WARNINGS = {
+    "patient_identity_not_removed": (
+        "{} files do not say that the patient's identity was removed; medprotect does not "
+        "de-identify"
+    ),
+    "burned_in_annotation_not_excluded": (
+        "{} files do not say that no text is burned into the picture"
+    ),
+    "experimental_modality": "{} files are of a modality that their pipeline was not tested on",
+    "modality_not_of_pipeline": "{} files are of a modality that their pipeline is not for",
+    "mask_by_name": (
+        "{} files that look like images are no images because --mask names them; they are not "
+        "protected"
+    ),
+    "quantitative": "{} files hold measured values, which the noise changes",
+}
 
 
 def write_receipt(settings: Settings, key: Key, journal: Journal, entries: list[Entry]) -> Path:
@@ -76,6 +94,11 @@ def count(entries: list[Entry]) -> dict[str, int]:
     counts = Counter(entry.outcome for entry in entries)
     names = (*Outcome,)
     return {"in": len(entries), **{name.value: counts[name] for name in names if counts[name]}}
+
+
+def warn_in_words(counts: Mapping[str, int]) -> list[str]:
+    """Return a sentence, without its full stop, for each warning that some files got."""
+    return [words.format(counts[slug]) for slug, words in _WARNINGS.items() if counts.get(slug)]
 
 
 def _about(card: Card) -> dict[str, Any]:

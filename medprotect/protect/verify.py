@@ -231,18 +231,41 @@ def _check(trees: _Trees, entry: Entry, result: Verification) -> None:
     result.share = max(result.share, checked.share)
 
 
-def _open(trees: _Trees, entry: Entry, stack: ExitStack) -> tuple[BinaryIO, BinaryIO]:
-    """Open a file of the export and the one in OUT, whose bytes are those of the journal."""
-    path = join_under(trees.out, entry.row.out)
+def open_both(
+    export: Path, out: Path, entry: Entry, found: Found, stack: ExitStack
+) -> tuple[BinaryIO, BinaryIO]:
+    """Open a file of the export and the one in OUT, whose bytes are those of the journal.
+
+    Parameters
+    ----------
+    export, out : Path
+        Of the run.
+    entry : Entry
+        The journal's line.
+    found : Found
+        The file of the export as it is now.
+    stack : ExitStack
+        Closes both.
+
+    Raises
+    ------
+    VerificationError
+        One is not what the run read or wrote.
+    """
+    path = join_under(out, entry.row.out)
     if path.is_symlink() or not path.is_file():
         raise VerificationError("the file is missing from OUT")
     protected = stack.enter_context(path.open("rb"))
     if sha256_of(protected) != entry.sha256_out:
         raise VerificationError("the file in OUT is not the one that was written")
-    original = stack.enter_context(open_found(trees.export, trees.there[entry.path]))
+    original = stack.enter_context(open_found(export, found))
     if sha256_of(original) != entry.sha256_in:
         raise VerificationError("the file of the export is not the one that was protected")
     return original, protected
+
+
+def _open(trees: _Trees, entry: Entry, stack: ExitStack) -> tuple[BinaryIO, BinaryIO]:
+    return open_both(trees.export, trees.out, entry, trees.there[entry.path], stack)
 
 
 def _check_claim(trees: _Trees, entry: Entry) -> None:

@@ -13,14 +13,14 @@ from PIL import Image as Picture
 
 from medprotect.audit.fidelity import fidelity
 from medprotect.audit.report_schema import Beside
-from medprotect.errors import InputError, OutputError
+from medprotect.errors import InputError, OutputError, VerificationError
 from medprotect.imaging import formats
 from medprotect.imaging.image import Image, Pair, Readable
 from medprotect.intensity.windows import modality_values, present, view
 from medprotect.protect.inspection import AMPLIFIED
 from medprotect.protect.journal import Entry, Outcome
-from medprotect.protect.protectable import sha256_of
-from medprotect.scan.walk import Found, join_under, open_found, walk
+from medprotect.protect.verify import open_both
+from medprotect.scan.walk import Found, walk
 
 SAMPLE = 6
 """Files of a kind that are compared."""
@@ -133,19 +133,15 @@ def _middle_pair(trees: _Trees, entry: Entry) -> tuple[Image, Image]:
                 for header, member in zip((original, protected), voxels, strict=True)
             )
             return _middle(clean), _middle(changed)
-    except (OSError, LookupError, InputError) as error:
+    except (OSError, LookupError, InputError, VerificationError) as error:
         raise OutputError(_CHANGED) from error
 
 
-def _open(trees: _Trees, entry: Entry, stack: ExitStack) -> tuple[BinaryIO, BinaryIO]:
-    """Open a file of EXPORT and the one in OUT, if they are those of the run."""
-    original = stack.enter_context(open_found(trees.export, trees.there[entry.path]))
-    protected = stack.enter_context(join_under(trees.out, entry.row.out).open("rb"))
-    if (sha256_of(original), sha256_of(protected)) != (entry.sha256_in, entry.sha256_out):
-        raise OutputError(_CHANGED)
-    original.seek(0)
-    protected.seek(0)
-    return original, protected
+def _open(trees: _Trees, entry: Entry, stack: ExitStack) -> list[BinaryIO]:
+    streams = open_both(trees.export, trees.out, entry, trees.there[entry.path], stack)
+    for stream in streams:
+        stream.seek(0)
+    return list(streams)
 
 
 def _middle(readable: Readable) -> Image:

@@ -5,32 +5,23 @@ All text from outside passes through `html.escape`; the page's policy (CSP) forb
 
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from importlib.resources import files
 from string import Template
 from typing import Any
 
-from medprotect.audit.report import read_page_part
+from medprotect.audit.report import frame
 from medprotect.audit.verdict import DASH
-from medprotect.protect.journal import Entry, Outcome
+from medprotect.protect.journal import ENDS, Entry, Outcome
+from medprotect.protect.receipt import warn_in_words
 from medprotect.report.change import SHOWN, Change
 from medprotect.report.histogram import draw_histogram
 from medprotect.report.remedies import HELD, find_remedy, name_reason
-from medprotect.report.statement import count_by
 
-_OUTCOMES = (Outcome.PROTECTED, Outcome.COPIED, Outcome.LEFT, Outcome.REJECTED, Outcome.HELD)
 _FIGURES = {"psnr_db": "PSNR, dB", "ssim": "SSIM", "vif": "VIF"}
 _DIGITS = {"psnr_db": 1, "ssim": 3, "vif": 2}
-_WORDS = {
-    "patient_identity_not_removed": "do not say that the patient's identity was removed; "
-    "medprotect does not de-identify",
-    "burned_in_annotation_not_excluded": "do not say that no text is burned into the picture",
-    "experimental_modality": "are of a modality that their pipeline was not tested on",
-    "modality_not_of_pipeline": "are of a modality that their pipeline is not for",
-    "quantitative": "hold measured values, which the noise changes",
-}
 _LIMITS = (
     "That no model can learn from these images: what was tried, and how far it held, stands on "
     "the pipeline's page, and medprotect audit measures it on images of your own.",
@@ -69,9 +60,7 @@ def make_page(report: Report) -> str:
     """Return the page."""
     statement = report.statement
     page = (files("medprotect.report") / "page.html").read_text(encoding="utf-8")
-    return Template(page).substitute(
-        style=read_page_part("report.css"),
-        date=escape(statement["date"]),
+    main = Template(page).substitute(
         about=_about(statement),
         headline=escape(_headline(statement["counts"])),
         lead="".join(f"<p>{escape(each)}</p>" for each in _lead(statement)),
@@ -84,6 +73,7 @@ def make_page(report: Report) -> str:
         checking=_checking(report),
         files=_files(report) if report.with_names else "",
     )
+    return frame(f"Report of a protected export, {statement['date']}", main)
 
 
 def _about(statement: Mapping[str, Any]) -> str:
@@ -112,7 +102,7 @@ def _files_in_words(count: int) -> str:
 
 def _lead(statement: Mapping[str, Any]) -> list[str]:
     counts = statement["counts"]
-    parts = [f"{counts[each]:,} {each.value}" for each in _OUTCOMES if counts.get(each)]
+    parts = [f"{counts[each]:,} {each.value}" for each in ENDS if counts.get(each)]
     images = sum(line.get("images", 0) for line in statement["files"])
     lead = [
         f"{counts['in']:,} files in = {' + '.join(parts)}. {images:,} images carry noise; "
@@ -127,8 +117,8 @@ def _lead(statement: Mapping[str, Any]) -> list[str]:
 def _kinds(report: Report) -> str:
     rows = []
     series = _series(report.entries)
-    for kind, counts in sorted(count_by(report.statement["files"], "kind").items()):
-        cells = "".join(f"<td>{counts[each.value] or DASH}</td>" for each in _OUTCOMES)
+    for kind, counts in sorted(_count_outcomes(report.statement["files"]).items()):
+        cells = "".join(f"<td>{counts[each.value] or DASH}</td>" for each in ENDS)
         whole, all_of = series.get(kind, (0, 0))
         of_series = f"{whole} of {all_of}" if all_of else DASH
         rows.append(
@@ -137,7 +127,7 @@ def _kinds(report: Report) -> str:
         )
     heads = "".join(
         f"<th>{name}</th>"
-        for name in ("kind", "in", *(each.value for each in _OUTCOMES), "whole series")
+        for name in ("kind", "in", *(each.value for each in ENDS), "whole series")
     )
     return (
         "<p>By kind: the format, and the modality that the files state. A series is whole where "
@@ -145,6 +135,14 @@ def _kinds(report: Report) -> str:
         f'<div class="box" tabindex="0"><table><thead><tr>{heads}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
+
+
+def _count_outcomes(lines: Iterable[Mapping[str, Any]]) -> dict[str, Counter[str]]:
+    """Return how many files came to which end, by kind."""
+    counts: dict[str, Counter[str]] = {}
+    for line in lines:
+        counts.setdefault(str(line.get("kind", "")), Counter())[line["outcome"]] += 1
+    return counts
 
 
 def _series(entries: Sequence[Entry]) -> dict[str, tuple[int, int]]:
@@ -186,12 +184,10 @@ def _rejected(report: Report) -> str:
 
 
 def _warnings(warnings: Mapping[str, int]) -> str:
-    if not warnings:
+    sentences = warn_in_words(warnings)
+    if not sentences:
         return ""
-    lines = "".join(
-        f"<li>{_files_in_words(count)} {escape(_WORDS.get(slug, slug.replace('_', ' ')))}.</li>"
-        for slug, count in warnings.items()
-    )
+    lines = "".join(f"<li>{escape(each)}.</li>" for each in sentences)
     return f"<h3>Worth knowing before they leave</h3><ul>{lines}</ul>"
 
 
@@ -293,7 +289,7 @@ def _checking(report: Report) -> str:
 
 def _files(report: Report) -> str:
     rows = "".join(
-        f"<tr><th>{escape(_printable(entry.path))}</th><td>{entry.outcome.value}</td>"
+        f"<tr><th>{escape(entry.shown_path)}</th><td>{entry.outcome.value}</td>"
         f'<td class="word">{escape(entry.row.detail)}</td></tr>'
         for entry in report.entries
     )
@@ -302,7 +298,3 @@ def _files(report: Report) -> str:
         'house.</p><div class="box details" tabindex="0"><table><thead><tr><th>file</th>'
         f'<th>outcome</th><th class="word">why</th></tr></thead><tbody>{rows}</tbody></table></div>'
     )
-
-
-def _printable(path: str) -> str:
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in path)

@@ -4,10 +4,9 @@ Paths may be personal, and hashes of clean files would tell who has a copy: both
 in the receipt. A statement names files of OUT by what they hold.
 """
 
-import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from medprotect.confounder.key import Key
 from medprotect.errors import ConfigError, OutputError, VerificationError
+from medprotect.protect.journal import IN_OUT
+from medprotect.protect.protectable import sha256_of
 from medprotect.scan.walk import walk
 
 SCHEMA_VERSION = 1
@@ -27,10 +28,14 @@ PURPOSE = "statement signature"
 _DOMAIN = b"medprotect statement 1\n"
 """Is signed before the text, so that no signature of ours is good for anything else."""
 
-_SAME = ("medprotect", "finished", "counts", "warnings", "statements", "strength", "key")
-_ALSO = ("with_labels", "keep_uids", "largest_share_of_budget", "pipelines", "backend")
-_OF_FILE = ("file", "outcome", "kind", "pipeline", "reason", "images", "share", "notes")
-_OF_OUT = ("sha256_out", "size_out")
+_OF_RUN = (
+    *("medprotect", "finished", "counts", "warnings", "statements", "strength", "key"),
+    *("with_labels", "keep_uids", "largest_share_of_budget", "pipelines", "backend"),
+)
+_OF_FILE = (
+    *("file", "outcome", "kind", "pipeline", "reason", "images", "share", "notes"),
+    *("sha256_out", "size_out"),
+)
 
 
 def make_statement(receipt: Mapping[str, Any], date: str) -> dict[str, Any]:
@@ -46,10 +51,9 @@ def make_statement(receipt: Mapping[str, Any], date: str) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "date": date,
-        **{name: receipt[name] for name in (*_SAME, *_ALSO)},
+        **{name: receipt[name] for name in _OF_RUN},
         "files": [
-            {name: line[name] for name in (*_OF_FILE, *_OF_OUT) if name in line}
-            for line in receipt["files"]
+            {name: line[name] for name in _OF_FILE if name in line} for line in receipt["files"]
         ],
     }
 
@@ -91,11 +95,11 @@ def read_signed(path: Path, public: str) -> dict[str, Any]:
     try:
         signed = json.loads(path.read_bytes())
         statement, signature = signed["statement"], bytes.fromhex(signed["signature"])
-        version = statement["schema_version"]
-    except (OSError, ValueError, LookupError, TypeError):
+        version, text = statement["schema_version"], _signed_bytes(statement)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         raise ConfigError("The file is no signed statement of a run.") from None
     try:
-        verifier.verify(signature, _signed_bytes(statement))
+        verifier.verify(signature, text)
     except InvalidSignature:
         raise VerificationError(
             "The statement was not signed with this key, or was changed since: do not rely on it."
@@ -133,7 +137,7 @@ def compare_with_out(statement: Mapping[str, Any], out: Path) -> list[Difference
     stated = Counter(
         (line["sha256_out"], line["size_out"])
         for line in statement["files"]
-        if line["outcome"] in ("protected", "copied")
+        if line["outcome"] in IN_OUT
     )
     different: list[Difference] = []
     for sha256, size in _contents(out, different):
@@ -149,28 +153,16 @@ def compare_with_out(statement: Mapping[str, Any], out: Path) -> list[Difference
     return different
 
 
-def count_by(lines: Iterable[Mapping[str, Any]], name: str) -> dict[str, Counter[str]]:
-    """Return how many files had which outcome, by the value of one of their fields."""
-    counts: dict[str, Counter[str]] = {}
-    for line in lines:
-        counts.setdefault(str(line.get(name, "")), Counter())[line["outcome"]] += 1
-    return counts
-
-
 def _contents(out: Path, different: list[Difference]) -> Iterator[tuple[str, int]]:
     for found in walk(out):
         if found.unsafe:
             different.append(Difference("unsafe", f"a {found.unsafe.value}, which no run writes"))
             continue
         try:
-            yield _sha256(out / found.path), found.size
+            with (out / found.path).open("rb") as stream:
+                yield sha256_of(stream), found.size
         except OSError as error:
             raise OutputError(f"A file of OUT cannot be read: {error.strerror}.") from error
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _signing_key(key: Key) -> Ed25519PrivateKey:

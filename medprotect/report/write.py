@@ -8,10 +8,10 @@ from typing import Any
 
 from medprotect.confounder.key import Key
 from medprotect.errors import KeyFileError, OutputError
-from medprotect.protect.atomic import make_folders, publish, write_file
+from medprotect.protect.atomic import make_folders, write_whole
 from medprotect.protect.inspection import check_picture_folder
 from medprotect.protect.journal import NAME as JOURNAL
-from medprotect.protect.journal import Entry, Journal
+from medprotect.protect.journal import Journal
 from medprotect.protect.lock import hold_lock
 from medprotect.protect.receipt import NAME as RECEIPT
 from medprotect.report.change import Change, measure_changes
@@ -75,30 +75,24 @@ def write_report(
         )
     statement = make_statement(receipt, datetime.date.today().isoformat())
     changes: dict[str, Change] = measure_changes(export, out, entries) if export else {}
-    page = _page(statement, entries, changes, key, with_names, with_pictures)
+    page = make_page(
+        Report(
+            statement=statement,
+            entries=entries,
+            changes=changes,
+            public_key=public_key(key),
+            with_names=with_names,
+            with_pictures=with_pictures,
+        )
+    )
     place = folder or state
     make_folders(place, mode=0o700)
-    signed = json.dumps(sign(statement, key), indent=1) + "\n"
-    return Written(_replace(place / PAGE, page), _replace(place / NAME, signed), public_key(key))
-
-
-def _page(
-    statement: dict[str, Any],
-    entries: list[Entry],
-    changes: dict[str, Change],
-    key: Key,
-    with_names: bool,
-    with_pictures: bool,
-) -> str:
-    report = Report(
-        statement=statement,
-        entries=entries,
-        changes=changes,
-        public_key=public_key(key),
-        with_names=with_names,
-        with_pictures=with_pictures,
+    written = Written(place / PAGE, place / NAME, public_key(key))
+    write_whole(written.page, page.encode(), 0o600)
+    write_whole(
+        written.statement, (json.dumps(sign(statement, key), indent=1) + "\n").encode(), 0o600
     )
-    return make_page(report)
+    return written
 
 
 def _read_receipt(path: Path) -> dict[str, Any]:
@@ -109,11 +103,3 @@ def _read_receipt(path: Path) -> dict[str, Any]:
             "The receipt is missing or damaged; give the command of the run again, which writes it."
         ) from None
     return receipt
-
-
-def _replace(path: Path, text: str) -> Path:
-    partial = path.with_name(f".{path.name}.part")
-    partial.unlink(missing_ok=True)
-    write_file(partial, text.encode(), mode=0o600)
-    publish(partial, path, replace=True)
-    return path

@@ -75,7 +75,14 @@ def test_what_is_no_public_key_is_refused(run: Run, public: str) -> None:
         read_signed(run.report().statement, public)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"statement": {}, "signature": 3}', "\xff"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", '{"statement": {}, "signature": 3}', "\xff"),
+        '{"statement": {"schema_version": NaN}, "signature": "00"}',
+        '{"statement": ' + "[" * 100_000 + "]" * 100_000 + ', "signature": "00"}',
+    ],
+)
 def test_what_is_no_statement_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "statement.json"
     path.write_text(text, encoding="latin-1")

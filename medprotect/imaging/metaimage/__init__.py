@@ -4,13 +4,12 @@ The module keeps the contract `medprotect.imaging.image.VolumeFormat`. What it c
 voxels is `DOCUMENTED_CHANGES`, explained in ``docs/reference/metaimage-nrrd-mgh.md``.
 """
 
-from medprotect.imaging.image import Content, ImageFile
 from medprotect.imaging.metaimage.changes import (
     DOCUMENTED_CHANGES,
     changed_elements,
     undocumented_changes,
 )
-from medprotect.imaging.metaimage.file import describe, open_volume
+from medprotect.imaging.metaimage.file import describe, open_file
 
 __all__ = [
     "DOCUMENTED_CHANGES",
@@ -19,14 +18,3 @@ __all__ = [
     "open_file",
     "undocumented_changes",
 ]
-
-
-def open_file(data: Content) -> ImageFile:
-    """Open a MetaImage file, or header and voxels, whose description has role ``IMAGE``.
-
-    Raises
-    ------
-    NotAnImageError, UnsupportedImageError, CorruptImageError, ImageTooLargeError
-        The file is rejected, with this reason.
-    """
-    return open_volume(data)

@@ -38,7 +38,7 @@ def _place(stream: BinaryIO, header: Header) -> Place:
     return Place("gzip" if is_gzip(stream.read(2)) else "zlib", start)
 
 
-def open_volume(data: Content) -> VolumeFile:
+def open_file(data: Content) -> VolumeFile:
     """Open a MetaImage file, or header and voxels.
 
     Raises

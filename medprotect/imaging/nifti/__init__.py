@@ -4,13 +4,12 @@ The module keeps the contract `medprotect.imaging.image.VolumeFormat`. What it c
 voxels is `DOCUMENTED_CHANGES`, explained in ``docs/reference/nifti.md``: of the header, nothing.
 """
 
-from medprotect.imaging.image import Content, ImageFile
 from medprotect.imaging.nifti.changes import (
     DOCUMENTED_CHANGES,
     changed_elements,
     undocumented_changes,
 )
-from medprotect.imaging.nifti.file import describe, open_volume
+from medprotect.imaging.nifti.file import describe, open_file
 
 __all__ = [
     "DOCUMENTED_CHANGES",
@@ -19,14 +18,3 @@ __all__ = [
     "open_file",
     "undocumented_changes",
 ]
-
-
-def open_file(data: Content) -> ImageFile:
-    """Open a NIfTI file, or a pair of files, whose description has role ``IMAGE``.
-
-    Raises
-    ------
-    NotAnImageError, UnsupportedImageError, CorruptImageError, ImageTooLargeError
-        The file is rejected, with this reason.
-    """
-    return open_volume(data)

@@ -105,7 +105,7 @@ def _read_leading(source: Source, header: Header) -> bytes:
     return leading
 
 
-def open_volume(data: Content) -> VolumeFile:
+def open_file(data: Content) -> VolumeFile:
     """Open a NIfTI file, or both of a pair.
 
     Raises

@@ -33,7 +33,7 @@ def _place(header: Header) -> Place:
     return Place(header.codec, 0 if header.file else header.size, header.skip)
 
 
-def open_volume(data: Content) -> VolumeFile:
+def open_file(data: Content) -> VolumeFile:
     """Open a NRRD file, or header and voxels.
 
     Raises
