@@ -112,7 +112,8 @@ def _measure(trees: _Trees, entries: list[Entry]) -> Change:
         presented = present(clean), present(clean.with_stored(after.stored))
         pair = [_crop(each)[None].astype(np.float64) for each in presented]
         figures.append(fidelity(*pair, data_range=(0.0, 1.0)))
-        changes.append(_thin(modality_values(before, after.stored) - _values(before)))
+        with np.errstate(invalid="ignore"):  # infinite less infinite
+            changes.append(_thin(modality_values(before, after.stored) - _values(before)))
         found.pictures = found.pictures or _draw(*presented)
     found.compared = len(figures)
     found.likeness = {name: _median([each[name] for each in figures]) for name in SHOWN}
@@ -164,7 +165,7 @@ def _values(image: Image) -> NDArray[np.float64]:
 
 
 def _thin(changes: NDArray[np.float64], most: int = 20_000) -> NDArray[np.float64]:
-    flat = changes.ravel()
+    flat = changes[np.isfinite(changes)]  # of floating point, some pixels hold no number
     return flat[:: max(1, len(flat) // most)]
 
 

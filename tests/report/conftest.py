@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 
 from medprotect.confounder.key import Key
@@ -18,6 +20,13 @@ from ..e2e.seeds import MAKERS, nifti_pair
 KEY = Key(b"k" * 32)
 PATIENT = "Jane Roe"
 """Of a folder: a path may be personal."""
+
+
+def floating() -> bytes:
+    """Return a NIfTI volume some voxels of which hold no number."""
+    voxels = np.random.default_rng(2).uniform(0, 900, (40, 40, 2)).astype(np.float32)
+    voxels[:4, :4, 1], voxels[4, 4, 1] = np.nan, np.inf
+    return nibabel.Nifti1Image(voxels, np.eye(4)).to_bytes()
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "volume.nii": MAKERS["nifti"](),
         "pair.hdr": nifti_pair(1)[0],
         "pair.img": nifti_pair(1)[1],
+        "floating.nii": floating(),
         "notes.txt": b"file,class\n",
         "broken.dcm": MAKERS["dicom"]()[:-50],
     }

@@ -22,8 +22,8 @@ def read(path: Path) -> Read:
 
 def test_it_says_what_became_of_every_file_and_what_to_do(run: Run) -> None:
     text = read(run.report().page).text
-    assert "4 files are protected; 1 file stayed behind." in text
-    assert "6 files in = 4 protected + 1 left + 1 rejected." in text
+    assert "5 files are protected; 1 file stayed behind." in text
+    assert "7 files in = 5 protected + 1 left + 1 rejected." in text
     assert "Cannot be decoded in full" in text
     assert "Export it again from its source" in text
     assert "Not measured here" in text

@@ -27,8 +27,8 @@ def test_out_as_it_was_written_is_what_was_signed(run: Run) -> None:
 def test_it_counts_every_file_and_tells_no_path_and_no_hash_of_a_clean_file(run: Run) -> None:
     text = run.report(with_names=True).statement.read_text()
     statement = json.loads(text)["statement"]
-    assert statement["counts"]["in"] == len(statement["files"]) == 6
-    assert statement["counts"]["protected"] == 4
+    assert statement["counts"]["in"] == len(statement["files"]) == 7
+    assert statement["counts"]["protected"] == 5
     assert "sha256_in" not in text
     for name in (PATIENT, "volume.nii", str(run.out)):
         assert name not in text
