@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprotect.errors import BudgetBelowOneError
+from medprotect.intensity.texture import texture_spread
 from medprotect.intensity.windows import (
     View,
     modality_values,
@@ -16,8 +17,13 @@ from medprotect.intensity.windows import (
 STRENGTHS = {"low": 4, "standard": 8, "high": 16}
 """Largest change of what a window presents, in 255ths of the way from black to white."""
 
+SMOOTH_SHARE = 0.375
+"""Share of the strength that is left where an image is smooth: at `standard`, 3 of 255."""
+
 _LEAST_SHARE = 0.5
 """Share of a file's unmasked pixels that must be free to change by one stored unit."""
+
+_USUAL_SHARE = STRENGTHS["standard"] / 255
 
 _LARGEST_TABLE = 1 << 20
 _ROUNDING = 1e-9
@@ -31,6 +37,10 @@ def budget_lsb(view: View, strength: str) -> NDArray[np.float64]:
     into the window is seen there. The least of these over all windows holds, divided by |slope|
     and rounded down to whole stored values (floating point: not rounded). Pixels that are masked,
     or that no window shows, have none.
+
+    That much is allowed where the image has texture at least as strong as the noise, which hides
+    it. Where it is smoother, noise may be as strong as the texture is, and in a window at least
+    `SMOOTH_SHARE` of the strength, or one stored value.
 
     Where a look-up table takes part there is no width to go by: then a pixel may change as far as,
     on the whole way there in either direction, no window shows more than `strength`. With a
@@ -51,21 +61,37 @@ def budget_lsb(view: View, strength: str) -> NDArray[np.float64]:
     """
     share = STRENGTHS[strength] / 255
     image = view.image
-    if view.is_colour:
-        width = min(slope_width(window) for window in view.windows)
-        budget = np.full(image.stored.shape[:2], width * share)
-    elif view.has_lut:
-        budget = _least_over_luts(view, share)
-    else:
-        budget = _least_over_windows(view, share)
-    if not view.has_lut:
-        budget /= abs(image.slope)
+    smooth, busy = _least(view, SMOOTH_SHARE * share), _least(view, share)
+    if not view.is_floating:  # one step of the stored values is the least that can be
+        smooth = np.maximum(smooth, np.minimum(busy, 1))
+    budget = np.clip(_texture(view) * (share / _USUAL_SHARE), smooth, busy)
     if not view.is_floating:
         budget = np.floor(budget + 1e-6)
     budget[view.mask] = 0
     if image.lut is not None:
         np.minimum(budget, budget_lsb(without_modality_lut(view), strength), out=budget)
     return budget
+
+
+def _texture(view: View) -> NDArray[np.float64]:
+    """Return the spread of the texture in stored values; of colour, that of its brightness."""
+    image = view.image
+    stored = image.stored.astype(np.float64)
+    if view.is_colour:
+        stored = stored[..., 0] if image.photometric.startswith("YBR") else stored.mean(axis=2)
+    return texture_spread(stored)
+
+
+def _least(view: View, share: float) -> NDArray[np.float64]:
+    """Return the bound that all windows set together, in stored values, not rounded."""
+    if view.has_lut:
+        return _least_over_luts(view, share)
+    if view.is_colour:
+        width = min(slope_width(window) for window in view.windows)
+        least = np.full(view.mask.shape, width * share)
+    else:
+        least = _least_over_windows(view, share)
+    return least / abs(view.image.slope)
 
 
 def _least_over_windows(view: View, share: float) -> NDArray[np.float64]:

@@ -23,3 +23,9 @@ def make_anatomy(dtype: str = "int16", size: int = 48, low: int = -900, high: in
     smooth = (np.sin(5 * rows) * np.cos(4 * columns) + 1) / 2
     values = low + (high - low) * smooth + random.normal(0, 5, (size, size))
     return values.clip(low, high).astype(dtype)
+
+
+def make_texture(dtype: str = "int16", size: int = 48, low: int = -900, high: int = 1200) -> Any:
+    """Restless everywhere, so that a strength counts in full."""
+    values = np.random.default_rng(6).uniform(low, high, (size, size))
+    return np.rint(values).astype(dtype)

@@ -8,7 +8,7 @@ from medprotect.imaging.image import Image, Lut, Window
 from medprotect.intensity.budget import STRENGTHS, Reach, budget_lsb, budget_presented
 from medprotect.intensity.windows import View, modality_values, shown_by, slope_width, view
 
-from .images import make_anatomy, make_image
+from .images import make_anatomy, make_image, make_texture
 
 
 def shown_in(window: Window, values: np.ndarray) -> np.ndarray:
@@ -81,10 +81,34 @@ class TestBound:
         assert budget.max() >= 12  # 8/255 of 399 HU
 
     def test_it_is_8_of_255_for_eight_bits(self) -> None:
-        image = make_image(make_anatomy("uint8", low=1, high=250))
+        image = make_image(make_texture("uint8", low=1, high=250))
         for strength, bound in {"low": 4, "standard": 8, "high": 16}.items():
             budget = budget_lsb(view(image), strength)
             assert set(np.unique(budget[~view(image).mask])) == {bound}
+
+    @pytest.mark.parametrize(("strength", "bound"), [("low", 1), ("standard", 3), ("high", 6)])
+    def test_it_is_three_eighths_of_that_where_the_image_is_smooth(
+        self, strength: str, bound: int
+    ) -> None:
+        stored = np.linspace(20, 220, 96 * 96).reshape(96, 96).astype(np.uint8)
+        seen = view(make_image(stored))
+        assert set(np.unique(budget_lsb(seen, strength)[~seen.mask])) == {bound}
+
+    def test_it_is_as_strong_as_the_texture_in_between(self) -> None:
+        random = np.random.default_rng(8)
+        stored = np.clip(random.normal(128, 6, (64, 64)), 1, 254).astype(np.uint8)
+        budget = budget_lsb(view(make_image(stored)), "standard")
+        assert 4 <= np.median(budget) <= 6
+        low = budget_lsb(view(make_image(stored)), "low")
+        np.testing.assert_array_less(low, budget / 2 + 1)
+
+    def test_smooth_tissue_may_change_by_one_stored_value_where_the_strength_allows_one(
+        self,
+    ) -> None:
+        stored = np.linspace(900, 960, 96 * 96).reshape(96, 96).astype(np.uint16)
+        seen = view(make_image(stored, modality="MR"))
+        budget = budget_lsb(seen, "standard")[~seen.mask]
+        assert (budget == 1).all()  # 8/255 of 60 values are 1.9, and three eighths 0.7
 
     def test_it_is_none_where_masked_and_where_no_window_shows_anything(self) -> None:
         stored = make_anatomy("int16", low=-3000, high=3000)
@@ -96,20 +120,20 @@ class TestBound:
         assert (budget[stored < -1400] == 0).all()
 
     def test_a_slope_divides_it(self) -> None:
-        stored = make_anatomy("int16", low=-100, high=200)
+        stored = make_texture("int16", low=-100, high=200)
         one = budget_lsb(view(make_image(stored, modality="CT")), "high")
         half = budget_lsb(view(make_image(stored, modality="CT", slope=0.5)), "high")
         assert one[20, 20] == np.floor(16 * 399 / 255)
         assert half[20, 20] == np.floor(2 * 16 * 399 / 255)
 
     def test_presented_it_is_the_strength_in_the_first_window(self) -> None:
-        image = make_image(make_anatomy("uint8", low=1, high=250))
+        image = make_image(make_texture("uint8", low=1, high=250))
         seen = view(image)
         assert np.allclose(budget_presented(seen, "standard")[~seen.mask], 8 / 255)
 
     @pytest.mark.parametrize("scale", [1e-30, 1e-3, 1.0, 1e30])
     def test_floating_point_of_any_magnitude_has_one(self, scale: float) -> None:
-        stored = (make_anatomy("float64", low=0, high=1000) * scale).astype(np.float64)
+        stored = (make_texture("float64", low=0, high=1000) * scale).astype(np.float64)
         budget = budget_lsb(view(make_image(stored)), "standard")
         assert (budget > 0).mean() > 0.9
         assert budget.max() == pytest.approx(8 / 255 * 1000 * scale, rel=0.1)
@@ -154,7 +178,8 @@ class TestLookUpTables:
                 assert change <= STRENGTHS[strength] / 255 + 1e-6
 
     def test_it_is_as_large_as_the_bound_allows(self) -> None:
-        stored = np.arange(1024, dtype=np.int16).reshape(32, 32)
+        values = np.random.default_rng(2).permutation(1024)  # so that there is texture
+        stored = values.astype(np.int16).reshape(32, 32)
         steps = Lut(0, np.arange(1024) // 64 / 15)
         image = make_image(
             stored,
@@ -163,7 +188,7 @@ class TestLookUpTables:
             modality="MR",
             windows=(Window(512, 1024, "LUT", steps),),
         )
-        budget = budget_lsb(view(image), "high").ravel()
+        budget = budget_lsb(view(image), "high").ravel()[np.argsort(values)]
         # 16 of 255 are just under one of 15 steps, so up to the nearest one.
         np.testing.assert_array_equal(budget[480:512], np.arange(31, -1, -1))
         np.testing.assert_array_equal(budget[512:544], np.arange(32))

@@ -1,0 +1,61 @@
+"""How restless an image is around each pixel: noise hides in texture, and shows on what is smooth.
+
+Contrast masking (G. E. Legge, J. M. Foley, J. Opt. Soc. Am. 70 (1980) 1458): beside a pattern of
+like fineness, a second one must be about as strong to be seen; on an even ground it is seen sooner.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+_GRID = 256
+"""Long side on which texture is looked for; what is finer hides little of noise so much coarser."""
+
+_NEIGHBOURHOODS = 64
+"""How many fit into the long side: as many as the noise has cells there."""
+
+
+def texture_spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the spread of the texture around each pixel.
+
+    That is the root mean square of what remains of a neighbourhood without its mean: a slope is no
+    texture. Beside an edge, the quieter side counts: noise would be seen there.
+
+    Parameters
+    ----------
+    values : NDArray
+        (H, W) of one channel, in any unit; what is not a number counts as 0.
+
+    Returns
+    -------
+    NDArray of float64
+        (H, W), >= 0, in the unit of `values`.
+    """
+    from scipy.ndimage import minimum_filter, uniform_filter
+
+    finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+    largest = float(np.abs(finite).max()) or 1.0  # whatever the unit, squares do not overflow
+    factor = -(-max(values.shape) // _GRID)
+    small = _shrink(finite / largest, factor)
+    side = max(3, round(max(small.shape) / _NEIGHBOURHOODS) | 1)
+    rest = small - uniform_filter(small, side, mode="nearest")
+    energy = uniform_filter(rest * rest, side, mode="nearest")
+    if factor == 1:
+        energy = minimum_filter(energy, side, mode="nearest")
+    else:  # smooth again, or the steps of the minimum would be seen
+        energy = minimum_filter(energy, 2 * side - 1, mode="nearest")
+        energy = uniform_filter(energy, side, mode="nearest")
+    spread: NDArray[np.float64] = np.sqrt(np.maximum(energy, 0)) * largest
+    enlarged: NDArray[np.float64] = spread.repeat(factor, 0).repeat(factor, 1)
+    height, width = values.shape
+    return enlarged[:height, :width]
+
+
+def _shrink(values: NDArray[np.float64], factor: int) -> NDArray[np.float64]:
+    """Return the means of squares of `factor` pixels a side."""
+    if factor == 1:
+        return values
+    height, width = values.shape
+    padded = np.pad(values, ((0, -height % factor), (0, -width % factor)), mode="edge")
+    squares = padded.reshape(len(padded) // factor, factor, -1, factor)
+    means: NDArray[np.float64] = squares.mean((1, 3), dtype=np.float64)
+    return means
