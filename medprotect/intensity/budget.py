@@ -75,10 +75,10 @@ def budget_lsb(view: View, strength: str) -> NDArray[np.float64]:
 
 def _texture(view: View) -> NDArray[np.float64]:
     """Return the spread of the texture in stored values; of colour, that of its brightness."""
-    image = view.image
-    stored = image.stored.astype(np.float64)
+    stored = view.image.stored
     if view.is_colour:
-        stored = stored[..., 0] if image.photometric.startswith("YBR") else stored.mean(axis=2)
+        is_ybr = view.image.photometric.startswith("YBR")
+        stored = stored[..., 0] if is_ybr else stored.mean(axis=2, dtype=np.float64)
     return texture_spread(stored)
 
 

@@ -4,6 +4,8 @@ Contrast masking (G. E. Legge, J. M. Foley, J. Opt. Soc. Am. 70 (1980) 1458): be
 like fineness, a second one must be about as strong to be seen; on an even ground it is seen sooner.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,7 @@ _NEIGHBOURHOODS = 64
 """How many fit into the long side: as many as the noise has cells there."""
 
 
-def texture_spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def texture_spread(values: NDArray[Any]) -> NDArray[np.float64]:
     """Return the spread of the texture around each pixel.
 
     That is the root mean square of what remains of a neighbourhood without its mean: a slope is no
@@ -32,10 +34,13 @@ def texture_spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     from scipy.ndimage import minimum_filter, uniform_filter
 
-    finite = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    largest = float(np.abs(finite).max()) or 1.0  # whatever the unit, squares do not overflow
+    largest = 1.0
+    if values.dtype.kind == "f":  # whatever the unit, squares must not overflow
+        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+        largest = float(np.abs(values).max()) or 1.0
+        values = values / largest
     factor = -(-max(values.shape) // _GRID)
-    small = _shrink(finite / largest, factor)
+    small = _shrink(values, factor)
     side = max(3, round(max(small.shape) / _NEIGHBOURHOODS) | 1)
     rest = small - uniform_filter(small, side, mode="nearest")
     energy = uniform_filter(rest * rest, side, mode="nearest")
@@ -50,10 +55,10 @@ def texture_spread(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return enlarged[:height, :width]
 
 
-def _shrink(values: NDArray[np.float64], factor: int) -> NDArray[np.float64]:
+def _shrink(values: NDArray[Any], factor: int) -> NDArray[np.float64]:
     """Return the means of squares of `factor` pixels a side."""
     if factor == 1:
-        return values
+        return values.astype(np.float64)
     height, width = values.shape
     padded = np.pad(values, ((0, -height % factor), (0, -width % factor)), mode="edge")
     squares = padded.reshape(len(padded) // factor, factor, -1, factor)
