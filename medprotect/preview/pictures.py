@@ -1,0 +1,232 @@
+"""Pictures of one image before, after, and of the difference, in every window it is looked at in.
+
+The windows are those that the budget honours (`medprotect.intensity.windows.view`), and the
+pictures are computed as the budget computes what a window shows.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Picture
+
+from medprotect.imaging.image import Image, Window
+from medprotect.intensity.windows import (
+    STANDARD_NAMES,
+    View,
+    modality_values,
+    present,
+    slope_width,
+    view,
+)
+from medprotect.preview.selection import LARGE_SIDE
+from medprotect.protect.inspection import AMPLIFIED
+
+LEVELS = 255
+"""Steps from black to white that a screen shows."""
+
+_MOST_WINDOWS = 8
+_WHOLE_SIDE, _PART_SIDE = 896, 640
+"""Of large images, in pixels: of the whole, reduced, and of the part in full size."""
+
+Presented = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Trio:
+    """One image, or a part of it, as PNG.
+
+    Attributes
+    ----------
+    before, after : bytes
+        As a display shows them.
+    difference : bytes
+        After less before, times `AMPLIFIED`, around grey.
+    """
+
+    before: bytes
+    after: bytes
+    difference: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of all three."""
+        return len(self.before) + len(self.after) + len(self.difference)
+
+
+@dataclass(frozen=True, slots=True)
+class InWindow:
+    """One image in one window.
+
+    Attributes
+    ----------
+    name : str
+        What the window is called, such as ``brain``; the same in all images of a series.
+    level : str
+        Its center and width in words, "" where they say nothing.
+    whole : Trio
+        The whole image; reduced where it is large.
+    part : Trio or None
+        Of a large image the part in full size that changed most.
+    black_to_white : float
+        Width of the window in modality values; 0 of a look-up table.
+    largest : float
+        Largest change that it shows, in `LEVELS`.
+    """
+
+    name: str
+    level: str
+    whole: Trio
+    part: Trio | None
+    black_to_white: float
+    largest: float
+
+    @property
+    def size(self) -> int:
+        """Bytes of its pictures."""
+        return self.whole.size + (self.part.size if self.part else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One image, clean and protected.
+
+    Attributes
+    ----------
+    rows, columns : int
+        Its matrix.
+    unit : str
+        Of modality values: ``HU``, or ``grey values``.
+    windows : tuple of InWindow
+        At least one; the first is how the image is shown at first.
+    largest : float
+        Largest change of a pixel, in modality values.
+    changed : float
+        Share of its pixels that changed.
+    """
+
+    rows: int
+    columns: int
+    unit: str
+    windows: tuple[InWindow, ...]
+    largest: float
+    changed: float
+
+    @property
+    def size(self) -> int:
+        """Bytes of its pictures."""
+        return sum(each.size for each in self.windows)
+
+
+def show(clean: Image, protected: Image) -> Shown:
+    """Draw an image in every window.
+
+    Parameters
+    ----------
+    clean, protected : Image
+        The same image of the export and of OUT.
+    """
+    seen = view(clean)
+    changed = modality_values(clean, protected.stored) - modality_values(clean, clean.stored)
+    finite = np.abs(changed[np.isfinite(changed)])
+    differs = clean.stored != protected.stored
+    rows, columns = clean.stored.shape[:2]
+    part: tuple[slice, slice] | None = None
+    drawn = []
+    for name, window in name_windows(seen):
+        before = replace(seen, windows=(window,))
+        pair = present(before), present(before.with_stored(protected.stored))
+        if max(rows, columns) > LARGE_SIDE and part is None:
+            part = _find_most_changed(pair[1] - pair[0])
+        drawn.append(_draw(name, window, seen.is_colour, pair, part))
+    return Shown(
+        rows=rows,
+        columns=columns,
+        unit="HU" if clean.modality == "CT" and not seen.is_colour else "grey values",
+        windows=tuple(drawn),
+        largest=float(finite.max(initial=0)),
+        changed=float((differs if differs.ndim == 2 else differs.any(-1)).mean()),
+    )
+
+
+def name_windows(seen: View) -> Iterator[tuple[str, Window]]:
+    """Yield the windows of an image, each once, with names that the images of a series share."""
+    of_file = dict.fromkeys(seen.image.windows)
+    others = dict.fromkeys(seen.windows[len(seen.image.windows) :])
+    named = [
+        (f"file {number}" if len(of_file) > 1 else "file", window)
+        for number, window in enumerate(of_file, start=1)
+    ]
+    for window in others:
+        if window in STANDARD_NAMES:
+            named.append((STANDARD_NAMES[window], window))
+        elif window.width > 0 or not named:
+            whole_range = seen.is_colour or seen.image.highest <= LEVELS
+            named.append(("as stored" if whole_range and not of_file else "full range", window))
+    yield from named[:_MOST_WINDOWS]
+
+
+def _draw(
+    name: str,
+    window: Window,
+    is_colour: bool,
+    pair: tuple[Presented, Presented],
+    part: tuple[slice, slice] | None,
+) -> InWindow:
+    before, after = pair
+    has_level = window.lut is None and not is_colour and window.width > 0
+    return InWindow(
+        name=name,
+        level=f"{window.center:.4g} / {window.width:.4g}" if has_level else "",
+        whole=_trio(before, after, _WHOLE_SIDE if part else 0),
+        part=_trio(before[part], after[part], 0) if part else None,
+        black_to_white=slope_width(window) if has_level else 0.0,
+        largest=float(np.abs(after - before).max(initial=0)) * LEVELS,
+    )
+
+
+def _trio(before: Presented, after: Presented, long_side: int) -> Trio:
+    difference = np.clip(0.5 + AMPLIFIED * (after - before), 0, 1)
+    panels = (before, after, difference)
+    if long_side:
+        panels = tuple(_reduce(each, long_side) for each in panels)
+    return Trio(*(_png(each) for each in panels))
+
+
+def _reduce(panel: Presented, long_side: int) -> Presented:
+    """Return a smaller picture: each of its pixels is the mean of those that it stands for."""
+    rows, columns = panel.shape[:2]
+    scale = long_side / max(rows, columns)
+    size = max(1, round(columns * scale)), max(1, round(rows * scale))
+    channels = [
+        Picture.fromarray(np.ascontiguousarray(panel[..., at])).resize(
+            size, Picture.Resampling.BOX
+        )
+        for at in range(panel.shape[2])
+    ]
+    return np.stack([np.asarray(each) for each in channels], axis=-1)
+
+
+def _find_most_changed(difference: Presented) -> tuple[slice, slice]:
+    """Return the part, at most `_PART_SIDE` long, whose pixels change most in the mean."""
+    from scipy.ndimage import uniform_filter
+
+    amount = np.abs(difference).max(axis=-1)
+    sides = tuple(min(_PART_SIDE, side) for side in amount.shape)
+    mean = uniform_filter(amount, size=sides, mode="constant")
+    starts = []
+    for at, side, whole in zip(
+        np.unravel_index(int(mean.argmax()), mean.shape), sides, amount.shape, strict=True
+    ):
+        starts.append(min(max(0, int(at) - side // 2), whole - side))
+    top, left = starts
+    return slice(top, top + sides[0]), slice(left, left + sides[1])
+
+
+def _png(panel: Presented) -> bytes:
+    pixels = np.rint(np.clip(panel, 0, 1) * LEVELS).astype(np.uint8)
+    stream = BytesIO()
+    Picture.fromarray(pixels.squeeze(-1) if pixels.shape[-1] == 1 else pixels).save(stream, "PNG")
+    return stream.getvalue()
