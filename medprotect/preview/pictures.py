@@ -98,7 +98,7 @@ class Shown:
     rows, columns : int
         Its matrix.
     unit : str
-        Of modality values: ``HU``, or ``grey values``.
+        Of modality values, in words such as ``HU``.
     windows : tuple of InWindow
         At least one; the first is how the image is shown at first.
     largest : float
@@ -144,11 +144,17 @@ def show(clean: Image, protected: Image) -> Shown:
     return Shown(
         rows=rows,
         columns=columns,
-        unit="HU" if clean.modality == "CT" and not seen.is_colour else "grey values",
+        unit=_unit(seen),
         windows=tuple(drawn),
         largest=float(finite.max(initial=0)),
         changed=float((differs if differs.ndim == 2 else differs.any(-1)).mean()),
     )
+
+
+def _unit(seen: View) -> str:
+    if seen.is_colour:
+        return "steps of a colour"
+    return "HU" if seen.image.modality == "CT" else "grey values"
 
 
 def name_windows(seen: View) -> Iterator[tuple[str, Window]]:
@@ -163,8 +169,8 @@ def name_windows(seen: View) -> Iterator[tuple[str, Window]]:
         if window in STANDARD_NAMES:
             named.append((STANDARD_NAMES[window], window))
         elif window.width > 0 or not named:
-            whole_range = seen.is_colour or seen.image.highest <= LEVELS
-            named.append(("as stored" if whole_range and not of_file else "full range", window))
+            is_whole = window.width == seen.image.highest - seen.image.lowest
+            named.append(("as stored" if is_whole else "full range", window))
     yield from named[:_MOST_WINDOWS]
 
 
@@ -201,9 +207,7 @@ def _reduce(panel: Presented, long_side: int) -> Presented:
     scale = long_side / max(rows, columns)
     size = max(1, round(columns * scale)), max(1, round(rows * scale))
     channels = [
-        Picture.fromarray(np.ascontiguousarray(panel[..., at])).resize(
-            size, Picture.Resampling.BOX
-        )
+        Picture.fromarray(np.ascontiguousarray(panel[..., at])).resize(size, Picture.Resampling.BOX)
         for at in range(panel.shape[2])
     ]
     return np.stack([np.asarray(each) for each in channels], axis=-1)

@@ -124,4 +124,4 @@ def _copy(export: Path, to: Path, files: Iterable[Found]) -> None:
         path = join_under(to, found.path)
         make_folders(path.parent, mode=0o700)
         with open_found(export, found) as stream:
-            write_chunks(path, iter(lambda: stream.read(_BLOCK_BYTES), b""), 0o600)  # noqa: B023
+            write_chunks(path, iter(lambda: stream.read(_BLOCK_BYTES), b""), 0o600)

@@ -103,9 +103,9 @@ def find_series(entries: Sequence[Entry], images: int) -> list[Series]:
     """
     groups: dict[tuple[str, str], list[Entry]] = {}
     for entry in entries:
-        if entry.outcome is Outcome.PLANNED and entry.row.action is Action.PROTECT:
-            if not entry.row.header:
-                groups.setdefault((_kind_of(entry), _series_of(entry)), []).append(entry)
+        is_image = entry.row.action is Action.PROTECT and not entry.row.header
+        if is_image and entry.outcome is Outcome.PLANNED:
+            groups.setdefault((_kind_of(entry), _series_of(entry)), []).append(entry)
     torn = {e.row.series for e in entries if e.outcome is Outcome.REJECTED} - {""}
     totals = Counter(kind for kind, _ in groups)
     numbers: Counter[str] = Counter()
