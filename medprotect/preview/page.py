@@ -15,7 +15,7 @@ from string import Template
 
 from medprotect import __version__
 from medprotect.audit.report import frame
-from medprotect.preview.pictures import LEVELS, InWindow, Shown, Trio
+from medprotect.preview.pictures import LEVELS, InWindow, Shown, Trio, number
 from medprotect.preview.selection import Place, Series
 from medprotect.protect.inspection import AMPLIFIED
 from medprotect.protect.receipt import NOT_FOR_DIAGNOSIS, warn_in_words
@@ -87,8 +87,8 @@ def make_page(preview: Preview) -> str:
         amplified=AMPLIFIED,
         contents=_contents(preview),
         series="".join(
-            _series(number, series, shown, preview.with_names)
-            for number, (series, shown) in enumerate(preview.shown, start=1)
+            _series(count, series, shown, preview.with_names)
+            for count, (series, shown) in enumerate(preview.shown, start=1)
         ),
         yes=_yes(preview),
         unseen=_unseen(preview),
@@ -125,18 +125,18 @@ def _contents(preview: Preview) -> str:
     if len(preview.shown) < 2:
         return ""
     items = "".join(
-        f'<li><a href="#s{number}">{escape(series.name)}</a></li>'
-        for number, (series, _) in enumerate(preview.shown, start=1)
+        f'<li><a href="#s{count}">{escape(series.name)}</a></li>'
+        for count, (series, _) in enumerate(preview.shown, start=1)
     )
     return f'<nav aria-label="Series"><ul class="contents">{items}</ul></nav>'
 
 
 def _series(
-    number: int, series: Series, shown: Sequence[tuple[Place, Shown]], with_names: bool
+    count: int, series: Series, shown: Sequence[tuple[Place, Shown]], with_names: bool
 ) -> str:
     names = list(dict.fromkeys(each.name for _, image in shown for each in image.windows))
     articles = "".join(
-        _image(f"s{number}i{place.number}", series, place, image, names, with_names)
+        _image(f"s{count}i{place.number}", series, place, image, names, with_names)
         for place, image in shown
     )
     torn = (
@@ -146,7 +146,7 @@ def _series(
         else ""
     )
     return (
-        f'<section class="series" id="s{number}" data-window="0"><h2>{escape(series.name)}</h2>'
+        f'<section class="series" id="s{count}" data-window="0"><h2>{escape(series.name)}</h2>'
         f"{torn}{_choices(series, shown, names)}{articles}</section>"
     )
 
@@ -195,7 +195,7 @@ def _image(
     )
 
 
-def _lay(title: str, number: int, image: Shown, seen: InWindow, *, is_first: bool) -> str:
+def _lay(title: str, at: int, image: Shown, seen: InWindow, *, is_first: bool) -> str:
     """Return an image in one window; all but the first are hidden at first."""
     facts = _facts(image, seen)
     called = f"{seen.name} {seen.level}".strip()
@@ -203,20 +203,22 @@ def _lay(title: str, number: int, image: Shown, seen: InWindow, *, is_first: boo
     words = f"{title}, window {called}"
     part = _part(seen.part, words) if seen.part else ""
     return (
-        f'<div class="lay" data-window="{number}" data-name="{escape(called)}" '
+        f'<div class="lay" data-window="{at}" data-name="{escape(called)}" '
         f'data-facts="{escape(facts)}"{hidden}>{_trio(image, seen, words, facts)}{part}'
         f'<p class="facts">Window {escape(called)}. {escape(facts)}</p></div>'
     )
 
 
 def _facts(image: Shown, seen: InWindow) -> str:
-    reduced = ", shown smaller here" if seen.part else ""
+    reduced = ", shown smaller but for one part" if seen.part else ""
+    size = f"{image.columns} \N{MULTIPLICATION SIGN} {image.rows}{reduced}."
     if not image.changed:
-        return f"{image.columns} \N{MULTIPLICATION SIGN} {image.rows}{reduced}. No pixel changed."
+        return f"{size} No pixel changed."
+    values = seen.largest / LEVELS * seen.black_to_white
+    meaning = f", {number(values)} {image.unit}" if values else ""
     return (
-        f"{image.columns} \N{MULTIPLICATION SIGN} {image.rows}{reduced}. {image.changed:.0%} of "
-        f"its pixels changed, by at most {image.largest:.3g} {image.unit}; this window shows at "
-        f"most {seen.largest:.0f} of {LEVELS} steps from black to white."
+        f"{size} {image.changed:.0%} of its pixels changed; this window shows at most "
+        f"{seen.largest:.0f} of {LEVELS} steps from black to white{meaning}."
     )
 
 
@@ -246,13 +248,12 @@ def _part(part: Trio, words: str) -> str:
 
 def _ramp(image: Shown, seen: InWindow) -> str:
     """Return the scale of the difference."""
+    end = f"{LEVELS / (2 * AMPLIFIED):.0f} of {LEVELS} steps"
     if seen.black_to_white:
-        end = f"{seen.black_to_white / (2 * AMPLIFIED):.3g} {image.unit}"
-    else:
-        end = f"{LEVELS / (2 * AMPLIFIED):.0f} of {LEVELS} steps"
+        end = f"{number(seen.black_to_white / (2 * AMPLIFIED))} {image.unit}"
     return (
-        f'<div class="ramp"><span>darker by {end}</span><span>no change</span>'
-        f"<span>lighter by {end}</span></div>"
+        '<div class="ramp"><span>darker</span><span>no change</span><span>lighter</span>'
+        f"<span>black and white: by {end} or more</span></div>"
     )
 
 

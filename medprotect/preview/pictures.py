@@ -16,7 +16,6 @@ from medprotect.imaging.image import Image, Window
 from medprotect.intensity.windows import (
     STANDARD_NAMES,
     View,
-    modality_values,
     present,
     slope_width,
     view,
@@ -30,6 +29,9 @@ LEVELS = 255
 _MOST_WINDOWS = 8
 _WHOLE_SIDE, _PART_SIDE = 896, 640
 """Of large images, in pixels: of the whole, reduced, and of the part in full size."""
+
+_COLOUR_SIDES = 0.7
+"""What these are times of in colour, which takes three times the room."""
 
 Presented = NDArray[np.float32]
 
@@ -101,8 +103,6 @@ class Shown:
         Of modality values, in words such as ``HU``.
     windows : tuple of InWindow
         At least one; the first is how the image is shown at first.
-    largest : float
-        Largest change of a pixel, in modality values.
     changed : float
         Share of its pixels that changed.
     """
@@ -111,7 +111,6 @@ class Shown:
     columns: int
     unit: str
     windows: tuple[InWindow, ...]
-    largest: float
     changed: float
 
     @property
@@ -129,8 +128,6 @@ def show(clean: Image, protected: Image) -> Shown:
         The same image of the export and of OUT.
     """
     seen = view(clean)
-    changed = modality_values(clean, protected.stored) - modality_values(clean, clean.stored)
-    finite = np.abs(changed[np.isfinite(changed)])
     differs = clean.stored != protected.stored
     rows, columns = clean.stored.shape[:2]
     part: tuple[slice, slice] | None = None
@@ -139,16 +136,23 @@ def show(clean: Image, protected: Image) -> Shown:
         before = replace(seen, windows=(window,))
         pair = present(before), present(before.with_stored(protected.stored))
         if max(rows, columns) > LARGE_SIDE and part is None:
-            part = _find_most_changed(pair[1] - pair[0])
-        drawn.append(_draw(name, window, seen.is_colour, pair, part))
+            part = _find_most_changed(pair[1] - pair[0], _scaled(_PART_SIDE, seen))
+        drawn.append(_draw(name, before, pair, part))
     return Shown(
         rows=rows,
         columns=columns,
         unit=_unit(seen),
         windows=tuple(drawn),
-        largest=float(finite.max(initial=0)),
         changed=float((differs if differs.ndim == 2 else differs.any(-1)).mean()),
     )
+
+
+def number(figure: float) -> str:
+    """Return a number as people write it: no more digits than matter, and no exponent."""
+    size = abs(figure)
+    if size >= 100 or figure == round(figure):
+        return f"{figure:.0f}"
+    return f"{figure:.1f}" if size >= 10 else f"{figure:.2g}" if size >= 1e-3 else f"{figure:.1e}"
 
 
 def _unit(seen: View) -> str:
@@ -176,17 +180,17 @@ def name_windows(seen: View) -> Iterator[tuple[str, Window]]:
 
 def _draw(
     name: str,
-    window: Window,
-    is_colour: bool,
+    seen: View,
     pair: tuple[Presented, Presented],
     part: tuple[slice, slice] | None,
 ) -> InWindow:
     before, after = pair
-    has_level = window.lut is None and not is_colour and window.width > 0
+    window = seen.windows[0]
+    has_level = window.lut is None and not seen.is_colour and window.width > 0
     return InWindow(
         name=name,
-        level=f"{window.center:.4g} / {window.width:.4g}" if has_level else "",
-        whole=_trio(before, after, _WHOLE_SIDE if part else 0),
+        level=f"{number(window.center)} / {number(window.width)}" if has_level else "",
+        whole=_trio(before, after, _scaled(_WHOLE_SIDE, seen) if part else 0),
         part=_trio(before[part], after[part], 0) if part else None,
         black_to_white=slope_width(window) if has_level else 0.0,
         largest=float(np.abs(after - before).max(initial=0)) * LEVELS,
@@ -195,7 +199,7 @@ def _draw(
 
 def _trio(before: Presented, after: Presented, long_side: int) -> Trio:
     difference = np.clip(0.5 + AMPLIFIED * (after - before), 0, 1)
-    panels = (before, after, difference)
+    panels: tuple[Presented, ...] = (before, after, difference)
     if long_side:
         panels = tuple(_reduce(each, long_side) for each in panels)
     return Trio(*(_png(each) for each in panels))
@@ -213,12 +217,16 @@ def _reduce(panel: Presented, long_side: int) -> Presented:
     return np.stack([np.asarray(each) for each in channels], axis=-1)
 
 
-def _find_most_changed(difference: Presented) -> tuple[slice, slice]:
-    """Return the part, at most `_PART_SIDE` long, whose pixels change most in the mean."""
+def _scaled(side: int, seen: View) -> int:
+    return round(side * _COLOUR_SIDES) if seen.is_colour else side
+
+
+def _find_most_changed(difference: Presented, longest: int) -> tuple[slice, slice]:
+    """Return the part, at most so many pixels long, whose pixels change most in the mean."""
     from scipy.ndimage import uniform_filter
 
     amount = np.abs(difference).max(axis=-1)
-    sides = tuple(min(_PART_SIDE, side) for side in amount.shape)
+    sides = tuple(min(longest, side) for side in amount.shape)
     mean = uniform_filter(amount, size=sides, mode="constant")
     starts = []
     for at, side, whole in zip(

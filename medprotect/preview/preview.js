@@ -58,7 +58,7 @@
   const turn = (to, aloud = true) => {
     face = to;
     sheets.forEach((each, index) => each.classList.toggle("up", index === face));
-    sheet.dataset.face = faces[face];
+    one(viewer, ".face").textContent = faces[face];
     press(all(viewer, "[data-face]"), (each) => Number(each.dataset.face) === face);
     if (aloud) say();
   };
@@ -96,7 +96,7 @@
       const button = document.createElement("button");
       button.type = "button";
       button.dataset.open = each.dataset.window;
-      button.textContent = each.dataset.name;
+      button.textContent = each.dataset.name[0].toUpperCase() + each.dataset.name.slice(1);
       button.addEventListener("click", () => pick(each.dataset.window));
       return button;
     }));
