@@ -134,9 +134,11 @@ def _contents(preview: Preview) -> str:
 def _series(
     count: int, series: Series, shown: Sequence[tuple[Place, Shown]], with_names: bool
 ) -> str:
-    names = list(dict.fromkeys(each.name for _, image in shown for each in image.windows))
+    windows = [each for _, image in shown for each in image.windows]
+    names = list(dict.fromkeys(each.name for each in windows))
+    first = next((each.name for each in windows if not each.is_flat), names[0])
     articles = "".join(
-        _image(f"s{count}i{place.number}", series, place, image, names, with_names)
+        _image(f"s{count}i{place.number}", series, place, image, names, first, with_names)
         for place, image in shown
     )
     torn = (
@@ -146,12 +148,15 @@ def _series(
         else ""
     )
     return (
-        f'<section class="series" id="s{count}" data-window="0"><h2>{escape(series.name)}</h2>'
-        f"{torn}{_choices(series, shown, names)}{articles}</section>"
+        f'<section class="series" id="s{count}" data-window="{names.index(first)}">'
+        f"<h2>{escape(series.name)}</h2>{torn}{_choices(series, shown, names, first)}{articles}"
+        "</section>"
     )
 
 
-def _choices(series: Series, shown: Sequence[tuple[Place, Shown]], names: Sequence[str]) -> str:
+def _choices(
+    series: Series, shown: Sequence[tuple[Place, Shown]], names: Sequence[str], first: str
+) -> str:
     if len(names) < 2:
         return ""
     levels: dict[str, set[str]] = {}
@@ -162,7 +167,7 @@ def _choices(series: Series, shown: Sequence[tuple[Place, Shown]], names: Sequen
         level = levels[name].pop() if len(levels[name]) == 1 else ""
         small = f" <small>{escape(level)}</small>" if level else ""
         buttons += (
-            f'<button type="button" data-choose="{at}" aria-pressed="{str(at == 0).lower()}">'
+            f'<button type="button" data-choose="{at}" aria-pressed="{str(name == first).lower()}">'
             f"{escape(name.capitalize())}{small}</button>"
         )
     return (
@@ -177,12 +182,13 @@ def _image(
     place: Place,
     image: Shown,
     names: Sequence[str],
+    first: str,
     with_names: bool,
 ) -> str:
     title = f"{series.name}, image {place.number} of {series.images}"
+    up = next((each for each in image.windows if each.name == first), image.windows[0])
     lays = "".join(
-        _lay(title, names.index(each.name), image, each, is_first=each is image.windows[0])
-        for each in image.windows
+        _lay(title, names.index(each.name), image, each, is_up=each is up) for each in image.windows
     )
     path = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in place.path)
     named = f'<p class="facts">{escape(path)}</p>' if with_names else ""
@@ -195,11 +201,11 @@ def _image(
     )
 
 
-def _lay(title: str, at: int, image: Shown, seen: InWindow, *, is_first: bool) -> str:
-    """Return an image in one window; all but the first are hidden at first."""
+def _lay(title: str, at: int, image: Shown, seen: InWindow, *, is_up: bool) -> str:
+    """Return an image in one window; all but one are hidden at first."""
     facts = _facts(image, seen)
     called = f"{seen.name} {seen.level}".strip()
-    hidden = "" if is_first else " hidden"
+    hidden = "" if is_up else " hidden"
     words = f"{title}, window {called}"
     part = _part(seen.part, words) if seen.part else ""
     return (
@@ -214,6 +220,8 @@ def _facts(image: Shown, seen: InWindow) -> str:
     size = f"{image.columns} \N{MULTIPLICATION SIGN} {image.rows}{reduced}."
     if not image.changed:
         return f"{size} No pixel changed."
+    if seen.is_flat and not seen.largest:
+        return f"{size} This window shows nothing of it; choose another."
     values = seen.largest / LEVELS * seen.black_to_white
     meaning = f", {number(values)} {image.unit}" if values else ""
     return (

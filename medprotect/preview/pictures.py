@@ -76,6 +76,8 @@ class InWindow:
         Width of the window in modality values; 0 of a look-up table.
     largest : float
         Largest change that it shows, in `LEVELS`.
+    is_flat : bool
+        Whether it shows the image all of one shade, as where a header's window does not fit.
     """
 
     name: str
@@ -84,6 +86,7 @@ class InWindow:
     part: Trio | None
     black_to_white: float
     largest: float
+    is_flat: bool
 
     @property
     def size(self) -> int:
@@ -102,7 +105,7 @@ class Shown:
     unit : str
         Of modality values, in words such as ``HU``.
     windows : tuple of InWindow
-        At least one; the first is how the image is shown at first.
+        At least one; the first is how viewers show it.
     changed : float
         Share of its pixels that changed.
     """
@@ -150,9 +153,9 @@ def show(clean: Image, protected: Image) -> Shown:
 def number(figure: float) -> str:
     """Return a number as people write it: no more digits than matter, and no exponent."""
     size = abs(figure)
-    if size >= 100 or figure == round(figure):
+    if size >= 100:
         return f"{figure:.0f}"
-    return f"{figure:.1f}" if size >= 10 else f"{figure:.2g}" if size >= 1e-3 else f"{figure:.1e}"
+    return f"{figure:.3g}" if size >= 1e-3 or not size else f"{figure:.1e}"
 
 
 def _unit(seen: View) -> str:
@@ -163,13 +166,15 @@ def _unit(seen: View) -> str:
 
 def name_windows(seen: View) -> Iterator[tuple[str, Window]]:
     """Yield the windows of an image, each once, with names that the images of a series share."""
-    of_file = dict.fromkeys(seen.image.windows)
-    others = dict.fromkeys(seen.windows[len(seen.image.windows) :])
-    named = [
-        (f"file {number}" if len(of_file) > 1 else "file", window)
-        for number, window in enumerate(of_file, start=1)
-    ]
-    for window in others:
+    of_file = list(dict.fromkeys(seen.image.windows))
+    named = []
+    for at, window in enumerate(of_file, start=1):
+        called = f"file {at}" if len(of_file) > 1 else "file"
+        standard = STANDARD_NAMES.get(window) if seen.image.modality == "CT" else None
+        named.append((f"{standard} ({called})" if standard else called, window))
+    for window in dict.fromkeys(seen.windows[len(seen.image.windows) :]):
+        if window in of_file:
+            continue
         if window in STANDARD_NAMES:
             named.append((STANDARD_NAMES[window], window))
         elif window.width > 0 or not named:
@@ -194,6 +199,7 @@ def _draw(
         part=_trio(before[part], after[part], 0) if part else None,
         black_to_white=slope_width(window) if has_level else 0.0,
         largest=float(np.abs(after - before).max(initial=0)) * LEVELS,
+        is_flat=bool(before.min() == before.max()),
     )
 
 
