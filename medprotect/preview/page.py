@@ -261,7 +261,7 @@ def _ramp(image: Shown, seen: InWindow) -> str:
         end = f"{number(seen.black_to_white / (2 * AMPLIFIED))} {image.unit}"
     return (
         '<div class="ramp"><span>darker</span><span>no change</span><span>lighter</span>'
-        f"<span>black and white: by {end} or more</span></div>"
+        f"<span>black and white: by {escape(end)} or more</span></div>"
     )
 
 

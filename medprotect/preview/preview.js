@@ -28,6 +28,7 @@
   const viewer = one(document, "#viewer");
   const stage = one(viewer, ".stage");
   const sheet = one(viewer, ".sheet");
+  const label = one(viewer, ".face");
   const sheets = all(sheet, "img");
   const images = all(document, ".image");
   const flickering = one(viewer, '[data-do="flicker"]');
@@ -47,20 +48,19 @@
     const scale = size ? size / dots : fit;
     sheet.style.width = `${width * scale}px`;
     sheet.style.height = `${height * scale}px`;
-    sheet.classList.toggle("exact", size > 0);
+    stage.classList.toggle("exact", size > 0);
   };
   const say = () => {
     const part = size && one(lay(), ".part") ? "the part that changed most, " : "";
     const scale = size ? `${size}:1` : "fit to the screen";
     one(viewer, "#viewer-said").textContent =
-      `${faces[face]}. Window ${lay().dataset.name}, ${part}${scale}. ${lay().dataset.facts}`;
+      `Window ${lay().dataset.name}, ${part}${scale}. ${lay().dataset.facts}`;
   };
-  const turn = (to, aloud = true) => {
+  const turn = (to) => {
     face = to;
     sheets.forEach((each, index) => each.classList.toggle("up", index === face));
-    one(viewer, ".face").textContent = faces[face];
+    label.textContent = faces[face];
     press(all(viewer, "[data-face]"), (each) => Number(each.dataset.face) === face);
-    if (aloud) say();
   };
   const draw = async () => {
     const from = (size && one(lay(), ".part")) || one(lay(), ".trio");
@@ -71,6 +71,7 @@
     press(all(viewer, "[data-size]"), (each) => Number(each.dataset.size) === size);
     press(all(viewer, "[data-open]"), (each) => each.dataset.open === lay().dataset.window);
     turn(face);
+    say();
     await Promise.all(sheets.map((each) => each.decode().catch(() => {})));
     measure();
   };
@@ -78,13 +79,15 @@
     clearInterval(timer);
     timer = 0;
     flickering.setAttribute("aria-pressed", "false");
+    label.setAttribute("aria-live", "polite");
   };
+  const swap = () => turn(face === 0 ? 1 : 0);
   const flicker = () => {
-    if (timer) { rest(); say(); return; }
-    turn(face === 0 ? 1 : 0, false);
-    timer = setInterval(() => turn(face === 0 ? 1 : 0, false), PERIOD_MS);
+    if (timer) { rest(); return; }
+    label.setAttribute("aria-live", "off");
+    swap();
+    timer = setInterval(swap, PERIOD_MS);
     flickering.setAttribute("aria-pressed", "true");
-    one(viewer, "#viewer-said").textContent = "Before and after alternate.";
   };
   const enlarge = (to) => { size = to; draw(); };
   const pick = (number) => { chooseWindow(series(), number); draw(); };
@@ -135,11 +138,11 @@
   for (const button of all(viewer, "[data-do]")) {
     button.addEventListener("click", deeds[button.dataset.do]);
   }
-  stage.addEventListener("click", () => { rest(); turn(face === 0 ? 1 : 0); });
+  stage.addEventListener("click", () => { rest(); swap(); });
 
   const step = (by) => sizes[Math.max(0, Math.min(sizes.length - 1, sizes.indexOf(size) + by))];
   const keys = {
-    f: () => { rest(); turn(face === 0 ? 1 : 0); },
+    f: () => { rest(); swap(); },
     a: flicker,
     d: () => { rest(); turn(2); },
     n: deeds.next,
@@ -158,5 +161,5 @@
     event.preventDefault();
     deed();
   });
-  window.addEventListener("resize", () => { if (viewer.open) measure(); });
+  new ResizeObserver(measure).observe(stage);
 })();

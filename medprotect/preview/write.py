@@ -96,6 +96,9 @@ def write_preview(
     if not entries:
         raise InputError(f"No image of EXPORT can be protected: {_reasons(plan)}.")
     summary = protect_in_scratch(settings, scratch, entries, key, progress)
+    torn = _find_torn(chosen, summary)
+    series = [replace(each, is_torn=each.is_torn or each in torn) for each in series]
+    chosen = [replace(each, is_torn=each.is_torn or each in torn) for each in chosen]
     drawn = _draw_all(chosen, settings_within(settings, scratch), summary)
     if not any(images for _, images in drawn):
         raise InputError(f"No image that was tried can be protected: {_reasons(summary.entries)}.")
@@ -107,6 +110,16 @@ def write_preview(
 def _files_of(chosen: Sequence[Series], plan: Sequence[Entry]) -> list[Entry]:
     wanted = {place.path for series in chosen for place in series.places}
     return [entry for entry in plan if entry.path in wanted or entry.row.header in wanted]
+
+
+def _find_torn(chosen: Sequence[Series], summary: Summary) -> set[Series]:
+    """Return the series of which a file turned out to be one that is rejected."""
+    outcomes = {entry.path: entry.outcome for entry in summary.entries if entry.row.series}
+    return {
+        series
+        for series in chosen
+        if any(outcomes.get(each.path) is Outcome.REJECTED for each in series.places)
+    }
 
 
 def _reasons(entries: Sequence[Entry]) -> str:
