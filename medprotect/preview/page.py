@@ -204,7 +204,7 @@ def _image(
 def _lay(title: str, at: int, image: Shown, seen: InWindow, *, is_up: bool) -> str:
     """Return an image in one window; all but one are hidden at first."""
     facts = _facts(image, seen)
-    called = f"{seen.name} {seen.level}".strip()
+    called = f"{seen.name}: {seen.level}" if seen.level else seen.name
     hidden = "" if is_up else " hidden"
     words = f"{title}, window {called}"
     part = _part(seen.part, words) if seen.part else ""

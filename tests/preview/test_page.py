@@ -20,7 +20,7 @@ from .conftest import COMMAND, PATIENT, Made, Make, make_settings
 
 def test_it_says_what_is_shown_and_what_is_not(usual: Made) -> None:
     text = Read(usual.html).text
-    assert "8 images of 4 series, of 4 series (11 images)" in text
+    assert "10 images of 4 series, of 4 series (13 images)" in text
     assert "3 more images of the series shown" in text
     assert "1 files that are no images" in text
     assert "Cannot be decoded in full" in text
@@ -41,7 +41,7 @@ def test_every_picture_has_words(usual: Made) -> None:
     page = Read(usual.html)
     words = [value for name, value in page.attributes if name == "alt"]
     assert len([each for each in words if each]) == len(words) - 3  # those of the large view
-    assert "CT, image 1 of 5, window soft tissue 40 / 400, before" in words
+    assert "CT, image 1 of 5, window soft tissue: 40 / 400, before" in words
     (said,) = {
         each for each in words if each and "image 1 of 5, window lung -600 / 1500, diff" in each
     }
@@ -57,7 +57,7 @@ def test_names_stand_in_it_only_where_asked_for(usual: Made, preview: Make) -> N
 
 def test_more_or_fewer_images_are_shown_where_asked_for(preview: Make) -> None:
     assert "Image 3 of 5" in preview(images=1).html
-    assert preview(images=50).html.count("<article") == 11
+    assert preview(images=50).html.count("<article") == 13
 
 
 def test_only_its_own_script_may_run_and_nothing_may_load(usual: Made) -> None:
@@ -166,9 +166,9 @@ class TestBrowser:
     ) -> None:
         with browse(tmp_path / "profile") as page:
             page.open(usual.page, 1200)
-            assert shown_windows(page) == ["soft tissue 40 / 400"] * 3
+            assert shown_windows(page) == ["soft tissue: 40 / 400"] * 3
             page.evaluate("document.querySelector('#s1 [data-choose=\"1\"]').click()")
-            assert shown_windows(page) == ["lung -600 / 1500"] * 3
+            assert shown_windows(page) == ["lung: -600 / 1500"] * 3
 
     def test_large_before_and_after_take_each_others_place_by_key_and_button(
         self, usual: Made, tmp_path: Path
@@ -219,7 +219,7 @@ class TestBrowser:
             open_large(page)
             press(page, "2")
             assert "lung" in page.evaluate("document.querySelector('#viewer-said').textContent")
-            assert shown_windows(page) == ["lung -600 / 1500"] * 3
+            assert shown_windows(page) == ["lung: -600 / 1500"] * 3
             press(page, "n")
             title = page.evaluate("document.querySelector('#viewer-title').textContent")
             assert title == "CT, image 3 of 5"
@@ -233,7 +233,7 @@ class TestBrowser:
         with browse(tmp_path / "profile") as page:
             page.ask("Emulation.setScriptExecutionDisabled", value=True)
             page.open(usual.page, 1200)
-            assert shown_windows(page) == ["soft tissue 40 / 400"] * 3
+            assert shown_windows(page) == ["soft tissue: 40 / 400"] * 3
             assert page.evaluate("document.querySelector('.compare').offsetWidth") == 0
 
     def test_it_prints_to_a4_with_before_and_after_side_by_side(
