@@ -365,8 +365,8 @@ class TestPreview:
     def test_the_command_that_follows_tells_no_folder_and_no_pattern(self) -> None:
         from medprotect.cli.preview import Strength, command_of_run
 
-        given = {"--labels": None, "--mask": ["Roe*"], "--key": Path("/home/roe/key")}
-        command = command_of_run(Strength.HIGH, ["/home/roe/mine", "radiology-grey"], given)
+        given = {"--labels": None, "--mask": ["Roe*"], "--key": Path("roe.key")}
+        command = command_of_run(Strength.HIGH, ["of-roe/mine", "radiology-grey"], given)
         assert command == (
             "medprotect run EXPORT OUT --strength high --pipeline FOLDER "
             "--pipeline radiology-grey --mask PATTERN --key KEY"
