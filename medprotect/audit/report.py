@@ -3,6 +3,8 @@
 All text from outside passes through `html.escape`; the page's policy (CSP) forbids the rest.
 """
 
+import hashlib
+from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
@@ -82,10 +84,30 @@ def make_report(audit: Audit, pictures: Sequence[Shown] = ()) -> str:
     return frame(f"Audit of protected images, {audit['date']}", main)
 
 
-def frame(title: str, main: str) -> str:
-    """Return a page of this title around what is in it, HTML already: style, and a policy (CSP)."""
-    style = _read("report.css")
-    return Template(_read("frame.html")).substitute(title=escape(title), style=style, main=main)
+def frame(title: str, main: str, *, style: str = "", script: str = "") -> str:
+    """Return a page around what is in it, with a policy (CSP) that lets nothing else load or run.
+
+    Parameters
+    ----------
+    title : str
+        Plain text.
+    main : str
+        HTML already.
+    style, script : str
+        CSS of this page beside that of all, and the one script that may run, known by its hash.
+    """
+    policy = ""
+    if script:
+        digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        policy = f"; script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+        script = f"<script>{script}</script>\n"
+    return Template(_read("frame.html")).substitute(
+        title=escape(title),
+        style=_read("report.css") + style,
+        policy=policy,
+        main=main,
+        script=script,
+    )
 
 
 def _read(name: str) -> str:

@@ -7,6 +7,7 @@ from medprotect.cli.bench import app as bench
 from medprotect.cli.bundle import app as bundle
 from medprotect.cli.inspect import inspect
 from medprotect.cli.key import app as key
+from medprotect.cli.preview import preview
 from medprotect.cli.report import report
 from medprotect.cli.run import run
 from medprotect.cli.train import train
@@ -19,6 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(short_help="Protect an export: noise in every image, all else kept.")(run)
+app.command(short_help="Show a few images of each series before and after, in a page.")(preview)
 app.command(short_help="Check a finished run again, from the files on the disk.")(verify)
 app.command(short_help="Write what a run did, to read and, signed, to check.")(report)
 app.command(short_help="Show what a file is, and how much of it may change.")(inspect)

@@ -133,7 +133,7 @@ def run(
         from medprotect.plan.selection import find_candidates
         from medprotect.protect.settings import Settings
 
-        classes, labels_sha256 = _read_labels(labels)
+        classes, labels_sha256 = read_labels(labels)
         settings = Settings(
             export=export,
             out=out,
@@ -167,15 +167,15 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _read_labels(table: Path | None) -> tuple[dict[str, str], str]:
+def read_labels(table: Path | None) -> tuple[dict[str, str], str]:
     """Return class by path, and the SHA-256 of the table."""
     if table is None:
         return {}, ""
     import hashlib
 
-    from medprotect.confounder.labels import read_labels
+    from medprotect.confounder import labels
 
-    return read_labels(table), hashlib.sha256(table.read_bytes()).hexdigest()
+    return labels.read_labels(table), hashlib.sha256(table.read_bytes()).hexdigest()
 
 
 def _show_plan(settings: "Settings", *, with_names: bool, as_json: bool) -> None:

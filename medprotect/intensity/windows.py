@@ -26,6 +26,17 @@ _LIVER = Window(60, 160)
 _BONE = Window(400, 1800)
 _TEMPORAL_BONE = Window(600, 2800)
 
+STANDARD_NAMES: dict[Window, str] = {
+    _BRAIN: "brain",
+    _SUBDURAL: "subdural",
+    _SOFT_TISSUE: "soft tissue",
+    _LUNG: "lung",
+    _LIVER: "liver",
+    _BONE: "bone",
+    _TEMPORAL_BONE: "temporal bone",
+}
+"""What the standard windows of CT are called."""
+
 _HEAD = (_BRAIN, _SUBDURAL, _TEMPORAL_BONE)
 _TRUNK = (_SOFT_TISSUE, _LUNG, _BONE)
 _ABDOMEN = (_SOFT_TISSUE, _LIVER, _LUNG, _BONE)

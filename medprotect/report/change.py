@@ -1,11 +1,9 @@
 """How much a run changed the images: measured on a few files of each kind, drawn evenly."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +11,11 @@ from PIL import Image as Picture
 
 from medprotect.audit.fidelity import fidelity
 from medprotect.audit.report_schema import Beside
-from medprotect.errors import InputError, OutputError, VerificationError
-from medprotect.imaging import formats
-from medprotect.imaging.image import Image, Pair, Readable
+from medprotect.imaging.image import Image
 from medprotect.intensity.windows import modality_values, present, view
 from medprotect.protect.inspection import AMPLIFIED
 from medprotect.protect.journal import Entry, Outcome
-from medprotect.protect.verify import open_both
-from medprotect.scan.walk import Found, walk
+from medprotect.report.reading import Trees, read_both
 
 SAMPLE = 6
 """Files of a kind that are compared."""
@@ -31,8 +26,6 @@ SHOWN = ("psnr_db", "ssim", "vif")
 _COMPARED_SIDE = 512
 """Pixels of the part in the middle that likeness is measured on: the whole of a radiograph takes
 half a minute."""
-
-_CHANGED = "A file is no more as the run left it, in EXPORT or OUT; see medprotect verify."
 
 _LONG_SIDE = 320
 """Of pictures, in pixels: enough to see by, small enough for a page of many."""
@@ -75,12 +68,7 @@ def measure_changes(export: Path, out: Path, entries: Sequence[Entry]) -> dict[s
     OutputError
         A file is no more as the run left it.
     """
-    trees = _Trees(
-        export,
-        out,
-        {found.path: found for found in walk(export)},
-        {entry.path: entry for entry in entries},
-    )
+    trees = Trees.of(export, out, entries)
     kinds: dict[str, list[Entry]] = {}
     for entry in entries:
         if entry.outcome is Outcome.PROTECTED and not entry.row.header:
@@ -88,22 +76,12 @@ def measure_changes(export: Path, out: Path, entries: Sequence[Entry]) -> dict[s
     return {kind: _measure(trees, _draw_evenly(of)) for kind, of in sorted(kinds.items())}
 
 
-@dataclass(frozen=True, slots=True)
-class _Trees:
-    """Where the files of a run lie, and what its journal says of them."""
-
-    export: Path
-    out: Path
-    there: Mapping[str, Found]
-    entries: Mapping[str, Entry]
-
-
 def _draw_evenly(entries: list[Entry]) -> list[Entry]:
     step = max(1, len(entries) // SAMPLE)
     return entries[::step][:SAMPLE]
 
 
-def _measure(trees: _Trees, entries: list[Entry]) -> Change:
+def _measure(trees: Trees, entries: list[Entry]) -> Change:
     found = Change()
     figures: list[dict[str, Beside]] = []
     changes: list[NDArray[np.float64]] = []
@@ -121,38 +99,10 @@ def _measure(trees: _Trees, entries: list[Entry]) -> Change:
     return found
 
 
-def _middle_pair(trees: _Trees, entry: Entry) -> tuple[Image, Image]:
+def _middle_pair(trees: Trees, entry: Entry) -> tuple[Image, Image]:
     """Return the image in the middle of a file, clean and protected."""
-    try:
-        with ExitStack() as stack:
-            original, protected = _open(trees, entry, stack)
-            if not entry.row.voxels:
-                return _middle(original), _middle(protected)
-            voxels = _open(trees, trees.entries[entry.row.voxels], stack)
-            clean, changed = (
-                Pair(header.read(), member.read())
-                for header, member in zip((original, protected), voxels, strict=True)
-            )
-            return _middle(clean), _middle(changed)
-    except (OSError, LookupError, InputError, VerificationError) as error:
-        raise OutputError(_CHANGED) from error
-
-
-def _open(trees: _Trees, entry: Entry, stack: ExitStack) -> list[BinaryIO]:
-    streams = open_both(trees.export, trees.out, entry, trees.there[entry.path], stack)
-    for stream in streams:
-        stream.seek(0)
-    return list(streams)
-
-
-def _middle(readable: Readable) -> Image:
-    file = formats.open_stream(readable)
-    traits = file.description.traits
-    middle = traits.images // 2 if traits else 0
-    for index, image in enumerate(file.images()):
-        if index == middle:
-            return image
-    raise InputError("a file without an image")
+    (both,) = read_both(trees, entry, lambda count: (count // 2,))
+    return both
 
 
 def _crop(presented: NDArray[np.float32]) -> NDArray[np.float32]:

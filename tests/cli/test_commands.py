@@ -233,6 +233,12 @@ class TestExitCodes:
             (["verify", "export", "out-g"], 5, "no run has written OUT"),
             (["inspect", "absent.dcm"], 3, "not a file"),
             (["key", "fingerprint", "--key", "absent.key"], 2, "no key"),
+            (["preview", "absent"], 3, "EXPORT is not a folder"),
+            (["preview", "empty"], 3, "holds none"),
+            (["preview", "export", "export/page.html"], 5, "lies in EXPORT"),
+            (["preview", "export", "page.dcm"], 2, "ends in .html"),
+            (["preview", "export", "--scratch", "export/tmp"], 2, "lies in EXPORT"),
+            (["preview", "export", "--pipeline", "none-such"], 7, "no pipeline"),
         ],
     )
     def test_each_failure_has_its_own_and_says_what_to_do(
@@ -281,6 +287,9 @@ def shown_of_private(medprotect: Run, house: Path) -> str:
     for extra in ([], ["--json"]):
         shown = medprotect("verify", root, house / "private-out", *extra)
         parts += [shown.stdout, shown.stderr]
+    for extra in ([], ["--json"]):
+        shown = medprotect("preview", root, house / "private.html", *extra)
+        parts += [shown.stdout, shown.stderr, (house / "private.html").read_text()]
     for path in folder.iterdir():
         shown = medprotect("inspect", path)
         parts += [shown.stdout, shown.stderr]
@@ -328,6 +337,40 @@ class TestInspect:
         refused = medprotect("inspect", file, "--picture", house / "out" / "pictures")
         assert refused.returncode == 5
         assert not (house / "out" / "pictures").exists()
+
+
+class TestPreview:
+    def test_it_writes_a_private_page_and_names_the_command_that_follows(
+        self, medprotect: Run, export: Path, house: Path, tree_hash: Callable[[Path], str]
+    ) -> None:
+        before = tree_hash(export)
+        shown = medprotect("preview", export, "look.html", "--strength", "low", "--images", "1")
+        assert shown.returncode == 0, shown.stderr
+        assert "medprotect run EXPORT OUT --strength low" in shown.stdout
+        assert "rejected: 2 corrupt" in shown.stdout
+        assert stat.S_IMODE((house / "look.html").stat().st_mode) == 0o600
+        assert tree_hash(export) == before
+
+    def test_as_json_it_is_one_object_with_the_key_of_the_run(
+        self, medprotect: Run, export: Path, house: Path, done: subprocess.CompletedProcess[str]
+    ) -> None:
+        assert done.returncode == 4  # some files are rejected
+        shown = medprotect("preview", export, "json.html", "--images", "1", "--json")
+        told = json.loads(shown.stdout)
+        assert told["key"] == medprotect("key", "fingerprint").stdout.strip()
+        assert told["images"]["shown"] >= told["series"]["shown"] > 5
+        assert told["page"] == "json.html"
+        assert 0 < told["largest_share_of_budget"] <= 1
+
+    def test_the_command_that_follows_tells_no_folder_and_no_pattern(self) -> None:
+        from medprotect.cli.preview import Strength, command_of_run
+
+        given = {"--labels": None, "--mask": ["Roe*"], "--key": Path("roe.key")}
+        command = command_of_run(Strength.HIGH, ["of-roe/mine", "radiology-grey"], given)
+        assert command == (
+            "medprotect run EXPORT OUT --strength high --pipeline FOLDER "
+            "--pipeline radiology-grey --mask PATTERN --key KEY"
+        )
 
 
 class TestKey:

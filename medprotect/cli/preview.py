@@ -1,0 +1,162 @@
+"""`medprotect preview`: a few images of each series, before and after, for a radiologist."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from medprotect.cli.ending import ending
+from medprotect.cli.run import (
+    Export,
+    HowStrong,
+    Jobs,
+    KeyFile,
+    Labels,
+    Masks,
+    NoMasks,
+    Pipelines,
+    Strength,
+    find_key,
+    read_labels,
+    usable_cores,
+)
+
+if TYPE_CHECKING:
+    from medprotect.preview.page import Preview
+
+_STANDS_FOR = {
+    "--labels": "TABLE",
+    "--mask": "PATTERN",
+    "--no-mask": "PATTERN",
+    "--key": "KEY",
+}
+
+Images = Annotated[
+    int,
+    typer.Option(min=1, max=50, help="How many of each series: first, last, and evenly between."),
+]
+Scratch = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Where the images lie while they are protected; what is put there is removed again.",
+        show_default="the system's folder for temporary files",
+    ),
+]
+WithNames = Annotated[
+    bool, typer.Option("--with-names", help="Show paths in the page, which may be personal.")
+]
+
+
+def preview(
+    export: Export,
+    page: Annotated[Path, typer.Argument(metavar="[PAGE.html]", help="The page to write.")] = Path(
+        "preview.html"
+    ),
+    images: Images = 3,
+    pipeline: Pipelines = None,
+    strength: HowStrong = Strength.STANDARD,
+    labels: Labels = None,
+    mask: Masks = None,
+    no_mask: NoMasks = None,
+    key: KeyFile = None,
+    jobs: Jobs = None,
+    scratch: Scratch = None,
+    with_names: WithNames = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
+) -> None:
+    """Show a few images of each series before and after, in one page, before anything is released.
+
+    Give it the options that you will give run: the images are protected as run will protect them,
+    to the pixel. The page shows images in clear, so it must not leave the house.
+    """
+    with ending(as_json=as_json):
+        from medprotect.cli.run_view import RunView
+        from medprotect.plan.plan import MaskNames
+        from medprotect.plan.selection import find_candidates
+        from medprotect.preview.scratch import scratch_folder
+        from medprotect.preview.write import Asked, check_page_place, write_preview
+        from medprotect.protect.settings import Settings
+
+        given = {"--labels": labels, "--mask": mask, "--no-mask": no_mask, "--key": key}
+        check_page_place(page, export)
+        classes, labels_sha256 = read_labels(labels)
+        with scratch_folder(export, scratch) as folder:
+            settings = Settings(
+                export=export,
+                out=folder / "out",
+                state=folder / "out.medprotect",
+                candidates=find_candidates(pipeline or ["auto"]),
+                strength=strength.value,
+                jobs=jobs or usable_cores(),
+                labels=classes,
+                labels_sha256=labels_sha256,
+                mask_names=MaskNames(tuple(mask or ()), tuple(no_mask or ())),
+            )
+            found, made = find_key(key, settings)
+            asked = Asked(
+                page=page,
+                images=images,
+                command=command_of_run(strength, pipeline, given),
+                with_names=with_names,
+            )
+            with RunView(settings, found, made, with_names=False, as_json=as_json) as view:
+                seen = write_preview(settings, asked, folder, found, view.progress)
+        if as_json:
+            print(json.dumps(_as_json(seen, page, made), indent=1))
+        else:
+            _show(seen, page)
+
+
+def command_of_run(
+    strength: Strength, pipelines: Sequence[str] | None, given: Mapping[str, object]
+) -> str:
+    """Return the command that protects what was previewed, without anything personal.
+
+    Parameters
+    ----------
+    strength : Strength
+        As asked for.
+    pipelines : sequence of str or None
+        As asked for; folders do not stand in the command.
+    given : mapping of str to object
+        Other options; what they are set to does not stand in it.
+    """
+    words = ["medprotect run EXPORT OUT", f"--strength {strength.value}"]
+    words += [f"--pipeline {'FOLDER' if os.sep in each else each}" for each in pipelines or ()]
+    words += [f"{option} {_STANDS_FOR[option]}" for option, value in given.items() if value]
+    return " ".join(words)
+
+
+def _show(seen: "Preview", page: Path) -> None:
+    images = sum(len(shown) for _, shown in seen.shown)
+    for reason, count in sorted(seen.rejected.items()):
+        print(f"rejected: {count} {reason}")
+    if seen.torn:
+        print(f"held: {seen.torn} series of which a file is rejected, unless --on-reject keep")
+    print(
+        f"shown: {images} images of {len(seen.shown)} series, of {seen.all_images} images of "
+        f"{seen.all_series} series"
+    )
+    print(f"page: {page}; it shows images in clear and must not leave the house")
+    print(f"if a reader says yes: {seen.command}")
+
+
+def _as_json(seen: "Preview", page: Path, made: Path | None) -> dict[str, Any]:
+    return {
+        "page": str(page),
+        "series": {"in": seen.all_series, "shown": len(seen.shown), "held": seen.torn},
+        "images": {
+            "in": seen.all_images,
+            "shown": sum(len(shown) for _, shown in seen.shown),
+            "left_out": seen.left_out,
+        },
+        "rejected": dict(seen.rejected),
+        "largest_share_of_budget": seen.share,
+        "key": seen.key,
+        "key_made": str(made) if made else None,
+        "next": seen.command,
+    }
