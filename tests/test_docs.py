@@ -137,7 +137,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
         )
         assert "unexpected" not in done.stderr, done.stderr
         assert "Usage" not in done.stderr, done.stderr
