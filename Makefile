@@ -9,14 +9,16 @@ PIP_OPTIONS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+DOCS_VENV := .venv-docs
 PICTURES := ct/head.dcm mr/abdomen.dcm optical/tissue.png
 
-.PHONY: help venv demo test lint clean
+.PHONY: help venv demo test lint docs clean
 
 help:
 	@echo 'make demo   protect a small export of real images, and show the result'
 	@echo 'make test   run all tests'
 	@echo 'make lint   run the linters and the type checker'
+	@echo 'make docs   build the documentation as a site, in site/'
 	@echo 'make clean  remove what these made'
 
 venv: $(READY)
@@ -53,6 +55,22 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The extra `docs` alone: the site needs neither medprotect nor torch.
+$(DOCS_VENV)/ready: pyproject.toml
+	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer is needed'; exit 1; }
+	$(PYTHON) -m venv $(DOCS_VENV)
+	$(PYTHON) -c 'import tomllib; \
+		project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+		print(*project["optional-dependencies"]["docs"], sep="\n")' > $(DOCS_VENV)/needed.txt
+	$(DOCS_VENV)/bin/pip install --quiet $(PIP_OPTIONS) --requirement $(DOCS_VENV)/needed.txt
+	@touch $@
+
+# The variable stills a notice about the successor of MkDocs Material.
+docs: $(DOCS_VENV)/ready
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict --clean --quiet
+	@echo
+	@echo 'Look at: site/index.html; with search: $(PYTHON) -m http.server --directory site'
+
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info .coverage htmlcov
+	rm -rf $(VENV) $(DOCS_VENV) site demo build dist *.egg-info .coverage htmlcov
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
