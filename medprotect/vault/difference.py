@@ -156,7 +156,8 @@ def _subtract(piece: NDArray[np.uint8], there: NDArray[np.uint8], word: str) -> 
     even = piece.size & ~1
     words = (piece[:even].view(word) - there[:even].view(word)).astype("<u2")
     planes = words.view(np.uint8).reshape(-1, 2).T
-    return planes.tobytes() + (piece[even:] - there[even:]).tobytes()
+    shortened: bytes = planes.tobytes() + (piece[even:] - there[even:]).tobytes()
+    return shortened
 
 
 def _add(short: NDArray[np.uint8], there: NDArray[np.uint8], word: str) -> bytes:
@@ -165,4 +166,5 @@ def _add(short: NDArray[np.uint8], there: NDArray[np.uint8], word: str) -> bytes
     even = short.size & ~1
     planes = np.ascontiguousarray(short[:even].reshape(2, -1).T)
     words = (planes.reshape(-1).view("<u2") + there[:even].view(word)).astype(word)
-    return words.tobytes() + (short[even:] + there[even:]).tobytes()
+    restored: bytes = words.tobytes() + (short[even:] + there[even:]).tobytes()
+    return restored

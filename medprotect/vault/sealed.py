@@ -9,7 +9,8 @@ The number of the stream and the path of the file are associated data.
 
 ::
 
-    head    "medprotect-vault 1\\n", id (16 bytes), count (2), sealed keys (80 each), SHA-256 (32)
+    head    "medprotect-vault 1" and a line feed, id (16 bytes), count (2),
+            sealed keys (80 each), SHA-256 of all that (32)
     chunk   length (4; its highest bit says that it is the last), ciphertext, tag (16)
 
 All numbers are big-endian.
