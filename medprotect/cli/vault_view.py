@@ -66,7 +66,9 @@ def vault_in_words(file: Path | None, kept: "Made | MedprotectError | None") -> 
 def not_kept_in_words(listing: "Listing") -> list[str]:
     """Return what of the export is not in a vault; nothing where all is."""
     reasons = ", ".join(f"{count} {why}" for why, count in listing.not_kept.items())
-    return [f"not in the vault, as no plain files: {reasons}"] if reasons else []
+    return (
+        [f"not in the vault: {reasons}; only plain files with plain names are"] if reasons else []
+    )
 
 
 def vault_as_json(file: Path | None, kept: "Made | MedprotectError | None") -> dict[str, Any]:

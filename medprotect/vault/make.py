@@ -14,7 +14,7 @@ from medprotect.errors import (
     VaultError,
     VerificationError,
 )
-from medprotect.protect.atomic import make_folders, publish, write_chunks
+from medprotect.protect.atomic import make_folders, mapped_errors, publish, write_chunks
 from medprotect.protect.journal import IN_OUT, Entry, Journal, Outcome
 from medprotect.protect.journal import NAME as JOURNAL
 from medprotect.protect.lock import hold_lock
@@ -91,10 +91,10 @@ def make_vault(
         listing = making.list_files()
         everyone = dict.fromkeys((Identity.of(key).recipient, *recipients))
         head = Head.new(list(everyone))
-        with told_of("The vault"):
-            make_folders(file.parent)
         partial = file.with_name(f".{file.name}.part")
-        partial.unlink(missing_ok=True)
+        with told_of("The vault"), mapped_errors():
+            make_folders(file.parent)
+            partial.unlink(missing_ok=True)
         try:
             with told_of("The vault"):
                 write_chunks(partial, making.write(head, listing), 0o600)
