@@ -21,6 +21,7 @@
     ├── PipelineError               7   a pipeline is missing, damaged or of another modality
     │   └── HashMismatchError       7   weights differ from the sha256 in their card
     └── VerificationError           8   a bound, a header or a count does not hold
+        └── VaultError              8   a vault is damaged, or does not fit its OUT
 
 The number is the exit code of a command that ends with the error. A message says what, where and
 what to do next; it never holds a name, a path or a header value of a patient's file.
@@ -165,6 +166,12 @@ class VerificationError(MedprotectError):
 
     exit_code = 8
     slug = "verification"
+
+
+class VaultError(VerificationError):
+    """A vault is damaged, or does not fit its OUT."""
+
+    slug = "vault"
 
 
 def place_of(error: BaseException) -> str:

@@ -47,3 +47,9 @@ LEAST_WORKER_BYTES = 2 * 1024**3
 
 LIBRARY_BYTES = 512 * 1024**2
 """What a worker takes before it has a file."""
+
+VAULT_RECIPIENTS = 1000
+"""Most recipients of one vault."""
+
+VAULT_LIST_BYTES = 1024**3
+"""Largest decompressed list of the files of one vault."""

@@ -11,6 +11,7 @@ from medprotect.cli.preview import preview
 from medprotect.cli.report import report
 from medprotect.cli.run import run
 from medprotect.cli.train import train
+from medprotect.cli.vault import restore, vault
 from medprotect.cli.verify import verify
 
 app = typer.Typer(
@@ -23,6 +24,8 @@ app.command(short_help="Protect an export: noise in every image, all else kept."
 app.command(short_help="Show a few images of each series before and after, in a page.")(preview)
 app.command(short_help="Check a finished run again, from the files on the disk.")(verify)
 app.command(short_help="Write what a run did, to read and, signed, to check.")(report)
+app.command(short_help="Make what gets the export of a finished run back, encrypted.")(vault)
+app.command(short_help="Give an export back, byte for byte, from OUT and its vault.")(restore)
 app.command(short_help="Show what a file is, and how much of it may change.")(inspect)
 app.command(short_help="Train a pipeline on your own images.")(train)
 app.command(short_help="Train models on protected images, and see whether they work.")(audit)

@@ -8,7 +8,7 @@ import typer
 from medprotect.cli.ending import ending
 
 app = typer.Typer(
-    no_args_is_help=True, help="The owner's secret: new, backup, fingerprint, public."
+    no_args_is_help=True, help="Secrets: new, backup, fingerprint, public; identity, recipient."
 )
 
 KeyFile = Annotated[
@@ -60,3 +60,32 @@ def public(key: KeyFile = None) -> None:
         from medprotect.report.statement import public_key
 
         print(public_key(Key.load(key or default_key_path())))
+
+
+@app.command()
+def identity(
+    file: Annotated[Path, typer.Argument(help="Where it is to lie; must not exist.")],
+) -> None:
+    """Make what opens the vaults of others, readable by you alone; show what to give them."""
+    with ending():
+        from medprotect.vault.recipients import Identity
+
+        made = Identity.new()
+        made.save(file)
+        print(f"identity in {file}; keep it, and a copy: without it no vault made for you opens")
+        print(made.recipient)
+
+
+@app.command()
+def recipient(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="An identity; else the owner's key.", show_default=False),
+    ] = None,
+) -> None:
+    """Show what others make a vault for you with: no secret, but tell it by a way they trust."""
+    with ending():
+        from medprotect.confounder.key import default_key_path
+        from medprotect.vault.recipients import Identity
+
+        print(Identity.load(file or default_key_path()).recipient)

@@ -5,22 +5,32 @@ from collections import Counter
 from typing import Any
 
 from medprotect.cli.naming import bytes_in_words, name_of, seconds_in_words
-from medprotect.plan.estimate import estimate_bytes, estimate_seconds
+from medprotect.plan.estimate import estimate_bytes, estimate_seconds, most_vault_bytes
 from medprotect.plan.plan import Action
 from medprotect.protect.journal import Entry, Outcome
 from medprotect.protect.settings import Settings
 
 
-def show_plan(settings: Settings, entries: list[Entry], *, with_names: bool, as_json: bool) -> None:
+def show_plan(
+    settings: Settings,
+    entries: list[Entry],
+    *,
+    with_names: bool,
+    as_json: bool,
+    with_vault: bool = False,
+) -> None:
     """Print what a run would do with every file, what it would take, and how it adds up."""
     if as_json:
-        print(json.dumps(_as_json(settings, entries, with_names=with_names), indent=1))
+        plan = _as_json(settings, entries, with_names=with_names)
+        if with_vault:
+            plan["vault_bytes_at_most"] = _vault_bytes(entries)
+        print(json.dumps(plan, indent=1))
         return
     for number, entry in enumerate(entries, start=1):
         name = name_of(number, entry, with_names=with_names)
         print(f"{name}  {what_becomes_of(entry)}  {entry.row.kind}  {_because(entry)}".rstrip())
     print()
-    for line in in_words(settings, entries):
+    for line in in_words(settings, entries, with_vault=with_vault):
         print(line)
     print("nothing was written")
 
@@ -32,7 +42,7 @@ def what_becomes_of(entry: Entry) -> str:
     return "protect" if entry.row.action is Action.PROTECT else "copy"
 
 
-def in_words(settings: Settings, entries: list[Entry]) -> list[str]:
+def in_words(settings: Settings, entries: list[Entry], *, with_vault: bool = False) -> list[str]:
     """Return the plan in a few lines: counts, pipelines, warnings, size and time."""
     to_do = [entry.row for entry in entries if entry.outcome is Outcome.PLANNED]
     counts = Counter(what_becomes_of(entry) for entry in entries)
@@ -47,7 +57,13 @@ def in_words(settings: Settings, entries: list[Entry]) -> list[str]:
         f"about {bytes_in_words(size)} to write, about {seconds_in_words(seconds)} "
         f"with {settings.jobs} jobs"
     )
+    if with_vault:
+        lines.append(f"vault: at most about {bytes_in_words(_vault_bytes(entries))}")
     return lines
+
+
+def _vault_bytes(entries: list[Entry]) -> int:
+    return most_vault_bytes(entry.row for entry in entries)
 
 
 def _because(entry: Entry) -> str:

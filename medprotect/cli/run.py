@@ -1,6 +1,8 @@
 """`medprotect run`: protect an export."""
 
 import os
+import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,10 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from medprotect.cli.ending import ending
+from medprotect.errors import MedprotectError
 
 if TYPE_CHECKING:
+    from medprotect.cli.run_view import RunView
     from medprotect.confounder.key import Key
     from medprotect.protect.settings import Settings
+    from medprotect.vault.make import Made
+    from medprotect.vault.recipients import Recipient
 
 
 class Strength(StrEnum):
@@ -90,6 +96,25 @@ State = Annotated[
         help="Folder for journal and receipt, where not OUT.medprotect.", show_default=False
     ),
 ]
+VaultFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--vault",
+        metavar="FILE",
+        help="Also make a vault, from which `restore` gives the export back; keep it in the house.",
+        show_default=False,
+    ),
+]
+Recipients = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--recipient",
+        metavar="WORD",
+        help="Who may open the vault besides you: what `medprotect key recipient` shows them. May "
+        "be given more than once.",
+        show_default=False,
+    ),
+]
 HowStrong = Annotated[Strength, typer.Option(help="How much a pixel may change.")]
 
 
@@ -108,6 +133,8 @@ def run(
     mask: Masks = None,
     no_mask: NoMasks = None,
     on_reject: HowRejected = OnReject.HOLD_SERIES,
+    vault: VaultFile = None,
+    recipient: Recipients = None,
     key: KeyFile = None,
     keep_uids: Annotated[
         bool, _flag("--keep-uids", "Keep the UIDs of DICOM instances and series.")
@@ -129,8 +156,10 @@ def run(
     it holds the receipt, which says what became of every file.
     """
     with ending(as_json=as_json):
+        from medprotect.cli.plan_view import show_plan
         from medprotect.plan.plan import MaskNames
         from medprotect.plan.selection import find_candidates
+        from medprotect.protect.dry_run import plan_export
         from medprotect.protect.settings import Settings
 
         classes, labels_sha256 = read_labels(labels)
@@ -149,11 +178,24 @@ def run(
             keep_uids=keep_uids,
             rehash=rehash,
         )
+        readers = _read_recipients(recipient, vault, settings)
         if dry_run:
-            _show_plan(settings, with_names=with_names, as_json=as_json)
+            plan = plan_export(settings)
+            show_plan(
+                settings, plan, with_names=with_names, as_json=as_json, with_vault=bool(vault)
+            )
             return
         found, made = find_key(key, settings)
-        carry_out(settings, found, made, restart=restart, with_names=with_names, as_json=as_json)
+        carry_out(
+            settings,
+            found,
+            made,
+            restart=restart,
+            with_names=with_names,
+            as_json=as_json,
+            vault=vault,
+            recipients=readers,
+        )
 
 
 def state_beside(out: Path) -> Path:
@@ -178,12 +220,21 @@ def read_labels(table: Path | None) -> tuple[dict[str, str], str]:
     return labels.read_labels(table), hashlib.sha256(table.read_bytes()).hexdigest()
 
 
-def _show_plan(settings: "Settings", *, with_names: bool, as_json: bool) -> None:
-    from medprotect.cli.plan_view import show_plan
-    from medprotect.protect.dry_run import plan_export
+def _read_recipients(
+    words: list[str] | None, vault: Path | None, settings: "Settings"
+) -> "list[Recipient]":
+    """Return who may open the vault; what would stop it stops the run before it begins."""
+    from medprotect.errors import ConfigError
 
-    entries = plan_export(settings)
-    show_plan(settings, entries, with_names=with_names, as_json=as_json)
+    if vault is None:
+        if words:
+            raise ConfigError("A recipient opens a vault: name its file with --vault.")
+        return []
+    from medprotect.vault.places import check_vault_place
+    from medprotect.vault.recipients import Recipient
+
+    check_vault_place(vault, settings.export, settings.out)
+    return [Recipient.parse(word) for word in words or ()]
 
 
 def find_key(path: Path | None, settings: "Settings") -> tuple["Key", Path | None]:
@@ -210,13 +261,38 @@ def carry_out(
     restart: bool = False,
     with_names: bool = False,
     as_json: bool = False,
+    vault: Path | None = None,
+    recipients: "Sequence[Recipient]" = (),
 ) -> None:
-    """Protect the export, show how it went, and end with its exit code."""
+    """Protect the export, keep it in a vault if asked to, show how it went, end with its code."""
     from medprotect.cli.run_view import RunView
     from medprotect.protect.engine import protect_export
 
-    with RunView(settings, key, made, with_names=with_names, as_json=as_json) as view:
+    kept: Made | MedprotectError | None = None
+    with RunView(settings, key, made, with_names=with_names, as_json=as_json, vault=vault) as view:
         summary = protect_export(settings, key, view.progress, begin_anew=restart)
-    view.show_end(summary)
+        if vault and not summary.interrupted:
+            kept = _keep(settings, key, vault, recipients, view)
+    view.show_end(summary, kept)
+    if isinstance(kept, MedprotectError):
+        print(f"error: {kept}", file=sys.stderr)
+        raise typer.Exit(kept.exit_code)
     if summary.exit_code:
         raise typer.Exit(summary.exit_code)
+
+
+def _keep(
+    settings: "Settings",
+    key: "Key",
+    vault: Path,
+    recipients: "Sequence[Recipient]",
+    view: "RunView",
+) -> "Made | MedprotectError":
+    """Make the vault of a run; its errors are told after what became of the run."""
+    from medprotect.vault.make import make_vault
+
+    places = settings.export, settings.out, settings.state
+    try:
+        return make_vault(*places, vault, key, recipients, view.keeping)
+    except MedprotectError as error:
+        return error

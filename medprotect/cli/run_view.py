@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -19,11 +19,16 @@ from rich.progress import Progress as Bar
 from medprotect import __version__
 from medprotect.cli.naming import SHOWN, name_of
 from medprotect.cli.plan_view import in_words
+from medprotect.cli.vault_view import vault_as_json, vault_in_words
 from medprotect.confounder.key import Key
+from medprotect.errors import MedprotectError
 from medprotect.protect.engine import Progress, Summary
 from medprotect.protect.journal import ENDS, Entry, Outcome
 from medprotect.protect.receipt import NAME, NOT_FOR_DIAGNOSIS, warn_in_words
 from medprotect.protect.settings import Settings
+
+if TYPE_CHECKING:
+    from medprotect.vault.make import Made
 
 _PLAIN_SECONDS = 10
 
@@ -41,6 +46,8 @@ class RunView:
         Where the key was made, if it was made for this run.
     with_names, as_json : bool
         As on the command line.
+    vault : Path or None
+        The vault that is made afterwards.
     """
 
     def __init__(
@@ -51,9 +58,10 @@ class RunView:
         *,
         with_names: bool,
         as_json: bool,
+        vault: Path | None = None,
     ) -> None:
         self._settings, self._key, self._key_made = settings, key, key_made
-        self._with_names, self._as_json = with_names, as_json
+        self._with_names, self._as_json, self._vault = with_names, as_json, vault
         self._console = Console(stderr=True, highlight=False, markup=False)
         self._bar = Bar(
             TextColumn("{task.description}"),
@@ -92,7 +100,7 @@ class RunView:
         lines = [f"medprotect {__version__}, key {self._key.fingerprint}"]
         if self._key_made:
             lines.append(f"a new key was made in {self._key_made}; copy it: medprotect key backup")
-        for line in [*lines, *in_words(self._settings, entries)]:
+        for line in [*lines, *in_words(self._settings, entries, with_vault=bool(self._vault))]:
             self._console.print(line, soft_wrap=True)
         self._total = sum(e.outcome in (Outcome.PLANNED, Outcome.STAGED) for e in entries)
         self._bar.update(self._task, description="protecting", completed=0, total=self._total)
@@ -110,10 +118,16 @@ class RunView:
                 f"{self._done} of {self._total} files, {rate:.1f} files/s, {left:.0f} s left"
             )
 
-    def show_end(self, summary: Summary) -> None:
-        """Print what became of the files."""
+    def keeping(self, words: str, done: int, total: int) -> None:
+        """Show how far the vault is."""
+        words = f"vault: {words}"
+        self._bar.update(self._task, description=words, completed=done, total=total, rate="")
+
+    def show_end(self, summary: Summary, kept: "Made | MedprotectError | None" = None) -> None:
+        """Print what became of the files, and of the vault."""
         if self._as_json:
-            print(json.dumps(self._json(summary), indent=1))
+            vault = {"vault": vault_as_json(self._vault, kept)} if self._vault else {}
+            print(json.dumps({**self._json(summary), **vault}, indent=1))
             return
         self._show_rejected(summary)
         warned = Counter(slug for entry in summary.entries for slug in entry.row.warnings)
@@ -123,6 +137,8 @@ class RunView:
             print(f"OUT is {NOT_FOR_DIAGNOSIS}: its noise misleads trained models, not readers")
         if summary.interrupted:
             print("interrupted; give the same command again to go on")
+        for line in vault_in_words(self._vault, kept):
+            print(line)
         print(f"receipt: {self._settings.state / NAME}")
         print(equation(summary))
 

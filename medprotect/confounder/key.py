@@ -8,7 +8,6 @@ import hashlib
 import hmac
 import os
 import secrets
-import stat
 from dataclasses import dataclass, field
 from multiprocessing.context import get_spawning_popen
 from pathlib import Path
@@ -17,12 +16,12 @@ from typing import Any, Self
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from medprotect.confounder.private_file import parse_secret, read_private, write_private
 from medprotect.errors import KeyFileError
 
 HEADER = "medprotect-key 1"
 SECRET_BYTES = 32
 UID_FORMAT = 1
-_LARGEST_FILE = 4096
 
 
 def default_key_path() -> Path:
@@ -68,7 +67,8 @@ class Key:
         KeyFileError
             The file is missing, no key, or open to anyone but its owner.
         """
-        return cls(_parse(_read_private(path)))
+        text = read_private(path, "medprotect key new")
+        return cls(parse_secret(text, HEADER, "key", SECRET_BYTES))
 
     def save(self, path: Path) -> None:
         """Write a new key file, readable by its owner alone; never over an existing one.
@@ -78,19 +78,7 @@ class Key:
         KeyFileError
             The file exists or cannot be written.
         """
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            raise KeyFileError(
-                f"{path} exists. A key is never overwritten: name another file."
-            ) from None
-        except OSError as error:
-            raise KeyFileError(f"{path} cannot be written: {error.strerror}.") from error
-        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-            stream.write(f"{HEADER}\n{self.secret.hex()}\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        write_private(path, HEADER, self.secret)
 
     @classmethod
     def backup(cls, path: Path, to: Path) -> Self:
@@ -168,37 +156,3 @@ def _encode(fields: list[str]) -> bytes:
     """Join texts so that no two lists give the same bytes: each with its length before it."""
     parts = [text.encode() for text in fields]
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-
-
-def _read_private(path: Path) -> str:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    except FileNotFoundError:
-        raise KeyFileError(f"There is no key at {path}. `medprotect key new` makes one.") from None
-    except OSError as error:
-        raise KeyFileError(f"{path} cannot be read: {error.strerror}.") from error
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise KeyFileError(f"{path} is not a file, so it is no key.")
-        if os.name == "posix" and mode & 0o077:
-            raise KeyFileError(
-                f"{path} can be read by others. Make it yours alone (chmod 600), "
-                "and a new key if anyone may have copied it."
-            )
-        return os.read(descriptor, _LARGEST_FILE).decode("ascii", errors="replace")
-    finally:
-        os.close(descriptor)
-
-
-def _parse(text: str) -> bytes:
-    header, _, rest = text.partition("\n")
-    if header != HEADER:
-        raise KeyFileError("The file is no medprotect key, or of a newer version.")
-    digits = rest.removesuffix("\n")
-    try:
-        if len(digits) != 2 * SECRET_BYTES:
-            raise ValueError
-        return bytes.fromhex(digits)
-    except ValueError:
-        raise KeyFileError("The key file is damaged; restore it from its backup.") from None

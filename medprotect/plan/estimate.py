@@ -39,6 +39,11 @@ def _raw_bytes(traits: Traits) -> int:
     return traits.rows * traits.columns * traits.images * traits.channels * width
 
 
+def most_vault_bytes(rows: Iterable[Row]) -> int:
+    """Return about how many bytes a vault of the export takes at most: as many as the export."""
+    return sum(row.found.size for row in rows)
+
+
 def estimate_seconds(rows: Iterable[Row], jobs: int) -> float:
     """Return about how many seconds a plan will take with `jobs` workers."""
     return sum(_seconds(row) for row in rows) / max(jobs, 1)

@@ -272,6 +272,7 @@ def reject_collisions(rows: Sequence[Row], *, ignores_case: bool) -> list[Row]:
 
 def ignores_case(folder: Path) -> bool:
     """Whether the file system of a folder, or of the nearest that exists, ignores case."""
+    folder = folder.resolve()  # of a relative one, the parents have no names to swap
     while not folder.exists():
         folder = folder.parent
     swapped = folder.with_name(folder.name.swapcase())

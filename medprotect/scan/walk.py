@@ -305,10 +305,11 @@ def check_trees(export: Path, out: Path, state: Path) -> None:
 
 
 def _overlap(one: Path, other: Path) -> bool:
-    return _is_within(one, other) or _is_within(other, one)
+    return is_within(one, other) or is_within(other, one)
 
 
-def _is_within(inner: Path, outer: Path) -> bool:
+def is_within(inner: Path, outer: Path) -> bool:
+    """Whether a place lies in a folder or is it, also by links or under another name."""
     inner, outer = Path(os.path.realpath(inner)), Path(os.path.realpath(outer))
     folded = tuple(_folded(part) for part in inner.parts)
     folded_outer = tuple(_folded(part) for part in outer.parts)

@@ -190,6 +190,13 @@ class TestCollisions:
         (tmp_path / "lower").mkdir()
         assert ignores_case(tmp_path / "lower" / "absent") == (tmp_path / "LOWER").exists()
 
+    def test_a_place_that_is_named_from_here_is_asked_too(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "lower").mkdir()
+        monkeypatch.chdir(tmp_path / "lower")
+        assert ignores_case(Path("absent")) == (tmp_path / "LOWER").exists()
+
 
 class TestEstimate:
     def test_more_workers_take_less_time_and_lossy_images_grow(

@@ -1,0 +1,89 @@
+"""A vault on the terminal: how it goes, and what it came to."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from medprotect.cli.naming import bytes_in_words
+from medprotect.errors import MedprotectError
+
+if TYPE_CHECKING:
+    from medprotect.vault.listing import Listing
+    from medprotect.vault.make import Made
+
+
+class Steps:
+    """Shows on standard error how far a command is, where that is a terminal."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True, highlight=False, markup=False)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("reading", total=None)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def show(self, words: str, done: int, total: int) -> None:
+        """Show what is done, with how many files of how many."""
+        self._bar.update(self._task, description=words, completed=done, total=total)
+
+
+def vault_in_words(file: Path | None, kept: "Made | MedprotectError | None") -> list[str]:
+    """Return what is told of a vault; nothing where none was asked for."""
+    if file is None:
+        return []
+    if kept is None:
+        return ["vault: none yet; it is made when the run is finished"]
+    if isinstance(kept, MedprotectError):
+        return ["vault: none, see the error; `medprotect vault` makes it without running again"]
+    listing = kept.listing
+    return [
+        f"vault: {file}, {bytes_in_words(kept.size)}; with OUT it gives back "
+        f"{len(listing.files)} files, {bytes_in_words(listing.size)}",
+        *not_kept_in_words(listing),
+    ]
+
+
+def not_kept_in_words(listing: "Listing") -> list[str]:
+    """Return what of the export is not in a vault; nothing where all is."""
+    reasons = ", ".join(f"{count} {why}" for why, count in listing.not_kept.items())
+    return (
+        [f"not in the vault: {reasons}; only plain files with plain names are"] if reasons else []
+    )
+
+
+def vault_as_json(file: Path | None, kept: "Made | MedprotectError | None") -> dict[str, Any]:
+    """Return what is told of a vault to scripts."""
+    if kept is None:
+        return {"file": None}
+    if isinstance(kept, MedprotectError):
+        return {"file": None, "error": kept.slug, "message": str(kept)}
+    return {"file": str(file), "bytes": kept.size, **listing_as_json(kept.listing)}
+
+
+def listing_as_json(listing: "Listing") -> dict[str, Any]:
+    """Return what a vault holds, in numbers."""
+    return {
+        "files": len(listing.files),
+        "files_bytes": listing.size,
+        "not_kept": listing.not_kept,
+    }

@@ -1,0 +1,1 @@
+"""What gets the export back from OUT, kept encrypted for those who may."""
