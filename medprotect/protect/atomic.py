@@ -36,6 +36,11 @@ _REFUSED = {
     errno.ENAMETOOLONG,
     errno.EXDEV,
 }
+DISK_FAILURES = frozenset(
+    {errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT}
+)
+"""What no file's content can bring about: the disk or the share is full, or failing."""
+
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
 
 
@@ -53,10 +58,11 @@ def mapped_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _mapped(error) from None
+        raise map_error(error) from None
 
 
-def _mapped(error: OSError) -> MedprotectError:
+def map_error(error: OSError) -> MedprotectError:
+    """Return the error of ours for one of the system, as `mapped_errors` says."""
     reason = os.strerror(error.errno) if error.errno else type(error).__name__
     if error.errno in _REFUSED:
         return OutputError(f"OUT or its state folder cannot be written ({reason}); check it")

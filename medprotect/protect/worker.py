@@ -37,7 +37,13 @@ from medprotect.errors import (
 from medprotect.imaging import formats
 from medprotect.imaging.dicom import references
 from medprotect.imaging.image import Pair
-from medprotect.protect.atomic import check_space, write_chunks, write_file
+from medprotect.protect.atomic import (
+    DISK_FAILURES,
+    check_space,
+    map_error,
+    write_chunks,
+    write_file,
+)
 from medprotect.protect.confinement import confine, is_available
 from medprotect.protect.protectable import FileCheck, check_remapped, sha256_of
 from medprotect.protect.streaming import Saved, protect_stream
@@ -278,6 +284,8 @@ def _root(error: BaseException) -> BaseException:
 def _result_of(error: BaseException) -> Result:
     if isinstance(error, InputError | VerificationError):
         return Result(error.slug, str(error))
+    if isinstance(error, OSError) and error.errno in DISK_FAILURES:
+        error = map_error(error)  # of OUT: errors of the export's disk are `open_found`'s
     if isinstance(error, MedprotectError):
         return Result(error.slug, str(error), stops_run=True)
     if isinstance(error, MemoryError) or _TORCH_MEMORY in str(error):

@@ -4,15 +4,17 @@ A file that cannot be taken as it is (a link, a pipe, a folder that may not be r
 with its reason, because a run accounts for everything that lies in the export.
 """
 
+import io
 import os
 import re
 import stat
 import unicodedata
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from medprotect.errors import (
     ConfigError,
@@ -162,6 +164,8 @@ def open_found(export: Path, found: Found) -> BinaryIO:
         `found` is unsafe, or its place is now taken by something unsafe.
     InputChangedError
         Gone, or another file, size or modification time than was found.
+
+    Reading from what is returned raises `UnsafePathError` where the disk or the share fails.
     """
     if found.unsafe is not None:
         raise UnsafePathError(
@@ -169,7 +173,7 @@ def open_found(export: Path, found: Found) -> BinaryIO:
         )
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        stream = os.fdopen(os.open(export / found.path, flags), "rb")
+        stream = _InputFile(io.FileIO(os.open(export / found.path, flags)))
     except FileNotFoundError:
         raise InputChangedError(_CHANGED) from None
     except OSError as error:
@@ -184,6 +188,31 @@ def open_found(export: Path, found: Found) -> BinaryIO:
 
 
 _CHANGED = "changed since the run began; let the export come to rest, then run again"
+
+
+class _InputFile(io.BufferedReader):
+    """A file of the export: what goes wrong while it is read is told as its own fault."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read bytes, as a file does."""
+        with _told_as_unreadable():
+            return super().read(size)
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read bytes into a buffer, as a file does."""
+        with _told_as_unreadable():
+            return super().readinto(buffer)
+
+
+@contextmanager
+def _told_as_unreadable() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise UnsafePathError(
+            f"cannot be read ({reason}); look after the disk or share it lies on, then run again"
+        ) from None
 
 
 def join_under(root: Path, relative: str) -> Path:

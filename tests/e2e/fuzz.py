@@ -3,7 +3,8 @@
 ``python -m tests.e2e.fuzz --inputs 50000 --found FOLDER`` mutates the files of
 `tests.e2e.seeds`; a mutant that reaches new code is mutated further. It runs in a child process of
 limited memory, so that a crash or a hang of a decoder is counted and gone on from. Inputs that end
-in neither a result nor one of our errors are kept in FOLDER.
+in neither a result nor one of our errors are kept in FOLDER, with the outcomes so far: given again,
+the command goes on from there.
 """
 
 import argparse
@@ -32,10 +33,12 @@ from ..imaging.protecting import outcome
 from .seeds import MAKERS, repaired_png
 
 HANG_SECONDS = 30
+OUTCOMES = "outcomes.json"
 MEMORY_BYTES = 3 * 1024**3
 
 _LARGEST = 1 << 16
 _HEAD = 16
+_BATCH = 5000
 _PACKAGE = f"{os.sep}medprotect{os.sep}"
 _NUMBERS = (0, 1, 2, 7, 8, 16, 127, 128, 255, 256, 32767, 32768, 65535, 1 << 31, (1 << 32) - 1)
 _TOKENS = (
@@ -160,6 +163,8 @@ class Fuzzer:
         self._corpus = [make() for make in MAKERS.values()]
         self._corpus += [path.read_bytes() for path in sorted((found / "corpus").iterdir())]
         self._coverage = Coverage()
+        for data in self._corpus:
+            self._outcome(data)
 
     def run(self, count: int) -> Counter[str]:
         """Try so many inputs; return how many had which outcome."""
@@ -207,6 +212,8 @@ def keep(folder: Path, data: bytes) -> None:
 def fuzz(count: int, found: Path, seed: int, seconds: float = float("inf")) -> Counter[str]:
     """Try inputs in children, one after the other, each going on where one ended.
 
+    What an earlier call found in the same folder counts.
+
     Returns
     -------
     Counter
@@ -215,13 +222,14 @@ def fuzz(count: int, found: Path, seed: int, seconds: float = float("inf")) -> C
     """
     (found / "corpus").mkdir(parents=True, exist_ok=True)
     shared = mmap.mmap(-1, _HEAD + 2 * _LARGEST)
-    total: Counter[str] = Counter()
+    path = found / OUTCOMES
+    total: Counter[str] = Counter(json.loads(path.read_bytes()) if path.exists() else {})
     began = time.monotonic()
     while (left := count - total.total()) > 0 and time.monotonic() - began < seconds:
         shared[:] = bytes(len(shared))
         child = os.fork()
         if child == 0:
-            _be_child(shared, found, seed + total.total(), left)
+            _be_child(shared, found, seed + total.total(), min(left, _BATCH))
         ended = _watch(child, shared, began + seconds)
         (size,) = struct.unpack_from("<Q", shared, _HEAD + _LARGEST)
         at = _HEAD + _LARGEST + 8
@@ -230,6 +238,7 @@ def fuzz(count: int, found: Path, seed: int, seconds: float = float("inf")) -> C
             total[ended] += 1
             (length,) = struct.unpack_from("<Q", shared, 8)
             keep(found / ended, shared[_HEAD : _HEAD + length])
+        path.write_text(json.dumps(total))
     return total
 
 
