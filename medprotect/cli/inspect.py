@@ -94,7 +94,8 @@ def _show(seen: "Inspection", choice: "Choice | None", reason: str) -> None:
 
 def _as_json(seen: "Inspection", choice: "Choice | None", reason: str) -> dict[str, Any]:
     fields = asdict(seen)
-    del fields["description"]["series"]
+    for name in ("series", "instance", "uids", "detached"):  # of the header, or made of it
+        del fields["description"][name]
     for window in fields["windows"]:
         del window["lut"]  # thousands of numbers; center and width say where it works
     return {

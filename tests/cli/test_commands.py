@@ -321,6 +321,15 @@ class TestInspect:
         assert re.search(r"budget     \d+ to \d+ stored values", shown)
         assert "radiology-grey (CT, HEAD, MONOCHROME2)" in shown
 
+    def test_no_identifier_of_the_header_is_shown(self, medprotect: Run, export: Path) -> None:
+        file = export / "ct" / "head.dcm"
+        header = dcmread(file, stop_before_pixels=True)
+        for shown in (medprotect("inspect", file), medprotect("inspect", file, "--json")):
+            assert shown.returncode == 0, shown.stderr
+            for identifier in (header.SOPInstanceUID, header.SeriesInstanceUID, header.PatientID):
+                assert identifier
+                assert str(identifier) not in shown.stdout + shown.stderr
+
     def test_a_picture_goes_to_a_private_folder_outside_out(
         self, medprotect: Run, export: Path, house: Path, done: subprocess.CompletedProcess[str]
     ) -> None:
