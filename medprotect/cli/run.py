@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -156,10 +156,8 @@ def run(
     it holds the receipt, which says what became of every file.
     """
     with ending(as_json=as_json):
-        from medprotect.cli.plan_view import show_plan
         from medprotect.plan.plan import MaskNames
         from medprotect.plan.selection import find_candidates
-        from medprotect.protect.dry_run import plan_export
         from medprotect.protect.settings import Settings
 
         classes, labels_sha256 = read_labels(labels)
@@ -178,24 +176,21 @@ def run(
             keep_uids=keep_uids,
             rehash=rehash,
         )
-        readers = _read_recipients(recipient, vault, settings)
+        keeping = _read_keeping(vault, recipient, settings)
+        shown = {"with_names": with_names, "as_json": as_json}
         if dry_run:
-            plan = plan_export(settings)
-            show_plan(
-                settings, plan, with_names=with_names, as_json=as_json, with_vault=bool(vault)
-            )
+            _show_plan(settings, keeping, **shown)
             return
-        found, made = find_key(key, settings)
-        carry_out(
-            settings,
-            found,
-            made,
-            restart=restart,
-            with_names=with_names,
-            as_json=as_json,
-            vault=vault,
-            recipients=readers,
-        )
+        found, new = find_key(key, settings)
+        carry_out(settings, found, new, restart=restart, keeping=keeping, **shown)
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """The vault that is made when a run is done, and who can open it besides the owner."""
+
+    file: Path
+    recipients: "list[Recipient]"
 
 
 def state_beside(out: Path) -> Path:
@@ -220,21 +215,37 @@ def read_labels(table: Path | None) -> tuple[dict[str, str], str]:
     return labels.read_labels(table), hashlib.sha256(table.read_bytes()).hexdigest()
 
 
-def _read_recipients(
-    words: list[str] | None, vault: Path | None, settings: "Settings"
-) -> "list[Recipient]":
-    """Return who may open the vault; what would stop it stops the run before it begins."""
+def _read_keeping(
+    file: Path | None, words: list[str] | None, settings: "Settings"
+) -> Keeping | None:
+    """Read which vault is asked for; what would stop it stops the run before it begins."""
     from medprotect.errors import ConfigError
 
-    if vault is None:
+    if file is None:
         if words:
             raise ConfigError("A recipient opens a vault: name its file with --vault.")
-        return []
+        return None
     from medprotect.vault.places import check_vault_place
     from medprotect.vault.recipients import Recipient
 
-    check_vault_place(vault, settings.export, settings.out)
-    return [Recipient.parse(word) for word in words or ()]
+    check_vault_place(file, settings.export, settings.out)
+    return Keeping(file, [Recipient.parse(word) for word in words or ()])
+
+
+def _show_plan(
+    settings: "Settings", keeping: Keeping | None, *, with_names: bool, as_json: bool
+) -> None:
+    from medprotect.cli.plan_view import show_plan
+    from medprotect.protect.dry_run import plan_export
+
+    entries = plan_export(settings)
+    show_plan(
+        settings,
+        entries,
+        with_names=with_names,
+        as_json=as_json,
+        with_vault=keeping is not None,
+    )
 
 
 def find_key(path: Path | None, settings: "Settings") -> tuple["Key", Path | None]:
@@ -261,18 +272,18 @@ def carry_out(
     restart: bool = False,
     with_names: bool = False,
     as_json: bool = False,
-    vault: Path | None = None,
-    recipients: "Sequence[Recipient]" = (),
+    keeping: Keeping | None = None,
 ) -> None:
     """Protect the export, keep it in a vault if asked to, show how it went, end with its code."""
     from medprotect.cli.run_view import RunView
     from medprotect.protect.engine import protect_export
 
     kept: Made | MedprotectError | None = None
+    vault = keeping.file if keeping else None
     with RunView(settings, key, made, with_names=with_names, as_json=as_json, vault=vault) as view:
         summary = protect_export(settings, key, view.progress, begin_anew=restart)
-        if vault and not summary.interrupted:
-            kept = _keep(settings, key, vault, recipients, view)
+        if keeping and not summary.interrupted:
+            kept = _keep(settings, key, keeping, view)
     view.show_end(summary, kept)
     if isinstance(kept, MedprotectError):
         print(f"error: {kept}", file=sys.stderr)
@@ -282,17 +293,13 @@ def carry_out(
 
 
 def _keep(
-    settings: "Settings",
-    key: "Key",
-    vault: Path,
-    recipients: "Sequence[Recipient]",
-    view: "RunView",
+    settings: "Settings", key: "Key", keeping: Keeping, view: "RunView"
 ) -> "Made | MedprotectError":
     """Make the vault of a run; its errors are told after what became of the run."""
     from medprotect.vault.make import make_vault
 
     places = settings.export, settings.out, settings.state
     try:
-        return make_vault(*places, vault, key, recipients, view.keeping)
+        return make_vault(*places, keeping.file, key, keeping.recipients, view.keeping)
     except MedprotectError as error:
         return error
