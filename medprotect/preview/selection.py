@@ -65,7 +65,7 @@ class Series:
         Counts the series of a kind, from 1, in the order of the paths.
     of : int
         How many series of this kind there are.
-    images : int
+    files, images : int
         How many there are in it.
     places : tuple of Place
         Those that are shown, in order.
@@ -78,6 +78,7 @@ class Series:
     kind: str
     number: int
     of: int
+    files: int
     images: int
     places: tuple[Place, ...]
     about_bytes: float
@@ -118,6 +119,7 @@ def find_series(entries: Sequence[Entry], images: int) -> list[Series]:
                 kind=kind,
                 number=numbers[kind],
                 of=totals[kind],
+                files=len(members),
                 images=sum(_traits(each).images for each in members),
                 places=places,
                 about_bytes=len(places) * _estimate(_traits(members[0])),

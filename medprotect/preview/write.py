@@ -113,12 +113,16 @@ def _files_of(chosen: Sequence[Series], plan: Sequence[Entry]) -> list[Entry]:
 
 
 def _find_torn(chosen: Sequence[Series], summary: Summary) -> set[Series]:
-    """Return the series of which a file turned out to be one that is rejected."""
-    outcomes = {entry.path: entry.outcome for entry in summary.entries if entry.row.series}
+    """Return the series of which some files, and not all, turned out to be rejected."""
+    rejected = {
+        entry.path
+        for entry in summary.entries
+        if entry.row.series and entry.outcome is Outcome.REJECTED
+    }
     return {
         series
         for series in chosen
-        if any(outcomes.get(each.path) is Outcome.REJECTED for each in series.places)
+        if 0 < len({each.path for each in series.places} & rejected) < series.files
     }
 
 

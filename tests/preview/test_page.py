@@ -117,6 +117,15 @@ def test_a_series_that_would_be_held_back_is_said_to_be(preview: Make, own_expor
     assert "a run holds the whole series back" in Read(made.html).text
 
 
+def test_of_a_series_of_one_file_nothing_is_held_back(preview: Make, own_export: Path) -> None:
+    for path in sorted((own_export / PATIENT).iterdir())[1:]:
+        path.unlink()
+    (only,) = (own_export / PATIENT).iterdir()
+    only.write_bytes(only.read_bytes()[:-100])
+    made = preview(export=own_export)
+    assert (made.preview.torn, made.preview.rejected["corrupt"]) == (0, 2)
+
+
 def test_with_decoys_it_says_what_the_images_are_not_for(usual: Made) -> None:
     assert "AI-assisted" not in usual.html
     page = make_page(replace(usual.preview, decoys=True))
