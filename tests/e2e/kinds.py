@@ -1,7 +1,7 @@
 """What became of files of every kind: a table of a finished run, in Markdown.
 
 ``python -m tests.e2e.kinds EXPORT OUT`` reads the receipt in ``OUT.medprotect``, and asks of each
-file of the export what it is: pydicom of DICOM, nibabel, SimpleITK and Pillow of the others. Several
+file of the export what it is: pydicom of DICOM, nibabel, SimpleITK and Pillow of the others. Two
 runs make one table: ``python -m tests.e2e.kinds EXPORT OUT EXPORT OUT``. No path is printed.
 """
 
