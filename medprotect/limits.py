@@ -1,7 +1,7 @@
 """Every ceiling in one place: what is refused before memory is allocated for it."""
 
 FILE_BYTES = 4 * 1024**3
-"""Largest input file that is opened."""
+"""Largest file that is taken into memory as a whole; DICOM of many frames is not."""
 
 DECODED_BYTES = 4 * 1024**3
 """Largest decoded size of one file, all frames together."""
@@ -31,10 +31,10 @@ HEADER_DEPTH = 64
 """Deepest nesting of sequences in a DICOM header."""
 
 FILE_SECONDS = 300.0
-"""Time that a worker has for any file, besides what its size asks for."""
+"""Time that a worker has for any file, and planning for its header, besides what size asks for."""
 
 SECONDS_PER_MEBIBYTE = 2.0
-"""Time that a worker has more for each MiB of a file and of its decoded images."""
+"""Time that a worker has more for each MiB of a file and its decoded images, planning of a file."""
 
 SECONDS_PER_IMAGE = 0.5
 """Time that a worker has more for each frame or slice."""

@@ -17,6 +17,7 @@ from medprotect.errors import (
 from medprotect.imaging import formats
 from medprotect.imaging.image import Description, Detached, Role, Traits
 from medprotect.imaging.pairs import choose_voxels
+from medprotect.plan.patience import patience, planning_seconds
 from medprotect.plan.selection import Candidate, choose_pipeline
 from medprotect.scan.walk import Found, collisions, join_under, open_found
 
@@ -170,26 +171,28 @@ def plan_row(
     """
     row = Row(found, Action.REJECT)
     try:
-        join_under(out, found.path)
-        is_mask = rules.mask_names.say_of(found.path)
-        with open_found(export, found) as stream:
-            description = formats.describe(stream, finds_masks=is_mask is not False)
-            if description.detached is not None:
-                row = replace(row, voxels=_find_voxels(description.detached, found.path, there))
-                with open_found(export, there[row.voxels]) as voxels:
-                    description = formats.describe(stream, voxels, finds_masks=is_mask is not False)
-        if is_mask and description.role is Role.IMAGE:
-            kind = f"{description.kind}, by its name a mask"
-            description = Description(Role.OTHER, kind, warnings=(MASK_BY_NAME,))
-        row = replace(
-            row,
-            kind=description.kind,
-            series=description.series,
-            instance=description.instance,
-            traits=description.traits,
-            warnings=description.warnings,
-        )
-        return _of_description(row, description, out, rules)
+        with patience(planning_seconds(found.size)):
+            join_under(out, found.path)
+            is_mask = rules.mask_names.say_of(found.path)
+            finds_masks = is_mask is not False
+            with open_found(export, found) as stream:
+                description = formats.describe(stream, finds_masks=finds_masks)
+                if description.detached is not None:
+                    row = replace(row, voxels=_find_voxels(description.detached, found.path, there))
+                    with open_found(export, there[row.voxels]) as voxels:
+                        description = formats.describe(stream, voxels, finds_masks=finds_masks)
+            if is_mask and description.role is Role.IMAGE:
+                kind = f"{description.kind}, by its name a mask"
+                description = Description(Role.OTHER, kind, warnings=(MASK_BY_NAME,))
+            row = replace(
+                row,
+                kind=description.kind,
+                series=description.series,
+                instance=description.instance,
+                traits=description.traits,
+                warnings=description.warnings,
+            )
+            return _of_description(row, description, out, rules)
     except InputError as error:
         return reject(replace(row, series=row.series or error.series), error)
     except OSError as error:  # while reading: a share that went away, a bad sector

@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 import torch
 from monai.transforms.compose import Compose
 
+from medprotect import limits
 from medprotect.confounder.card import load_card
 from medprotect.confounder.key import Key
 from medprotect.errors import (
@@ -158,6 +159,7 @@ class Worker:
             return result
 
     def _do(self, task: Task) -> Result:
+        _check_size(task)
         if task.voxels is not None:
             return self._do_pair(task, task.voxels)
         staged = Path(task.staged)
@@ -254,6 +256,14 @@ class Worker:
     def _compose(self, pipeline: str) -> Compose:
         steps = [LoadProtectabled("image"), self._protect[pipeline], SaveProtectedd("image")]
         return Compose(steps)
+
+
+def _check_size(task: Task) -> None:
+    """Refuse a file that would be read into memory as a whole and is too large for that."""
+    sizes = [found.size for found in (task.found, task.voxels) if found is not None]
+    if task.pipeline and not task.streamed and max(sizes) > limits.FILE_BYTES:
+        gibibytes = limits.FILE_BYTES / 1024**3
+        raise ImageTooLargeError(f"the file is larger than {gibibytes:.0f} GiB; split it")
 
 
 def _copy(stream: BinaryIO, staged: Path, digest: str) -> Result:

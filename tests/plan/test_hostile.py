@@ -1,13 +1,20 @@
 """Headers made to hurt who reads them: planning takes little memory for them and goes on."""
 
 import os
+import signal
 import struct
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from medprotect import limits
+from medprotect.plan.plan import Action, Rules, plan_rows
+from medprotect.plan.selection import find_candidates
+from medprotect.scan.walk import walk
 
 EXPLICIT, DEFLATED = b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.1.99"
 
@@ -98,6 +105,32 @@ def test_planning_takes_little_memory_for_any_of_them(root: Path) -> None:
         name: reason for name, (_, _, reason) in HOSTILE.items()
     }
     assert not any("memory" in detail for _, detail in rows.values()), "refused before it is taken"
+
+
+def endless() -> bytes:
+    """A header of 400,000 elements."""
+    parts = [begin(EXPLICIT)]
+    for group in range(0x11, 0x1D, 2):
+        parts += [struct.pack("<HH2sH2s", group, at, b"US", 2, b"") for at in range(0x10, 0xFFFF)]
+    return b"".join(parts)
+
+
+def test_a_header_that_takes_too_long_costs_its_file_alone(
+    tmp_path: Path, pydicom_file: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "export"
+    root.mkdir()
+    (root / "a").write_bytes(endless())
+    (root / "b").write_bytes(pydicom_file("MR_small.dcm").read_bytes())
+    rules = Rules(find_candidates(["auto"]))
+    for seconds, reason in ((300.0, "not_an_image"), (0.05, "too_large")):
+        monkeypatch.setattr(limits, "FILE_SECONDS", seconds)
+        monkeypatch.setattr(limits, "SECONDS_PER_MEBIBYTE", 0.0)
+        before = signal.getsignal(signal.SIGPROF)
+        one, other = plan_rows(root, tmp_path / "out", walk(root), rules)
+        assert (one.reason, other.action) == (reason, Action.PROTECT)
+        assert signal.getsignal(signal.SIGPROF) == before
+        assert signal.getitimer(signal.ITIMER_PROF) == (0.0, 0.0)
 
 
 def test_too_little_memory_for_a_header_costs_its_file_alone(root: Path) -> None:

@@ -1,5 +1,6 @@
 """One worker, in this process: what it makes of tasks, and of errors."""
 
+import errno
 import os
 import re
 import resource
@@ -11,11 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
+from medprotect import limits
 from medprotect.confounder.card import load_card
 from medprotect.errors import PipelineError
 from medprotect.protect.protectable import check_file
 from medprotect.protect.tasks import Result, Setup, Task
-from medprotect.protect.worker import Worker
+from medprotect.protect.worker import Worker, _result_of
 from medprotect.scan.walk import walk
 
 
@@ -137,6 +139,28 @@ class TestWorker:
             resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
         assert (result.slug, result.stops_run) == ("too_large", False)
         assert list(staging.iterdir()) == []
+
+    def test_a_file_too_large_for_memory_is_refused_before_it_is_read(
+        self, tmp_path: Path, do: Callable[..., Result], staging: Path
+    ) -> None:
+        do(png())
+        (staging / "staged").unlink()
+        os.truncate(tmp_path / "export" / "a", limits.FILE_BYTES + 1)  # takes no place on the disk
+        (found,) = walk(tmp_path / "export")
+        worker = Worker(Setup(str(tmp_path / "export"), "00" * 32, {}, "standard"))
+        result = worker.do(Task(found, str(staging / "staged"), "radiology-grey"))
+        assert (result.slug, result.detail) == (
+            "too_large",
+            "the file is larger than 4 GiB; split it",
+        )
+        assert list(staging.iterdir()) == []
+
+    @pytest.mark.parametrize(("number", "slug"), [(errno.EIO, "storage"), (errno.EROFS, "output")])
+    def test_a_disk_of_out_that_fails_stops_the_run_and_is_no_fault_of_the_file(
+        self, number: int, slug: str
+    ) -> None:
+        result = _result_of(OSError(number, "reads its own file again"))
+        assert (result.slug, result.stops_run) == (slug, True)
 
     def test_its_backend_names_all_that_the_bytes_depend_on(
         self, tmp_path: Path, do: Callable[..., Result]
