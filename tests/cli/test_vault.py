@@ -168,7 +168,10 @@ class TestAsked:
             else:
                 assert failed.stdout.splitlines()[-1].startswith("25 in = ")
 
-    def test_recipients_are_shown_again(self, medprotect: Medprotect, recipient: str) -> None:
+    def test_recipients_are_shown_again(
+        self, medprotect: Medprotect, recipient: str, done: Done
+    ) -> None:
+        assert done
         assert medprotect("key", "recipient", "theirs").stdout.strip() == recipient
         assert medprotect("key", "recipient").stdout.startswith("mpr1")
         again = medprotect("key", "identity", "theirs")
