@@ -15,7 +15,7 @@ class ConfounderTrainer:
 
     Parameters
     ----------
-    images, labels_csv, out, modality, steps, seed, decoys, size
+    images, labels_csv, out, modality, clusters, steps, seed, decoys, size
         As `train_pipeline` takes them.
     max_epochs : int
         1: the whole training, of `steps` steps, is one epoch.
@@ -31,19 +31,21 @@ class ConfounderTrainer:
         steps: int,
         seed: int,
         size: int,
+        clusters: int | None = None,
         decoys: bool = False,
         max_epochs: int = 1,
     ) -> None:
         self.max_epochs = max_epochs
         self._paths = (Path(images), Path(labels_csv), Path(out))
         self._modality, self._steps, self._seed = modality, steps, seed
-        self._decoys, self._size = decoys, size
+        self._decoys, self._size, self._clusters = decoys, size, clusters
 
     def run(self) -> Card:
         """Train, and return the card of the new pipeline."""
         return train_pipeline(
             *self._paths,
             modality=self._modality,
+            clusters=self._clusters,
             steps=self._steps,
             seed=self._seed,
             decoys=self._decoys,

@@ -20,6 +20,7 @@ from medprotect.errors import PipelineError
 FORMAT = 1
 CARD = "card.toml"
 WEIGHTS = "models/generator.safetensors"
+SOURCES = ("labels", "clusters")
 _LARGEST_CARD = 256 * 1024
 
 
@@ -62,6 +63,8 @@ class Codes:
     ----------
     classes : tuple of str
         Names of the classes, one code each, in the order of the labels.
+    source : str
+        ``labels`` of people, or ``clusters`` that were found without any.
     decoys : bool
         Whether the noise shows a wrong class to models trained on clean images.
     temperature : float
@@ -69,6 +72,7 @@ class Codes:
     """
 
     classes: tuple[str, ...]
+    source: str = "labels"
     decoys: bool = True
     temperature: float = 1.0
 
@@ -322,6 +326,7 @@ def _check(card: Card) -> None:
         "experimental: some of modalities": set(images.experimental) <= set(images.modalities),
         "classes: 2 to 1024 different names": 2 <= len(set(codes.classes)) <= 1024
         and len(set(codes.classes)) == len(codes.classes),
+        "source: one of " + ", ".join(SOURCES): codes.source in SOURCES,
         "temperature: above 0": 0 < codes.temperature < float("inf"),
         "widths: 4 to 512": all(
             4 <= width <= 512 for width in (card.widths.generator, card.widths.assigner)

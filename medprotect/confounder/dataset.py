@@ -1,6 +1,7 @@
 """Images and labels of a folder, as training sees them: presented values on one grid."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,29 @@ from medprotect.imaging.image import Image
 from medprotect.imaging.pairs import read_content
 from medprotect.intensity.budget import budget_presented
 from medprotect.intensity.windows import present, view
+from medprotect.scan.walk import walk
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Images to train on, without labels, on one square grid.
+
+    Attributes
+    ----------
+    presented : Tensor
+        float32 (N, C, side, side), 0..1.
+    budget : Tensor
+        float32 (N, 1, side, side); see `medprotect.confounder.samples.Samples`.
+    files : Tensor
+        int64 (N,), of which of the files each is a frame.
+    modalities : frozenset of str
+        What the images state as their modality; "" where one states none.
+    """
+
+    presented: Tensor
+    budget: Tensor
+    files: Tensor
+    modalities: frozenset[str]
 
 
 def read_samples(images: Path, labels_csv: Path, size: int) -> tuple[Samples, frozenset[str]]:
@@ -30,15 +54,14 @@ def read_samples(images: Path, labels_csv: Path, size: int) -> tuple[Samples, fr
     labels_csv : Path
         See `read_labels`.
     size : int
-        Pixels of the long side at most. All are brought to one square grid, no larger than the
-        largest image; what an image leaves free repeats its edge, with a budget of 0.
+        See `read_frames`.
 
     Returns
     -------
     samples : Samples
         Every image, in the table's order.
     modalities : frozenset of str
-        What the images state as their modality; "" where one states none.
+        See `Frames`.
 
     Raises
     ------
@@ -47,30 +70,87 @@ def read_samples(images: Path, labels_csv: Path, size: int) -> tuple[Samples, fr
     """
     table = read_labels(labels_csv)
     classes = tuple(sorted(set(table.values())))
-    pairs: list[tuple[Tensor, Tensor]] = []
-    labels: list[int] = []
-    seen: set[str] = set()
-    for line, (file, label) in enumerate(table.items(), start=2):
+    frames = read_frames(images, list(table), size)
+    labels = torch.tensor([classes.index(label) for label in table.values()])
+    samples = Samples(frames.presented, frames.budget, labels[frames.files], classes)
+    return samples, frames.modalities
+
+
+def read_frames(images: Path, files: Sequence[str], size: int) -> Frames:
+    """Read the images of files, of several frames all.
+
+    Parameters
+    ----------
+    images : Path
+        Folder that the files are relative to.
+    files : sequence of str
+        In the order of a labels file.
+    size : int
+        Pixels of the long side at most. All are brought to one square grid, no larger than the
+        largest image; what an image leaves free repeats its edge, with a budget of 0.
+
+    Raises
+    ------
+    ConfigError
+        A file is missing or no image, grey and colour are mixed, or there is none.
+    """
+    read: list[list[_Frame]] = []
+    for line, file in enumerate(files, start=2):
         try:
-            for image in _open(images, file):
-                pairs.append(_present(image, size))
-                seen.add(image.modality)
-                labels.append(classes.index(label))
+            read.append(_read(images, file, size))
         except (OSError, InputError) as error:
             reason = error.slug if isinstance(error, MedprotectError) else "unreadable"
             raise ConfigError(
                 f"The file in line {line} of the labels file cannot be trained on: {reason}."
             ) from None
-    if len({presented.shape[1] for presented, _ in pairs}) > 1:
+    return _join(read)
+
+
+def find_frames(images: Path, size: int) -> tuple[Frames, int]:
+    """Read all images of a folder, and count the files that are none or cannot be read.
+
+    Raises
+    ------
+    ConfigError
+        Grey and colour are mixed, or there is no image.
+    """
+    read: list[list[_Frame]] = []
+    others = 0
+    for found in walk(images):
+        try:
+            read.append([] if found.unsafe else _read(images, found.path, size))
+        except (OSError, InputError):
+            read.append([])
+        others += not read[-1]
+    return _join(read), others
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """Presented values (1, C, h, w') and budget (1, 1, h, w') of a frame."""
+
+    presented: Tensor
+    budget: Tensor
+    modality: str
+
+
+def _read(images: Path, file: str, size: int) -> list[_Frame]:
+    return [_present(image, size) for image in _open(images, file)]
+
+
+def _join(read: Sequence[Sequence[_Frame]]) -> Frames:
+    frames = [frame for file in read for frame in file]
+    if not frames:
+        raise ConfigError("There is no image to train on.")
+    if len({frame.presented.shape[1] for frame in frames}) > 1:
         raise ConfigError("Grey and colour images are mixed; train a pipeline for each.")
-    side = max((max(presented.shape[-2:]) for presented, _ in pairs), default=0)
-    samples = Samples(
-        torch.cat([_to_square(presented, side, "replicate") for presented, _ in pairs]),
-        torch.cat([_to_square(budget, side, "constant") for _, budget in pairs]),
-        torch.tensor(labels),
-        classes,
+    side = max(max(frame.presented.shape[-2:]) for frame in frames)
+    return Frames(
+        torch.cat([_to_square(frame.presented, side, "replicate") for frame in frames]),
+        torch.cat([_to_square(frame.budget, side, "constant") for frame in frames]),
+        torch.tensor([number for number, file in enumerate(read) for _ in file]),
+        frozenset(frame.modality for frame in frames),
     )
-    return samples, frozenset(seen)
 
 
 def _open(images: Path, file: str) -> Iterator[Image]:
@@ -80,13 +160,12 @@ def _open(images: Path, file: str) -> Iterator[Image]:
     yield from formats.open_file(read_content(path)).images()
 
 
-def _present(image: Image, size: int) -> tuple[Tensor, Tensor]:
-    """Return presented values (1, C, h, w') and budget (1, 1, h, w')."""
+def _present(image: Image, size: int) -> _Frame:
     seen = view(image)
     presented = torch.from_numpy(np.ascontiguousarray(present(seen))).permute(2, 0, 1)[None]
     bound: NDArray[np.float32] = budget_presented(seen, "standard")
     budget = torch.from_numpy(np.ascontiguousarray(bound))[None, None]
-    return shrink(presented, size), shrink(budget, size)
+    return _Frame(shrink(presented, size), shrink(budget, size), image.modality)
 
 
 def _to_square(plane: Tensor, side: int, mode: str) -> Tensor:

@@ -1,6 +1,7 @@
 """Writing a trained pipeline as a folder: card, weights, README."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from medprotect.confounder.gan import Recipe, Trained
 from medprotect.confounder.noise import ASSIGNER, GENERATOR
 
 README = "docs/README.md"
+_SOURCES = {"labels": "Classes", "clusters": "Clusters, found without labels"}
 
 
 def export(
@@ -32,7 +34,7 @@ def export(
     name: str,
     title: str,
     images: Images,
-    classes: tuple[str, ...],
+    codes: Codes,
     training: Training,
 ) -> Card:
     """Write a pipeline, readable by its owner alone, and return its card.
@@ -47,8 +49,8 @@ def export(
         For the card.
     images : Images
         Which images it protects.
-    classes : tuple of str
-        Names of the codes.
+    codes : Codes
+        What they are; decoys and temperature are taken from the training.
     training : Training
         How it came to be.
     """
@@ -64,7 +66,7 @@ def export(
         title=title,
         version="1",
         images=images,
-        codes=Codes(classes=classes, decoys=recipe.decoys, temperature=trained.temperature),
+        codes=replace(codes, decoys=recipe.decoys, temperature=trained.temperature),
         widths=recipe.widths,
         training=training,
         weights=Weights(sha256=hashlib.sha256(data).hexdigest()),
@@ -85,7 +87,7 @@ def _readme(card: Card) -> str:
 
 - Protects: modality {_words(card.images.modalities)}, {_words(card.images.photometrics)}
 - Trained on: {card.training.data}, {card.training.images} images, {card.training.steps} steps
-- Classes: {_words(card.codes.classes)}
+- {_SOURCES[card.codes.source]}: {_words(card.codes.classes)}
 - Decoys: {decoys}
 - Made by: `{card.training.command}` on {card.training.date}
 

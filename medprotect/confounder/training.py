@@ -3,14 +3,16 @@
 import re
 import shutil
 import tomllib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from medprotect.confounder.assigning import Progress
-from medprotect.confounder.card import CARD, Card, Images, Training, load_card
-from medprotect.confounder.dataset import read_samples
+from medprotect.confounder.card import CARD, Card, Codes, Images, Training, load_card
+from medprotect.confounder.clusters import find_clusters
+from medprotect.confounder.dataset import find_frames, read_frames, read_samples
 from medprotect.confounder.export import export
 from medprotect.confounder.gan import ASSIGNER_STEPS, SEED, STEPS, Recipe, train
+from medprotect.confounder.labels import read_labels
 from medprotect.confounder.ranks import rank, wait
 from medprotect.confounder.samples import Samples
 from medprotect.errors import ConfigError, OutputError
@@ -23,10 +25,11 @@ TRAINING_SIZE = 64
 
 def train_pipeline(
     images: Path,
-    labels_csv: Path,
+    labels_csv: Path | None,
     out: Path,
     *,
     modality: str,
+    clusters: int | None = None,
     steps: int = STEPS,
     seed: int = SEED,
     decoys: bool = False,
@@ -41,15 +44,20 @@ def train_pipeline(
 
     Parameters
     ----------
-    images, labels_csv : Path
+    images : Path
+        Folder of images.
+    labels_csv : Path, optional
         See `medprotect.confounder.dataset.read_samples`. Where a ``dataset.toml`` lies beside the
-        labels, the card takes data, licence and attribution from it.
+        labels, or beside the folder, the card takes data, licence and attribution from it.
     out : Path
         Folder of the pipeline, named as the pipeline is to be; ``out/checkpoints`` exists until
         the training is done.
     modality : str
         DICOM Modality that the pipeline is for, or several with commas between. It also takes
         images that state none. Those not seen in training are experimental.
+    clusters : int, optional
+        How many to find, as codes: labels are not looked at then, and of a table only the files
+        are taken. Without a table all images of the folder are.
     steps, seed : int
         Of the generator.
     decoys : bool
@@ -74,22 +82,26 @@ def train_pipeline(
         raise OutputError("The folder holds a pipeline already. Name another: none is overwritten.")
     if steps < 1 or size < 8:
         raise ConfigError("There must be at least 1 step, and 8 pixels.")
-    samples, seen = read_samples(images, labels_csv, size)
-    # Colour pictures (microscopy, skin, endoscopy) have no left and right; bodies have.
+    checkpoints = out / "checkpoints"
+    progress = progress or (lambda *_: None)
+    source = Source(images, labels_csv, size)
+    if clusters is None:
+        samples, seen = source.labelled()
+    else:
+        samples, seen = source.clustered(clusters, seed, checkpoints, progress)
     recipe = Recipe(
         steps=steps,
         assigner_steps=min(ASSIGNER_STEPS, steps),
         seed=seed,
         decoys=decoys,
-        mirrored=samples.channels == 3,
+        mirrored=_mirrored(samples.channels),
     )
-    checkpoints = out / "checkpoints"
     trained = train(samples, recipe, folder=checkpoints, progress=progress)
     if rank() != 0:
         wait()
         return load_card(out)
     name = re.sub("[^a-z0-9]+", "-", out.resolve().name.lower()).strip("-") or "pipeline"
-    made = replace(_data(labels_csv), images=len(samples), steps=steps, seed=seed, date=date)
+    made = replace(source.data(), images=len(samples), steps=steps, seed=seed, date=date)
     card = export(
         trained,
         recipe,
@@ -97,12 +109,68 @@ def train_pipeline(
         name=name,
         title=f"{name}: {modality or 'images'}, trained on {made.data or 'own images'}",
         images=_images(modality, samples, seen),
-        classes=samples.classes,
+        codes=Codes(classes=samples.classes, source="labels" if clusters is None else "clusters"),
         training=replace(made, command=command),
     )
     shutil.rmtree(checkpoints)
     wait()
     return card
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a pipeline is trained on; see `train_pipeline`."""
+
+    images: Path
+    labels_csv: Path | None
+    size: int
+
+    def labelled(self) -> tuple[Samples, frozenset[str]]:
+        """Return the images with their labels, and the modalities seen."""
+        if self.labels_csv is None:
+            raise ConfigError("Without a table of labels, clusters must be asked for.")
+        return read_samples(self.images, self.labels_csv, self.size)
+
+    def clustered(
+        self, clusters: int, seed: int, checkpoints: Path, progress: Progress
+    ) -> tuple[Samples, frozenset[str]]:
+        """Return the images with clusters as labels, and the modalities seen."""
+        if self.labels_csv is None:
+            frames, others = find_frames(self.images, self.size)
+            count = len(frames.presented)
+            progress("reading", count, count, {"other files": others})
+        else:
+            frames = read_frames(self.images, list(read_labels(self.labels_csv)), self.size)
+        found = find_clusters(
+            frames.presented,
+            clusters,
+            seed=seed,
+            mirrored=_mirrored(frames.presented.shape[1]),
+            folder=checkpoints,
+            progress=progress,
+        )
+        names = tuple(f"cluster {number:02d}" for number in range(1, clusters + 1))
+        return Samples(frames.presented, frames.budget, found, names), frames.modalities
+
+    def data(self) -> Training:
+        """Return what a data set's card says, where one lies beside the labels or the folder."""
+        beside = (self.labels_csv or self.images).parent
+        try:
+            content = tomllib.loads((beside / "dataset.toml").read_text("utf-8"))
+        except FileNotFoundError:
+            return Training()
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
+            raise ConfigError("The dataset.toml beside the labels cannot be read.") from None
+        return Training(
+            data=str(content.get("name", "")),
+            licence=str(content.get("licence", "")),
+            attribution=str(content.get("attribution", "")),
+        )
+
+
+def _mirrored(channels: int) -> bool:
+    """Colour pictures (microscopy, skin, endoscopy) have no left and right; bodies have."""
+    return channels == 3
 
 
 def _images(modality: str, samples: Samples, seen: frozenset[str]) -> Images:
@@ -115,19 +183,4 @@ def _images(modality: str, samples: Samples, seen: frozenset[str]) -> Images:
         channels=samples.channels,
         canonical_size=2 * samples.size,
         assigner_size=samples.size,
-    )
-
-
-def _data(labels_csv: Path) -> Training:
-    """Return what a data set's card says, where one lies beside the labels."""
-    try:
-        content = tomllib.loads((labels_csv.parent / "dataset.toml").read_text("utf-8"))
-    except FileNotFoundError:
-        return Training()
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-        raise ConfigError("The dataset.toml beside the labels cannot be read.") from None
-    return Training(
-        data=str(content.get("name", "")),
-        licence=str(content.get("licence", "")),
-        attribution=str(content.get("attribution", "")),
     )

@@ -235,11 +235,16 @@ def _of_description(row: Row, description: Description, out: Path, rules: Rules)
 
 
 def _check_label(label: str, pipeline: str, rules: Rules) -> None:
-    classes = {each.card.name: each.card.codes.classes for each in rules.candidates}[pipeline]
-    if label and label not in classes:
+    codes = {each.card.name: each.card.codes for each in rules.candidates}[pipeline]
+    if label and codes.source == "clusters":
+        raise ConfigError(
+            f"The pipeline {pipeline} was trained without labels and knows none; run without "
+            "--labels, or name one that was trained with these."
+        )
+    if label and label not in codes.classes:
         raise ConfigError(
             f"The labels name a class that pipeline {pipeline} was not trained on; it knows "
-            f"{', '.join(classes)}."
+            f"{', '.join(codes.classes)}."
         )
 
 
