@@ -17,6 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from pydicom import dcmread
 
 from medprotect import demo
+from medprotect.confounder.card import load_card
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -442,6 +443,49 @@ class TestTrain:
         assert labelled.returncode == 0, labelled.stderr
         again = medprotect(*arguments, "--modality", "MR")
         assert again.returncode == 5
+
+    def test_without_labels_it_finds_what_is_alike(self, medprotect: Run, house: Path) -> None:
+        folder = house / "unlabelled"
+        folder.mkdir()
+        for number in range(12):
+            shade = np.random.default_rng(number).integers(0, 256, (16, 16), np.uint8)
+            Picture.fromarray(shade).save(folder / f"{number}.png")
+        (folder / "notes.txt").write_text("of no use")
+        arguments = ["train", folder, "--out", house / "alike", "--modality", "US"]
+        arguments += ["--steps", "4", "--size", "16"]
+        refused = medprotect(*arguments)
+        assert refused.returncode == 2
+        assert "--codes clusters" in refused.stderr
+        made = medprotect(*arguments, "--codes", "clusters", "--clusters", "3")
+        assert made.returncode == 0, made.stderr
+        assert "other files 1" in made.stderr
+        card = load_card(house / "alike")
+        assert (card.codes.source, len(card.codes.classes)) == ("clusters", 3)
+        used = medprotect("run", folder, house / "alike-out", "--pipeline", house / "alike")
+        assert used.stdout.splitlines()[-1].startswith("13 in = 12 protected + ")
+        (house / "later.csv").write_text("file,label\n1.png,cluster 01\n")
+        told = ["run", folder, house / "told", "--pipeline", house / "alike"]
+        labelled = medprotect(*told, "--labels", house / "later.csv")
+        assert labelled.returncode == 2
+        assert "trained without labels" in labelled.stderr
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            ["--codes", "words"],
+            ["--labels", "labels.csv", "--clusters", "4"],
+            ["--codes", "clusters", "--clusters", "1"],
+        ],
+    )
+    def test_codes_that_cannot_be_are_refused_at_once(
+        self, medprotect: Run, house: Path, wrong: list[str]
+    ) -> None:
+        folder = house / "no-images"
+        folder.mkdir(exist_ok=True)
+        asked = ["train", folder, "--out", house / "never", "--modality", "US"]
+        refused = medprotect(*asked, *wrong)
+        assert refused.returncode == 2
+        assert not (house / "never").exists()
 
 
 class TestMasks:
