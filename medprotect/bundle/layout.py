@@ -218,6 +218,7 @@ def train(card: Card) -> Config:
         "steps": card.training.steps,
         "seed": card.training.seed,
         "size": card.images.assigner_size,
+        "clusters": len(card.codes.classes) if card.codes.source == "clusters" else None,
         "decoys": card.codes.decoys,
         "network_def": {"_target_": _NETWORK, **network_arguments(card)},
         "train": {
@@ -244,6 +245,7 @@ def train(card: Card) -> Config:
                 "steps": "@steps",
                 "seed": "@seed",
                 "size": "@size",
+                "clusters": "@clusters",
                 "decoys": "@decoys",
                 "max_epochs": 1,
             },
