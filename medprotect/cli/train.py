@@ -30,14 +30,30 @@ def train(
     clusters: Annotated[
         int | None, typer.Option(min=2, help="How many kinds to tell apart without labels.")
     ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="PIPELINE", help="Begin from a shipped pipeline or a folder: minutes."
+        ),
+    ] = None,
     decoys: Annotated[
         str, typer.Option(metavar="on|off", help="Mislead models trained on clean images too.")
     ] = "off",
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of the generator.")] = None,
-    seed: Annotated[int, typer.Option(help="Same seed and images, same pipeline.")] = 1,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Same seed and images, same pipeline; else 1, or with --from the key's."),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="The owner's key, for --from; else one in your configuration folder."),
+    ] = None,
     size: Annotated[int, typer.Option(min=8, help="Pixels of the long side to train at.")] = 64,
 ) -> None:
     """Train a pipeline on your own images; one that was stopped goes on from its last checkpoint.
+
+    What is shipped is public. `--from PIPELINE` makes of it, in minutes, one that is yours: it
+    learns on with textures and codes that your key draws.
 
     Without labels, `--codes clusters` finds by itself what is alike among the images; of a table
     of labels it takes the files alone.
@@ -51,9 +67,14 @@ def train(
         if decoys not in ("on", "off"):
             raise ConfigError("--decoys is on or off.")
         print("loading", file=sys.stderr, flush=True)
+        from medprotect.confounder.card import load_card
         from medprotect.confounder.clusters import CLUSTERS
-        from medprotect.confounder.gan import STEPS
+        from medprotect.confounder.gan import SEED
         from medprotect.confounder.training import train_pipeline
+
+        begun = None if start is None else load_card(start)
+        if seed is None:
+            seed = SEED if begun is None else _seed(key)
 
         card = train_pipeline(
             images,
@@ -61,7 +82,8 @@ def train(
             out,
             modality=modality,
             clusters=(clusters or CLUSTERS) if codes == "clusters" else None,
-            steps=steps or STEPS,
+            start=begun,
+            steps=steps,
             seed=seed,
             decoys=decoys == "on",
             size=size,
@@ -83,6 +105,17 @@ def _check(labels: Path | None, codes: str, clusters: int | None) -> None:
         raise ConfigError("Name a table of --labels, or ask for --codes clusters, without any.")
     if codes == "labels" and clusters is not None:
         raise ConfigError("--clusters goes with --codes clusters.")
+
+
+def _seed(path: Path | None) -> int:
+    """Return what the owner's key draws; a key that is not there is made."""
+    from medprotect.confounder.key import Key, default_key_path
+
+    place = path or default_key_path()
+    if path is None and not place.exists():
+        Key.new().save(place)
+        print(f"key: made {place}; it is a secret: keep it, and a copy", file=sys.stderr)
+    return int.from_bytes(Key.load(place).subkey("training")[:6])
 
 
 def _show(stage: str, step: int, steps: int, figures: dict[str, float]) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medprotect.confounder.checkpoint import Checkpoint
+from medprotect.confounder.checkpoint import Checkpoint, state_sha256
 from medprotect.confounder.distortions import blur, flip, shift, window
 from medprotect.confounder.ranks import (
     average_gradients,
@@ -63,7 +63,7 @@ def train_classifier(
     modules = nn.ModuleDict({"network": network})
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=5e-3)
     settings = {"samples": samples.sha256, "steps": steps, "batch": batch, "seed": seed}
-    checkpoint = Checkpoint(folder, stage, settings)
+    checkpoint = Checkpoint(folder, stage, {**settings, "begun": state_sha256(network)})
     network.train()
     done, _ = checkpoint.load(modules, [optimizer])
     check_agreement(done)

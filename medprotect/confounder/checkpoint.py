@@ -77,6 +77,15 @@ def load_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
         raise PipelineError(f"{path} is no safetensors file, or a damaged one.") from error
 
 
+def state_sha256(network: nn.Module) -> str:
+    """Return the hash in hex of all weights: tells beginnings apart."""
+    digest = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 class Checkpoint:
     """Modules, their optimiser and a step number, saved together and found again.
 

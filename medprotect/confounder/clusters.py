@@ -158,8 +158,9 @@ def _k_means(features: NDArray[np.float64], count: int, seed: int) -> NDArray[np
     best: tuple[float, NDArray[np.int64]] | None = None
     if len(np.unique(features.round(6), axis=0)) < count:
         raise ConfigError(f"The images do not differ enough for {count} clusters.")
-    for start in range(8):
-        centres, found = kmeans2(features, count, minit="++", seed=seed + start, missing="warn")
+    draw = np.random.default_rng(seed)
+    for _ in range(8):
+        centres, found = kmeans2(features, count, minit="++", rng=draw, missing="warn")
         spread = float(((features - centres[found]) ** 2).sum())
         if len(np.unique(found)) == count and (best is None or spread < best[0]):
             best = spread, found.astype(np.int64)

@@ -16,7 +16,7 @@ from medprotect.confounder.assigning import (
     train_classifier,
 )
 from medprotect.confounder.card import Widths
-from medprotect.confounder.checkpoint import Checkpoint
+from medprotect.confounder.checkpoint import Checkpoint, state_sha256
 from medprotect.confounder.codes import draw_codes, draw_decoys
 from medprotect.confounder.distortions import distort
 from medprotect.confounder.losses import (
@@ -36,13 +36,16 @@ from medprotect.confounder.networks import (
     channels_last,
     pad_to_stride,
 )
+from medprotect.confounder.noise import NoiseNetwork
 from medprotect.confounder.ranks import average_figures, average_gradients, check_agreement, rank
 from medprotect.confounder.samples import Samples, draw_batch, step_rng
+from medprotect.confounder.start import begin_from
 from medprotect.errors import PipelineError
 
 STEPS = 1200
 ASSIGNER_STEPS = 1200
 SEED = 1
+WIDTHS = Widths(generator=16, assigner=16)
 
 RATE = 2e-3
 """Peak of the generator's learning rate, and that of its readers."""
@@ -93,7 +96,7 @@ class Recipe:
     seed: int = SEED
     decoys: bool = False
     mirrored: bool = False
-    widths: Widths = Widths(generator=16, assigner=16)  # noqa: RUF009 - frozen
+    widths: Widths = WIDTHS
     decoy_weight: float = 1.0
     utility_weight: float = 1.0
     fidelity_weight: float = 0.002
@@ -124,6 +127,7 @@ def train(
     samples: Samples,
     recipe: Recipe,
     *,
+    start: NoiseNetwork | None = None,
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> Trained:
@@ -135,6 +139,8 @@ def train(
         All that is learnt from.
     recipe : Recipe
         How.
+    start : NoiseNetwork, optional
+        What to begin from; see `medprotect.confounder.start`. Of the recipe's widths.
     folder : Path, optional
         For checkpoints; a training that broke off goes on from there.
     progress : callable, optional
@@ -151,7 +157,10 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         assigner = channels_last(Assigner(*shape, recipe.widths.assigner))
-        modules = _generator_modules(samples, recipe)
+        generator = Generator(*shape, recipe.widths.generator)
+        if start is not None:
+            begin_from(start, generator, assigner)
+        modules = _generator_modules(samples, generator)
         second = channels_last(ConfounderClassifier(*shape, 24))
     clean: dict[str, nn.Module] = {"assigner": assigner, "second classifier": second}
     for stage, network in clean.items():
@@ -172,9 +181,6 @@ def train(
     figures = _train_generator(modules, known, samples, recipe, folder, progress)
     del figures["faded_in"]  # of the way, not of the end
     figures["assigner_balanced_accuracy"] = accuracy
-    generator = modules["generator"]
-    if not isinstance(generator, Generator):
-        raise TypeError("the generator is not one")
     return Trained(generator.eval(), assigner.eval(), temperature, figures)
 
 
@@ -192,10 +198,10 @@ class _Clean:
         return logits / self.temperature
 
 
-def _generator_modules(samples: Samples, recipe: Recipe) -> nn.ModuleDict:
+def _generator_modules(samples: Samples, generator: Generator) -> nn.ModuleDict:
     channels, codes = samples.channels, len(samples.classes)
     modules = {
-        "generator": Generator(channels, codes, recipe.widths.generator),
+        "generator": generator,
         "readers": nn.ModuleList(
             [ConfounderClassifier(channels, codes, 24), Assigner(channels, codes, 24)]
         ),
@@ -218,9 +224,8 @@ def _train_generator(
         torch.optim.Adam(modules[name].parameters(), lr=RATE, betas=betas)
         for name, betas in _BETAS.items()
     )
-    checkpoint = Checkpoint(
-        folder, "generator", {"samples": samples.sha256, "recipe": asdict(recipe)}
-    )
+    settings = {"samples": samples.sha256, "recipe": asdict(recipe)}
+    checkpoint = Checkpoint(folder, "generator", {**settings, "begun": state_sha256(modules)})
     done, figures = checkpoint.load(modules, [maker, reader, judge])
     check_agreement(done)
     for step in range(done, recipe.steps):

@@ -11,10 +11,12 @@ from medprotect.confounder.card import CARD, Card, Codes, Images, Training, load
 from medprotect.confounder.clusters import find_clusters
 from medprotect.confounder.dataset import find_frames, read_frames, read_samples
 from medprotect.confounder.export import export
-from medprotect.confounder.gan import ASSIGNER_STEPS, SEED, STEPS, Recipe, train
+from medprotect.confounder.gan import ASSIGNER_STEPS, SEED, STEPS, WIDTHS, Recipe, train
 from medprotect.confounder.labels import read_labels
 from medprotect.confounder.ranks import rank, wait
 from medprotect.confounder.samples import Samples
+from medprotect.confounder.start import STEPS as START_STEPS
+from medprotect.confounder.start import load_start
 from medprotect.errors import ConfigError, OutputError
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
@@ -30,7 +32,8 @@ def train_pipeline(
     *,
     modality: str,
     clusters: int | None = None,
-    steps: int = STEPS,
+    start: Card | None = None,
+    steps: int | None = None,
     seed: int = SEED,
     decoys: bool = False,
     size: int = TRAINING_SIZE,
@@ -58,8 +61,12 @@ def train_pipeline(
     clusters : int, optional
         How many to find, as codes: labels are not looked at then, and of a table only the files
         are taken. Without a table all images of the folder are.
-    steps, seed : int
-        Of the generator.
+    start : Card, optional
+        The pipeline to begin from, a shipped one or one's own.
+    steps : int, optional
+        Of the generator; `STEPS`, or `medprotect.confounder.start.STEPS` of one that is begun from.
+    seed : int
+        Of all that is drawn.
     decoys : bool
         Whether a wrong class is shown to models trained on clean images.
     size : int
@@ -80,6 +87,8 @@ def train_pipeline(
     """
     if (out / CARD).exists():
         raise OutputError("The folder holds a pipeline already. Name another: none is overwritten.")
+    if steps is None:
+        steps = STEPS if start is None else START_STEPS
     if steps < 1 or size < 8:
         raise ConfigError("There must be at least 1 step, and 8 pixels.")
     checkpoints = out / "checkpoints"
@@ -95,8 +104,10 @@ def train_pipeline(
         seed=seed,
         decoys=decoys,
         mirrored=_mirrored(samples.channels),
+        widths=WIDTHS if start is None else start.widths,
     )
-    trained = train(samples, recipe, folder=checkpoints, progress=progress)
+    begun = None if start is None else load_start(start, samples.channels)
+    trained = train(samples, recipe, start=begun, folder=checkpoints, progress=progress)
     if rank() != 0:
         wait()
         return load_card(out)

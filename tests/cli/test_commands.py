@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from pydicom import dcmread
 
 from medprotect import demo
-from medprotect.confounder.card import load_card
+from medprotect.confounder.card import WEIGHTS, load_card
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -486,6 +486,28 @@ class TestTrain:
         refused = medprotect(*asked, *wrong)
         assert refused.returncode == 2
         assert not (house / "never").exists()
+
+    def test_from_a_shipped_pipeline_each_key_makes_its_own(
+        self, medprotect: Run, house: Path
+    ) -> None:
+        folder = house / "begun-images"
+        folder.mkdir()
+        for number in range(12):
+            shade = np.random.default_rng(number).integers(0, 256, (16, 16), np.uint8)
+            Picture.fromarray(shade).save(folder / f"{number}.png")
+        asked = ["train", folder, "--codes", "clusters", "--clusters", "3", "--modality", "US"]
+        asked += ["--steps", "2", "--size", "16", "--from", "radiology-grey"]
+        made: dict[str, bytes] = {}
+        for name, owner in (("one", "one"), ("again", "one"), ("other", "other")):
+            key = house / f"{owner}-trains.key"
+            if not key.exists():
+                assert medprotect("key", "new", key).returncode == 0
+            done = medprotect(*asked, "--key", key, "--out", house / f"begun-{name}")
+            assert done.returncode == 0, done.stderr
+            made[name] = (house / f"begun-{name}" / WEIGHTS).read_bytes()
+        assert made["one"] == made["again"] != made["other"]
+        absent = medprotect(*asked[:-1], "no-such-one", "--out", house / "begun-none")
+        assert absent.returncode == 7
 
 
 class TestMasks:
