@@ -98,7 +98,7 @@ class Recipe:
     mirrored: bool = False
     widths: Widths = WIDTHS
     decoy_weight: float = 1.0
-    utility_weight: float = 1.0
+    utility_weight: float = 3.0
     fidelity_weight: float = 0.002
     distorted: float = 0.0
 
