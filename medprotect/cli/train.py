@@ -10,6 +10,37 @@ import typer
 
 from medprotect.cli.ending import ending
 
+LabelsFile = Annotated[
+    Path | None,
+    typer.Option(help="A table with columns file, label; files relative to IMAGES."),
+]
+Codes = Annotated[
+    str,
+    typer.Option(
+        metavar="labels|clusters", help="What the noise tells: the labels, or what is alike."
+    ),
+]
+Clusters = Annotated[
+    int | None, typer.Option(min=2, help="How many kinds to tell apart without labels.")
+]
+Start = Annotated[
+    str | None,
+    typer.Option(
+        "--from", metavar="PIPELINE", help="Begin from a shipped pipeline or a folder: minutes."
+    ),
+]
+Decoys = Annotated[
+    str, typer.Option(metavar="on|off", help="Mislead models trained on clean images too.")
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(help="Same seed and images, same pipeline; else 1, or with --from the key's."),
+]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(help="The owner's key, for --from; else one in your configuration folder."),
+]
+
 
 def train(
     images: Annotated[Path, typer.Argument(help="Folder of images.")],
@@ -17,37 +48,14 @@ def train(
     modality: Annotated[
         str, typer.Option(help="DICOM Modality that it is for, or several with commas between.")
     ],
-    labels: Annotated[
-        Path | None,
-        typer.Option(help="A table with columns file, label; files relative to IMAGES."),
-    ] = None,
-    codes: Annotated[
-        str,
-        typer.Option(
-            metavar="labels|clusters", help="What the noise tells: the labels, or what is alike."
-        ),
-    ] = "labels",
-    clusters: Annotated[
-        int | None, typer.Option(min=2, help="How many kinds to tell apart without labels.")
-    ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(
-            "--from", metavar="PIPELINE", help="Begin from a shipped pipeline or a folder: minutes."
-        ),
-    ] = None,
-    decoys: Annotated[
-        str, typer.Option(metavar="on|off", help="Mislead models trained on clean images too.")
-    ] = "off",
+    labels: LabelsFile = None,
+    codes: Codes = "labels",
+    clusters: Clusters = None,
+    start: Start = None,
+    decoys: Decoys = "off",
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of the generator.")] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(help="Same seed and images, same pipeline; else 1, or with --from the key's."),
-    ] = None,
-    key: Annotated[
-        Path | None,
-        typer.Option(help="The owner's key, for --from; else one in your configuration folder."),
-    ] = None,
+    seed: Seed = None,
+    key: KeyFile = None,
     size: Annotated[int, typer.Option(min=8, help="Pixels of the long side to train at.")] = 64,
 ) -> None:
     """Train a pipeline on your own images; one that was stopped goes on from its last checkpoint.
@@ -61,28 +69,22 @@ def train(
     Weights, checkpoints and labels are secrets like the key: keep them in the house.
     """
     with ending():
-        from medprotect.errors import ConfigError
-
-        _check(labels, codes, clusters)
-        if decoys not in ("on", "off"):
-            raise ConfigError("--decoys is on or off.")
+        _check(labels, codes, clusters, decoys)
         print("loading", file=sys.stderr, flush=True)
         from medprotect.confounder.card import load_card
         from medprotect.confounder.clusters import CLUSTERS
         from medprotect.confounder.gan import SEED
         from medprotect.confounder.training import train_pipeline
 
-        begun = None if start is None else load_card(start)
         if seed is None:
-            seed = SEED if begun is None else _seed(key)
-
+            seed = SEED if start is None else _drawn_by(key)
         card = train_pipeline(
             images,
             labels,
             out,
             modality=modality,
             clusters=(clusters or CLUSTERS) if codes == "clusters" else None,
-            start=begun,
+            start=None if start is None else load_card(start),
             steps=steps,
             seed=seed,
             decoys=decoys == "on",
@@ -96,9 +98,11 @@ def train(
             print("it has decoys: protected images are not for AI-assisted diagnosis")
 
 
-def _check(labels: Path | None, codes: str, clusters: int | None) -> None:
+def _check(labels: Path | None, codes: str, clusters: int | None, decoys: str) -> None:
     from medprotect.errors import ConfigError
 
+    if decoys not in ("on", "off"):
+        raise ConfigError("--decoys is on or off.")
     if codes not in ("labels", "clusters"):
         raise ConfigError("--codes is labels or clusters.")
     if codes == "labels" and labels is None:
@@ -107,8 +111,8 @@ def _check(labels: Path | None, codes: str, clusters: int | None) -> None:
         raise ConfigError("--clusters goes with --codes clusters.")
 
 
-def _seed(path: Path | None) -> int:
-    """Return what the owner's key draws; a key that is not there is made."""
+def _drawn_by(path: Path | None) -> int:
+    """Return the seed that the owner's key draws; a key that is not there is made."""
     from medprotect.confounder.key import Key, default_key_path
 
     place = path or default_key_path()

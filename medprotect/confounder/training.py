@@ -8,6 +8,7 @@ from pathlib import Path
 
 from medprotect.confounder.assigning import Progress
 from medprotect.confounder.card import CARD, Card, Codes, Images, Training, load_card
+from medprotect.confounder.clusters import STEPS as CLUSTER_STEPS
 from medprotect.confounder.clusters import find_clusters
 from medprotect.confounder.dataset import find_frames, read_frames, read_samples
 from medprotect.confounder.export import export
@@ -97,7 +98,8 @@ def train_pipeline(
     if clusters is None:
         samples, seen = source.labelled()
     else:
-        samples, seen = source.clustered(clusters, seed, checkpoints, progress)
+        search = min(CLUSTER_STEPS, steps)
+        samples, seen = source.clustered(clusters, search, seed, checkpoints, progress)
     recipe = Recipe(
         steps=steps,
         assigner_steps=min(ASSIGNER_STEPS, steps),
@@ -143,9 +145,9 @@ class Source:
         return read_samples(self.images, self.labels_csv, self.size)
 
     def clustered(
-        self, clusters: int, seed: int, checkpoints: Path, progress: Progress
+        self, clusters: int, steps: int, seed: int, checkpoints: Path, progress: Progress
     ) -> tuple[Samples, frozenset[str]]:
-        """Return the images with clusters as labels, and the modalities seen."""
+        """Return the images with clusters, found in so many steps, and the modalities seen."""
         if self.labels_csv is None:
             frames, others = find_frames(self.images, self.size)
             count = len(frames.presented)
@@ -156,6 +158,7 @@ class Source:
             frames.presented,
             clusters,
             seed=seed,
+            steps=steps,
             mirrored=_mirrored(frames.presented.shape[1]),
             folder=checkpoints,
             progress=progress,
