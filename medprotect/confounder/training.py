@@ -102,7 +102,7 @@ def train_pipeline(
         samples, seen = source.clustered(clusters, search, seed, checkpoints, progress)
     recipe = Recipe(
         steps=steps,
-        assigner_steps=min(ASSIGNER_STEPS, steps),
+        assigner_steps=min(ASSIGNER_STEPS, 2 * steps),
         seed=seed,
         decoys=decoys,
         mirrored=_mirrored(samples.channels),
