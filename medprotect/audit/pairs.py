@@ -39,6 +39,9 @@ class Pairs:
         Their names.
     split : str
         How the parts came to be: ``given``, ``patient-wise`` or ``by image``.
+    left_out : int
+        Images for training that are not among the protected ones, as a run rejects some; they are
+        not in `clean` either.
     """
 
     clean: Labelled
@@ -48,6 +51,7 @@ class Pairs:
     patients: NDArray[np.int64] | None
     classes: tuple[str, ...]
     split: str
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +80,18 @@ def read_pairs(clean: Path, protected: Path, labels_csv: Path, size: int, seed: 
     Raises
     ------
     ConfigError
-        The table or the images cannot be used, or a protected image is missing.
+        The table or the images cannot be used, or more than half of the images for training are
+        not among the protected ones: then these are of another export.
     """
     rows = _read_table(labels_csv)
     parts, split = _part(rows, seed)
     classes = tuple(sorted({row.label for row in rows}))
     if len(classes) < 2:
         raise ConfigError("The labels file names one class; an audit needs two or more.")
+    there, left_out = _find_protected(protected, parts["train"])
+    parts["train"] = [row for row, _ in there]
     read = {name: [_read(clean, row, row.file, size) for row in parts[name]] for name in SPLITS}
-    noisy = [_read(protected, row, _protected_name(protected, row), size) for row in parts["train"]]
+    noisy = [_read(protected, row, name, size) for row, name in there]
     every = [image for images in (*read.values(), noisy) for image in images]
     if len({image.shape[2] for image in every}) > 1:
         raise ConfigError("Grey and colour images are mixed; audit each by itself.")
@@ -105,6 +112,7 @@ def read_pairs(clean: Path, protected: Path, labels_csv: Path, size: int, seed: 
         patients=_patients(parts["test"]),
         classes=classes,
         split=split,
+        left_out=left_out,
     )
 
 
@@ -188,14 +196,23 @@ def _patients(rows: list[_Row]) -> NDArray[np.int64] | None:
     return np.array([names.index(row.patient) for row in rows], dtype=np.int64)
 
 
-def _protected_name(protected: Path, row: _Row) -> str:
+def _find_protected(protected: Path, rows: list[_Row]) -> tuple[list[tuple[_Row, str]], int]:
+    """Return the rows whose image is in OUT, with its name there, and the number of others."""
+    named = [(row, _protected_name(protected, row)) for row in rows]
+    there = [(row, name) for row, name in named if name is not None]
+    missing = [row.line for row, name in named if name is None]
+    if len(missing) > len(there):
+        raise ConfigError(
+            f"{len(missing)} of {len(rows)} images for training are not among the protected ones, "
+            f"that in line {missing[0]} of the labels file first: are these of another export?"
+        )
+    return there, len(missing)
+
+
+def _protected_name(protected: Path, row: _Row) -> str | None:
     """Return the name in OUT: a lossy image went out lossless, under a longer name."""
-    for name in (row.file, f"{row.file}.png"):
-        if (protected / name).is_file():
-            return name
-    raise ConfigError(
-        f"The image in line {row.line} of the labels file is not among the protected ones."
-    )
+    names = (row.file, f"{row.file}.png")
+    return next((name for name in names if (protected / name).is_file()), None)
 
 
 def _read(folder: Path, row: _Row, name: str, size: int) -> Images:

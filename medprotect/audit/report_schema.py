@@ -9,10 +9,14 @@ Interval = tuple[float, float] | list[float]
 
 
 class Data(TypedDict):
-    """The labelled images of the audit, and how they were parted."""
+    """The labelled images of the audit, and how they were parted.
+
+    `left_out` counts images for training that are not among the protected ones.
+    """
 
     classes: list[str]
     train: int
+    left_out: int
     validation: int
     test: int
     split: str

@@ -124,6 +124,7 @@ def _as_json(pairs: "Pairs", found: "Examination", budget: "Budget", options: st
         "data": {
             "classes": list(pairs.classes),
             "train": len(pairs.clean),
+            "left_out": pairs.left_out,
             "validation": len(pairs.validation),
             "test": len(pairs.test),
             "split": pairs.split,

@@ -71,6 +71,7 @@ def make_audit() -> Audit:
             "validation": 1712,
             "test": 3421,
             "split": "given",
+            "left_out": 0,
             "image_size": [28, 28, 3],
         },
         "protection": {

@@ -65,11 +65,27 @@ def test_a_given_split_that_shares_a_patient_is_refused(tmp_path: Path) -> None:
         read_pairs(*folders(tmp_path, split=given, patient=["same"] * COUNT), 16)
 
 
-def test_a_missing_protected_image_is_named_by_its_line(tmp_path: Path) -> None:
+def test_images_that_a_run_rejected_are_left_out_and_counted(tmp_path: Path) -> None:
     given = ["train"] * 40 + ["validation"] * 8 + ["test"] * 12
     clean, out, table = folders(tmp_path, split=given)
+    whole = read_pairs(clean, out, table, 16)
     (out / "0003.png").unlink()
-    with pytest.raises(ConfigError, match="line 5"):
+    pairs = read_pairs(clean, out, table, 16)
+    assert (whole.left_out, pairs.left_out) == (0, 1)
+    for before, after in (
+        (whole.clean.images, pairs.clean.images),
+        (whole.clean.labels, pairs.clean.labels),
+        (whole.protected, pairs.protected),
+    ):
+        assert np.array_equal(np.delete(before, 3, axis=0), after)
+
+
+def test_protected_images_of_another_export_are_refused(tmp_path: Path) -> None:
+    given = ["train"] * 40 + ["validation"] * 8 + ["test"] * 12
+    clean, out, table = folders(tmp_path, split=given)
+    for number in range(21):
+        (out / f"{number:04}.png").unlink()
+    with pytest.raises(ConfigError, match=r"21 of 40 .* line 2 .* another export"):
         read_pairs(clean, out, table, 16)
 
 

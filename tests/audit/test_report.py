@@ -196,6 +196,12 @@ class TestSays:
         audit["matrix"] = [make_row("vgg", "none", 0.95), make_row("vgg", "none", 0.94, 0.2)]
         assert headline(audit) == "The protection held against everything that was tried."
 
+    def test_images_that_were_left_out_are_told(self) -> None:
+        audit = make_audit()
+        assert "left out" not in " ".join(sentences(audit))
+        audit["data"]["left_out"] = 3
+        assert sentences(audit)[0].startswith("3 images for training are not among the protected")
+
     def test_accuracies_are_told_in_sentences(self) -> None:
         told = " ".join(sentences(make_audit()))
         assert "8 classes apart with an accuracy of 93\u202f%; guessing gives 12.5\u202f%" in told
