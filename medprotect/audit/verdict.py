@@ -81,11 +81,6 @@ def sentences(audit: Audit) -> list[str]:
     """Return what the verdict rests on: accuracies of models, in whole sentences."""
     accuracy, protection = audit["accuracy"], audit["protection"]
     found = []
-    if audit["data"]["left_out"]:
-        found.append(
-            f"{audit['data']['left_out']} images for training are not among the protected ones, "
-            "and were left out."
-        )
     if accuracy["clean"] is not None:
         found.append(
             f"A model that learned from the clean images tells {len(audit['data']['classes'])} "
@@ -103,6 +98,11 @@ def sentences(audit: Audit) -> list[str]:
         best = percent(plain["attacker_best"])
         found.append(f"Trained plainly on the protected images, it reaches {best}.")
     found.extend(_on_the_worst(audit))
+    if audit["data"]["left_out"]:
+        found.append(
+            f"{audit['data']['left_out']} images for training are not among the protected ones, "
+            "and were left out."
+        )
     return found
 
 

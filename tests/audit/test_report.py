@@ -200,7 +200,7 @@ class TestSays:
         audit = make_audit()
         assert "left out" not in " ".join(sentences(audit))
         audit["data"]["left_out"] = 3
-        assert sentences(audit)[0].startswith("3 images for training are not among the protected")
+        assert sentences(audit)[-1].startswith("3 images for training are not among the protected")
 
     def test_accuracies_are_told_in_sentences(self) -> None:
         told = " ".join(sentences(make_audit()))
