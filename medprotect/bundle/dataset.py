@@ -7,7 +7,7 @@ from pathlib import Path
 from medprotect.confounder.card import load_card
 from medprotect.confounder.labels import read_labels
 from medprotect.errors import InputError
-from medprotect.plan.plan import Action, Rules, plan_rows
+from medprotect.plan.plan import Action, Row, Rules, plan_rows
 from medprotect.plan.selection import Candidate
 from medprotect.scan.walk import walk
 
@@ -33,8 +33,7 @@ def list_images(dataset_dir: str, folder: str) -> list[dict[str, str]]:
         There is no image to protect.
     """
     root = Path(dataset_dir)
-    rules = Rules((Candidate(load_card(Path(folder)), named=True),))
-    rows = list(plan_rows(root, root, walk(root), rules))
+    rows = _plan(root, Path(folder))
     apart = Counter(row.reason or row.action.value for row in rows if row.action != Action.PROTECT)
     for reason, count in sorted(apart.items()):
         logger.warning("%d files are not protected, and not written: %s", count, reason)
@@ -42,6 +41,16 @@ def list_images(dataset_dir: str, folder: str) -> list[dict[str, str]]:
     if not found:
         raise InputError("The folder holds no image to protect.")
     return found
+
+
+def plan_images(root: Path, folder: Path) -> list[Row]:
+    """Return the rows of the plan that `list_images` takes."""
+    return [row for row in _plan(root, folder) if row.action == Action.PROTECT]
+
+
+def _plan(root: Path, folder: Path) -> list[Row]:
+    rules = Rules((Candidate(load_card(folder), named=True),))
+    return list(plan_rows(root, root, walk(root), rules))
 
 
 def list_labelled(dataset_dir: str, labels_csv: str) -> list[dict[str, str]]:

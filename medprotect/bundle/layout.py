@@ -114,7 +114,10 @@ def metadata(card: Card) -> Config:
 def inference(card: Card) -> Config:
     """Return inference.json."""
     return {
-        "imports": ["$import torch"],
+        "imports": [
+            "$import torch",
+            "$from medprotect.bundle.references import remap_references",
+        ],
         "bundle_root": ".",
         "dataset_dir": "/workspace/data",
         "output_dir": "$@bundle_root + '/eval'",
@@ -168,7 +171,11 @@ def inference(card: Card) -> Config:
             "val_handlers": "@handlers",
         },
         "initialize": [],
-        "run": ["$torch.set_num_threads(1)", "$@evaluator.run()"],
+        "run": [
+            "$torch.set_num_threads(1)",
+            "$@evaluator.run()",
+            "$remap_references(@dataset_dir, @output_dir, @bundle_root)",
+        ],
         "finalize": [],
     }
 
@@ -177,6 +184,7 @@ def evaluate() -> Config:
     """Return evaluate.json, laid over inference.json: writes no image, measures fidelity."""
     pair = "$monai.handlers.from_engine(['pred', 'image'])"
     return {
+        "run": ["$torch.set_num_threads(1)", "$@evaluator.run()"],
         "postprocessing": _compose(
             _add_noise(),
             {"_target_": "medprotect.bundle.transforms.PresentAgaind", "keys": "pred"},

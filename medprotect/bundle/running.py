@@ -16,6 +16,7 @@ from typing import Any
 
 from medprotect.bundle.archive import Contents
 from medprotect.bundle.layout import bundle_version
+from medprotect.bundle.references import collect_uids
 from medprotect.confounder.card import CARD, Card, load_card, parse_card
 from medprotect.errors import OutputError, PipelineError, VerificationError
 from medprotect.plan.plan import Action, Row, ignores_case, plan_rows, reject_collisions
@@ -129,8 +130,10 @@ def check_output(settings: Settings) -> ProgramRun:
     rows = reject_collisions(rows, ignores_case=ignores_case(out))
     images = [row for row in rows if row.action is Action.PROTECT]
     _check_names(out, images)
+    pairs = [(export / row.found.path, out / row.out) for row in images]
+    uids = collect_uids(pairs)
     for row in images:
-        _check_image(settings, row)
+        _check_image(settings, row, uids)
     return ProgramRun(len(rows), len(images), len(rows) - len(images))
 
 
@@ -155,8 +158,8 @@ def _check_names(out: Path, images: list[Row]) -> None:
         raise VerificationError(f"{count} files in OUT are no image of the export; do not use OUT")
 
 
-def _check_image(settings: Settings, row: Row) -> None:
+def _check_image(settings: Settings, row: Row, uids: dict[str, str]) -> None:
     with open_found(settings.export, row.found) as stream:
         original = stream.read()
     protected = (settings.out / row.out).read_bytes()
-    check_file(original, protected, settings.strength)
+    check_file(original, protected, settings.strength, uids)

@@ -235,9 +235,11 @@ class FileCheck:
     changed: float
 
 
-def check_file(original: Content, protected: Content, strength: str) -> FileCheck:
+def check_file(
+    original: Content, protected: Content, strength: str, uids: Mapping[str, str] | None = None
+) -> FileCheck:
     """Compare a protected file with its original, as `check_stream` does."""
-    return check_stream(readable(original), readable(protected), strength)
+    return check_stream(readable(original), readable(protected), strength, uids)
 
 
 def readable(content: Content) -> Readable:
@@ -245,11 +247,23 @@ def readable(content: Content) -> Readable:
     return content if isinstance(content, Pair) else BytesIO(content)
 
 
-def check_stream(original: Readable, protected: Readable, strength: str) -> FileCheck:
+def check_stream(
+    original: Readable, protected: Readable, strength: str, uids: Mapping[str, str] | None = None
+) -> FileCheck:
     """Compare a protected file with its original, pixel by pixel and element by element.
 
     Takes nothing from the making of the file: both are decoded, and the budget is computed from
     the original. Of a lossy original, what the decoder makes of it counts.
+
+    Parameters
+    ----------
+    original, protected : binary file or Pair
+        Seekable.
+    strength : str
+        That it was protected with.
+    uids : mapping of str to str, optional
+        The new UIDs of all protected files, by the names of the old, where references to them are
+        to be remapped already.
 
     Raises
     ------
@@ -274,7 +288,7 @@ def check_stream(original: Readable, protected: Readable, strength: str) -> File
         raise VerificationError("a pixel changed by more than its budget")
     if changed == 0:
         raise VerificationError("no pixel of the file changed: it is not protected")
-    found = formats.undocumented_changes(original, protected)
+    found = formats.undocumented_changes(original, protected, uids)
     if found:
         raise VerificationError(
             f"header elements changed that the documentation does not list: {', '.join(found)}"

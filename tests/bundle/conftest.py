@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pydicom
 import pytest
 
 from medprotect.bundle.archive import SUMS, Contents
@@ -27,3 +28,14 @@ def write_folder(contents: Contents, folder: Path) -> Path:
     """The bundle as a folder."""
     contents.write(folder)
     return folder
+
+
+def refer(image: Path, place: Path) -> Path:
+    """A second image of a series, which refers to the first."""
+    dataset, first = pydicom.dcmread(image), pydicom.Dataset()
+    first.ReferencedSOPClassUID = dataset.SOPClassUID
+    first.ReferencedSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.ReferencedImageSequence = [first]
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.7.2"
+    dataset.save_as(place)
+    return place

@@ -35,6 +35,8 @@ from medprotect.protect.transforms import (
     SaveProtectedd,
 )
 
+from .conftest import refer
+
 NAME = "radiology-grey"
 KEY = Key(bytes(range(32)))
 DICOM = (
@@ -70,6 +72,7 @@ def mixed(export: Callable[..., Path], pydicom_file: Callable[[str], Path], tmp_
     for ending in ("png", "tif", "jpg"):
         Picture.fromarray(shade).save(tmp_path / f"shade.{ending}")
         files[f"a/shade.{ending}"] = tmp_path / f"shade.{ending}"
+    files["a/refers.dcm"] = refer(pydicom_file("CT_small.dcm"), tmp_path / "refers.dcm")
     return export({**files, "brain.nii.gz": nifti, "notes.txt": b"no image"})
 
 
@@ -125,8 +128,10 @@ def test_monai_writes_the_bytes_that_medprotect_writes(
     run("medprotect", "run", mixed, out, "--pipeline", NAME, "--key", key_file, folder=tmp_path)
     kinds = {dcmread(path).file_meta.TransferSyntaxUID for path in out.rglob("*.dcm")}
     assert len(kinds) + len({"png", "tif", "jpg", "nii.gz"}) >= 10
-    assert len(contents(out)) == len(DICOM) + 4
+    assert len(contents(out)) == len(DICOM) + 5
     assert contents(tmp_path / "monai" / "out") == contents(out)
+    referred = dcmread(out / "a/refers.dcm").ReferencedImageSequence[0].ReferencedSOPInstanceUID
+    assert referred == dcmread(out / "series/CT_small.dcm").SOPInstanceUID
 
 
 @pytest.mark.slow
