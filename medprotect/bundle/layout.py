@@ -20,6 +20,8 @@ TESTED = {"monai": "1.6.1", "pytorch": "2.13.0", "numpy": "2.4.6"}
 """Versions that bundles are tested with."""
 
 _NETWORK = "medprotect.confounder.noise.NoiseNetwork"
+_RUN = ("$torch.set_num_threads(1)", "$@evaluator.run()")
+_IMPORT_REMAP = "$from medprotect.bundle.references import remap_references"
 _DEVICE = "$torch.device('cpu')"  # the bytes depend on the backend, and `medprotect run` is there
 
 Config = dict[str, Any]
@@ -114,10 +116,7 @@ def metadata(card: Card) -> Config:
 def inference(card: Card) -> Config:
     """Return inference.json."""
     return {
-        "imports": [
-            "$import torch",
-            "$from medprotect.bundle.references import remap_references",
-        ],
+        "imports": ["$import torch", _IMPORT_REMAP],
         "bundle_root": ".",
         "dataset_dir": "/workspace/data",
         "output_dir": "$@bundle_root + '/eval'",
@@ -171,11 +170,7 @@ def inference(card: Card) -> Config:
             "val_handlers": "@handlers",
         },
         "initialize": [],
-        "run": [
-            "$torch.set_num_threads(1)",
-            "$@evaluator.run()",
-            "$remap_references(@dataset_dir, @output_dir, @bundle_root)",
-        ],
+        "run": [*_RUN, "$remap_references(@dataset_dir, @output_dir, @bundle_root)"],
         "finalize": [],
     }
 
@@ -184,7 +179,7 @@ def evaluate() -> Config:
     """Return evaluate.json, laid over inference.json: writes no image, measures fidelity."""
     pair = "$monai.handlers.from_engine(['pred', 'image'])"
     return {
-        "run": ["$torch.set_num_threads(1)", "$@evaluator.run()"],
+        "run": list(_RUN),
         "postprocessing": _compose(
             _add_noise(),
             {"_target_": "medprotect.bundle.transforms.PresentAgaind", "keys": "pred"},
