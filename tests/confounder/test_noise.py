@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from medprotect.confounder.card import Card, Images, Training, load_card
+from medprotect.confounder.card import Card, Codes, Images, Training, load_card
 from medprotect.confounder.codes import key_phase
 from medprotect.confounder.export import export
 from medprotect.confounder.gan import Recipe, train
@@ -57,7 +57,7 @@ def make(stripes: Stripes, recipe: Recipe, tmp_path: Path) -> Make:
                 canonical_size=24,
                 assigner_size=12,
             ),
-            classes=samples.classes,
+            codes=Codes(classes=samples.classes),
             training=Training(data="stripes"),
         )
 

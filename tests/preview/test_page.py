@@ -232,6 +232,7 @@ class TestBrowser:
             title = page.evaluate("document.querySelector('#viewer-title').textContent")
             assert title == "CT, image 3 of 5"
             press(page, "Escape")
+            settle(page)
             assert not page.evaluate("document.querySelector('#viewer').open")
             assert "image 3 of 5" in page.evaluate("document.activeElement.textContent")
 
