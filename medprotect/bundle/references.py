@@ -4,7 +4,7 @@ What an image refers to may be written after it, so this comes when all are writ
 """
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from medprotect.bundle.dataset import plan_images
@@ -67,13 +67,7 @@ def collect_uids(pairs: Iterable[tuple[Path, Path]]) -> dict[str, str]:
         Each original, and what was written of it.
     """
     found: dict[str, str] = {}
-    for new in _new_uids(pairs):
-        for name, uid in new.items():
-            found.setdefault(name, uid)
-    return found
-
-
-def _new_uids(pairs: Iterable[tuple[Path, Path]]) -> Iterator[dict[str, str]]:
     for source, protected in pairs:
         with source.open("rb") as original, protected.open("rb") as written:
-            yield formats.find_new_uids(original, written)
+            found = formats.find_new_uids(original, written) | found
+    return found
