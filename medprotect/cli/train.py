@@ -3,6 +3,7 @@
 import datetime
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -91,7 +92,7 @@ def train(
             size=size,
             command=shlex.join(["medprotect", *sys.argv[1:]]),
             date=datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-            progress=_show,
+            progress=_Show(),
         )
         print(f"pipeline {card.name} in {out}; use it: medprotect run EXPORT OUT --pipeline {out}")
         if card.codes.decoys:
@@ -122,6 +123,19 @@ def _drawn_by(path: Path | None) -> int:
     return int.from_bytes(Key.load(place).subkey("training")[:6])
 
 
-def _show(stage: str, step: int, steps: int, figures: dict[str, float]) -> None:
-    shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
-    print(f"{stage} {step}/{steps}  {shown}", file=sys.stderr, flush=True)
+class _Show:
+    """Prints where a training is, and what its stage still takes at the pace so far."""
+
+    def __init__(self) -> None:
+        self._stage, self._begun, self._first = "", 0.0, 0
+
+    def __call__(self, stage: str, step: int, steps: int, figures: dict[str, float]) -> None:
+        now = time.monotonic()
+        left = ""
+        if stage != self._stage:
+            self._stage, self._begun, self._first = stage, now, step
+        elif step < steps:
+            pace = (now - self._begun) / (step - self._first)
+            left = f"  {(steps - step) * pace:.0f} s left of this stage"
+        shown = "".join(f"  {name} {value:.3f}" for name, value in figures.items())
+        print(f"{stage} {step}/{steps}{shown}{left}", file=sys.stderr, flush=True)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from medprotect.confounder.assigning import Progress
 from medprotect.confounder.card import CARD, Card, Codes, Images, Training, load_card
+from medprotect.confounder.checkpoint import write_private
 from medprotect.confounder.clusters import STEPS as CLUSTER_STEPS
 from medprotect.confounder.clusters import find_clusters
+from medprotect.confounder.curves import Curves, draw_curves
 from medprotect.confounder.dataset import find_frames, read_frames, read_samples
 from medprotect.confounder.export import export
 from medprotect.confounder.gan import ASSIGNER_STEPS, SEED, STEPS, WIDTHS, Recipe, train
@@ -22,6 +24,7 @@ from medprotect.errors import ConfigError, OutputError
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+CURVES = "docs/curves.svg"
 TRAINING_SIZE = 64
 """Pixels of the long side that the networks are trained at."""
 
@@ -93,7 +96,8 @@ def train_pipeline(
     if steps < 1 or size < 8:
         raise ConfigError("There must be at least 1 step, and 8 pixels.")
     checkpoints = out / "checkpoints"
-    progress = progress or (lambda *_: None)
+    curves = Curves(checkpoints)
+    progress = curves.following(progress or (lambda *_: None))
     source = Source(images, labels_csv, size)
     if clusters is None:
         samples, seen = source.labelled()
@@ -125,6 +129,7 @@ def train_pipeline(
         codes=Codes(classes=samples.classes, source="labels" if clusters is None else "clusters"),
         training=replace(made, command=command),
     )
+    write_private(out / CURVES, draw_curves(curves.rows).encode())
     shutil.rmtree(checkpoints)
     wait()
     return card

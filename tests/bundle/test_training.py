@@ -68,6 +68,7 @@ def test_it_makes_the_weights_of_the_command(
     train_as_command(images, tmp_path / "command", *more)
     made, expected = (tmp_path / name / WEIGHTS for name in ("bundle", "command"))
     assert made.read_bytes() == expected.read_bytes()
+    assert "<polyline" in (tmp_path / "command/docs/curves.svg").read_text()
     assert load_card(tmp_path / "bundle").codes == load_card(tmp_path / "command").codes
 
 
