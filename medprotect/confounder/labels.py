@@ -35,6 +35,8 @@ def read_labels(labels_csv: Path) -> dict[str, str]:
                         "that came before."
                     )
                 labels[file] = label
+    except FileNotFoundError:
+        raise ConfigError("There is no labels file at the path that was given.") from None
     except (OSError, UnicodeDecodeError, csv.Error):
         raise ConfigError("The labels file cannot be read as a CSV table in UTF-8.") from None
     return labels
