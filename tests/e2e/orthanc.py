@@ -197,7 +197,10 @@ def go_through(archive: Archive, data: bytes, way: str) -> str:
 
 
 def main(export: Path, out: Path) -> int:
-    """Print what became of the files, by the way they were stored; return how many changed."""
+    """Print what became of the files, by the way they were stored.
+
+    Returns how many came back changed, or were refused where their source is not.
+    """
     warnings.simplefilter("ignore")
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
     counts: Counter[tuple[str, str]] = Counter()
@@ -205,12 +208,15 @@ def main(export: Path, out: Path) -> int:
         for name, data in protected_files(export, out):
             for way in ("C-STORE", "STOW-RS"):
                 fate = go_through(archive, data, way)
+                if fate.startswith("refused"):
+                    source = go_through(archive, (export / name).read_bytes(), way)
+                    fate = fate.replace("refused", "refused as its source is", source == fate)
                 counts[way, fate.partition(":")[0]] += 1
                 if fate != "equal":
                     print(f"{name}: {way}: {fate}")
     for (way, fate), count in sorted(counts.items()):
         print(f"{way} and WADO-RS: {count} {fate}")
-    return sum(count for (_, fate), count in counts.items() if fate == "differs")
+    return sum(count for (_, fate), count in counts.items() if fate in ("differs", "refused"))
 
 
 if __name__ == "__main__":
