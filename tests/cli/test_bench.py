@@ -104,6 +104,7 @@ def test_by_default_all_protections_are_compared() -> None:
     assert set(given["countermeasures"].split(",")) < set(UNAIDED)
 
 
+@pytest.mark.slow
 def test_speed_is_measured_and_written(tmp_path: Path) -> None:
     out, folder = tmp_path / "speed.json", tmp_path / "disk"
     folder.mkdir()
