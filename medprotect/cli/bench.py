@@ -1,5 +1,6 @@
-"""`medprotect bench`: our protection beside others, on public data sets."""
+"""`medprotect bench`: our protection beside others, on public data sets; and our speed."""
 
+import json
 import shlex
 import sys
 from collections.abc import Collection
@@ -11,7 +12,8 @@ import typer
 from medprotect.cli.ending import ending
 
 app = typer.Typer(
-    no_args_is_help=True, help="Our protection beside others, on public data sets: runs, tables."
+    no_args_is_help=True,
+    help="Our protection beside others, on public data sets: runs, tables; and how fast it is.",
 )
 
 Dataset = Annotated[str, typer.Option(help="A data set that has a card: bloodmnist, busi ...")]
@@ -93,6 +95,36 @@ def table(
             print(page, end="")
         else:
             write_whole(out, page.encode())
+
+
+@app.command()
+def speed(
+    images: Annotated[
+        Path | None,
+        typer.Argument(help="A folder of CT slices; else one that pydicom ships, shifted."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="A file for the report, in JSON.")] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Where the work is done, and removed again: on the disk that counts."),
+    ] = None,
+    slices: Annotated[int, typer.Option(min=4, help="Images of each run.")] = 100,
+    planned: Annotated[int, typer.Option(min=1, help="Files of each plan.")] = 2000,
+    repeats: Annotated[int, typer.Option(min=1, help="How often each is measured.")] = 5,
+) -> None:
+    """Measure how fast protection, planning and the commands are, beside plain work in one run.
+
+    Ratios hold on other machines, and on one that is busy; seconds do not.
+    """
+    with ending():
+        print("loading", file=sys.stderr, flush=True)
+        from medprotect.audit.speed import Amount, measure_speed, write_table
+        from medprotect.protect.atomic import write_whole
+
+        report = measure_speed(images, folder, Amount(slices, planned, repeats), _say)
+        if out is not None:
+            write_whole(out, (json.dumps(report, indent=2) + "\n").encode())
+        print(write_table(report), end="")
 
 
 def _take(text: str, known: Collection[str], option: str) -> tuple[str, ...]:

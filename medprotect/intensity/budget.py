@@ -27,6 +27,8 @@ _USUAL_SHARE = STRENGTHS["standard"] / 255
 
 _LARGEST_TABLE = 1 << 20
 _ROUNDING = 1e-9
+_ROOM = 1e-6
+"""By how much a bound may miss a whole number that it would be, but for floating point."""
 
 
 def budget_lsb(view: View, strength: str) -> NDArray[np.float64]:
@@ -61,12 +63,12 @@ def budget_lsb(view: View, strength: str) -> NDArray[np.float64]:
     """
     share = STRENGTHS[strength] / 255
     image = view.image
-    smooth, busy = _least(view, SMOOTH_SHARE * share), _least(view, share)
-    if not view.is_floating:  # one step of the stored values is the least that can be
-        smooth = np.maximum(smooth, np.minimum(busy, 1))
-    budget = np.clip(_texture(view) * (share / _USUAL_SHARE), smooth, busy)
+    smooth, busy = _bounds(view, share)
+    budget = _texture(view) * (share / _USUAL_SHARE)
+    np.clip(budget, smooth, busy, out=budget)
     if not view.is_floating:
-        budget = np.floor(budget + 1e-6)
+        budget += _ROOM
+        np.floor(budget, out=budget)
     budget[view.mask] = 0
     if image.lut is not None:
         np.minimum(budget, budget_lsb(without_modality_lut(view), strength), out=budget)
@@ -82,28 +84,38 @@ def _texture(view: View) -> NDArray[np.float64]:
     return texture_spread(stored)
 
 
+def _bounds(view: View, share: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what all windows together allow where the image is smooth, and where it is busy."""
+    stored = view.image.stored
+    if not (view.has_lut or view.is_colour or view.is_floating):
+        lowest, highest = int(stored.min()), int(stored.max())
+        if highest - lowest <= _LARGEST_TABLE:  # of the values that occur: far fewer than pixels
+            table = np.arange(lowest, highest + 1, dtype=np.int64)
+            at = stored.astype(np.intp) - lowest
+            smooth, busy = _bounds_of(view.with_stored(table), share)
+            return smooth[at], busy[at]
+    return _bounds_of(view, share)
+
+
+def _bounds_of(view: View, share: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    smooth, busy = _least(view, SMOOTH_SHARE * share), _least(view, share)
+    if not view.is_floating:  # one step of the stored values is the least that can be
+        smooth = np.maximum(smooth, np.minimum(busy, 1))
+    return smooth, busy
+
+
 def _least(view: View, share: float) -> NDArray[np.float64]:
     """Return the bound that all windows set together, in stored values, not rounded."""
+    image = view.image
     if view.has_lut:
         return _least_over_luts(view, share)
     if view.is_colour:
         width = min(slope_width(window) for window in view.windows)
         least = np.full(view.mask.shape, width * share)
     else:
-        least = _least_over_windows(view, share)
-    return least / abs(view.image.slope)
-
-
-def _least_over_windows(view: View, share: float) -> NDArray[np.float64]:
-    stored, image = view.image.stored, view.image
-    lowest, highest = stored.min(), stored.max()
-    if view.is_floating or int(highest) - int(lowest) > _LARGEST_TABLE:
-        values = np.asarray(stored, dtype=np.float64)
-        return _least_at(values * image.slope + image.intercept, view, share)
-    # A table of the values that occur: far fewer than pixels.
-    table = np.arange(int(lowest), int(highest) + 1, dtype=np.float64)
-    least = _least_at(table * image.slope + image.intercept, view, share)
-    return least[stored.astype(np.int64) - int(lowest)]
+        values = np.asarray(image.stored, dtype=np.float64)
+        least = _least_at(values * image.slope + image.intercept, view, share)
+    return least / abs(image.slope)
 
 
 def _least_at(values: NDArray[np.float64], view: View, share: float) -> NDArray[np.float64]:

@@ -32,7 +32,7 @@ def texture_spread(values: NDArray[Any]) -> NDArray[np.float64]:
     NDArray of float64
         (H, W), >= 0, in the unit of `values`.
     """
-    from scipy.ndimage import minimum_filter, uniform_filter
+    from scipy.ndimage import uniform_filter
 
     largest = 1.0
     if values.dtype.kind == "f":  # whatever the unit, squares must not overflow
@@ -45,14 +45,14 @@ def texture_spread(values: NDArray[Any]) -> NDArray[np.float64]:
     rest = small - uniform_filter(small, side, mode="nearest")
     energy = uniform_filter(rest * rest, side, mode="nearest")
     if factor == 1:
-        energy = minimum_filter(energy, side, mode="nearest")
+        energy = _least_around(energy, side // 2)
     else:  # smooth again, or the steps of the minimum would be seen
-        energy = minimum_filter(energy, 2 * side - 1, mode="nearest")
+        energy = _least_around(energy, side - 1)
         energy = uniform_filter(energy, side, mode="nearest")
     spread: NDArray[np.float64] = np.sqrt(np.maximum(energy, 0)) * largest
-    enlarged: NDArray[np.float64] = spread.repeat(factor, 0).repeat(factor, 1)
     height, width = values.shape
-    return enlarged[:height, :width]
+    enlarged: NDArray[np.float64] = spread.repeat(factor, 1)[:, :width].repeat(factor, 0)[:height]
+    return enlarged
 
 
 def _shrink(values: NDArray[Any], factor: int) -> NDArray[np.float64]:
@@ -61,6 +61,31 @@ def _shrink(values: NDArray[Any], factor: int) -> NDArray[np.float64]:
         return values.astype(np.float64)
     height, width = values.shape
     padded = np.pad(values, ((0, -height % factor), (0, -width % factor)), mode="edge")
-    squares = padded.reshape(len(padded) // factor, factor, -1, factor)
-    means: NDArray[np.float64] = squares.mean((1, 3), dtype=np.float64)
-    return means
+    if values.dtype.kind == "f":
+        squares = padded.reshape(len(padded) // factor, factor, -1, factor)
+        means: NDArray[np.float64] = squares.mean((1, 3), dtype=np.float64)
+        return means
+    # Sums of whole numbers are exact in any order: whole rows first is several times as fast.
+    rows = padded[::factor].astype(np.int64)
+    for first in range(1, factor):
+        rows += padded[first::factor]
+    sums = rows[:, ::factor].copy()
+    for first in range(1, factor):
+        sums += rows[:, first::factor]
+    return sums / (factor * factor)
+
+
+def _least_around(values: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
+    """Return the least value within `reach` rows and columns of each; the edge goes on outside.
+
+    In steps that double: the least of so many neighbours is that of two halves.
+    """
+    least = np.pad(values, reach, mode="edge")
+    for _ in range(2):
+        least = np.ascontiguousarray(least.T)
+        done, side = 1, 2 * reach + 1
+        while done < side:
+            step = min(done, side - done)
+            least = np.minimum(least[:-step], least[step:])
+            done += step
+    return least

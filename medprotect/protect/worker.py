@@ -45,7 +45,7 @@ from medprotect.protect.atomic import (
     write_chunks,
     write_file,
 )
-from medprotect.protect.confinement import confine, is_available
+from medprotect.protect.confinement import confine, is_available, keep_freed_memory
 from medprotect.protect.protectable import FileCheck, check_remapped, sha256_of
 from medprotect.protect.streaming import Saved, protect_stream
 from medprotect.protect.tasks import TOO_LITTLE_OR_DAMAGED, Result, Setup, Task
@@ -79,6 +79,7 @@ def serve(connection: Connection) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):  # they may come to the whole group,
         signal.signal(number, signal.SIG_IGN)  # and the run decides when to stop
     torch.set_num_threads(1)
+    keep_freed_memory()
     threading.Thread(target=_end_with_the_run, daemon=True).start()
     try:
         setup = Setup(**json.loads(connection.recv_bytes()))

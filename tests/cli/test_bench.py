@@ -102,3 +102,29 @@ def test_by_default_all_protections_are_compared() -> None:
     given = {name: each.default for name, each in inspect.signature(protection).parameters.items()}
     assert given["protections"].split(",") == list(PROTECTIONS)
     assert set(given["countermeasures"].split(",")) < set(UNAIDED)
+
+
+@pytest.mark.slow
+def test_speed_is_measured_and_written(tmp_path: Path) -> None:
+    out, folder = tmp_path / "speed.json", tmp_path / "disk"
+    folder.mkdir()
+    few = ["--slices", "4", "--planned", "2", "--repeats", "1"]
+    done = medprotect("bench", "speed", *few, "--folder", folder, "--out", out)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(out.read_text())
+    assert (report["slices"], report["planned"], report["repeats"]) == (4, 2, 1)
+    assert {row["row"] for row in report["rows"]} == set("abdefgh")
+    for row in report["rows"]:
+        assert row["lowest"] <= row["median"] <= row["highest"]
+        assert f"| {row['row']} | {row['what']} |" in done.stdout
+        if "torch" in row["what"]:
+            assert row["holds"]
+    assert list(folder.iterdir()) == []
+    assert os.fspath(tmp_path) not in out.read_text()
+
+
+def test_speed_of_no_slices_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing")
+    refused = CliRunner().invoke(app, ["bench", "speed", os.fspath(tmp_path)])
+    assert refused.exit_code == 3
+    assert "no CT slice" in refused.stderr

@@ -27,7 +27,28 @@ print(resource.getrlimit(resource.RLIMIT_CORE))
 """
 
 
+KEEPING = """
+import resource
+import numpy as np
+from medprotect.protect.confinement import keep_freed_memory
+keep_freed_memory()
+def work():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        np.ones(1 << 22, np.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+work()
+print(work())
+"""
+
+
 class TestMemory:
+    def test_freed_memory_is_used_again(self) -> None:
+        done = subprocess.run(
+            [sys.executable, "-c", KEEPING], capture_output=True, text=True, check=True
+        )
+        assert int(done.stdout) < 1000  # of 20 times 1024 pages
+
     def test_what_is_asked_for_beyond_the_limit_is_refused(self) -> None:
         done = subprocess.run(
             [sys.executable, "-c", CONFINED], capture_output=True, text=True, check=True
