@@ -198,3 +198,10 @@ def test_every_json_block_is_json() -> None:
 def test_the_citation_is_of_this_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert f"\nversion: {project['version']}\n" in (ROOT / "CITATION.cff").read_text()
+
+
+def test_the_tests_that_security_names_are_there() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "SECURITY.md").read_text()))
+    sources = "".join(path.read_text() for path in ROOT.glob("tests/**/*.py"))
+    assert named
+    assert named <= set(re.findall(r"def (test_\w+)\(", sources))
