@@ -64,11 +64,13 @@ class Batches:
         MedprotectError
             The run cannot go on now; the batch can later.
         """
+        told = 0
         if any(line.fate is None for line in self._ledger.lines(number)):
             self._spool.fill(number)
             summary = self._protect(number)
             if summary.interrupted:
                 return summary.interrupted
+            told = summary.told
             for entry in summary.entries:
                 self._ledger.remember_uids(entry.uids)
             self._ledger.decide(list(self._decide(number, summary.entries)))
@@ -76,7 +78,7 @@ class Batches:
             self._place(number, line)
         self._ledger.close(number)
         self._spool.clear_batch(number)
-        return 0
+        return told
 
     def _protect(self, number: int) -> Summary:
         folder = self._spool.batch(number)

@@ -80,7 +80,7 @@ class Ledger:
 
     def _open(self, reading: bool) -> None:
         ((version,),) = self._all("PRAGMA user_version")
-        if version not in (0, FORMAT):
+        if int(version) not in (0, FORMAT):
             raise StateMismatchError(
                 "the ledger is of another version of medprotect; go on with that one, or move OUT "
                 "and its state folder away"

@@ -116,7 +116,7 @@ def _go_on(
             stop.wait(_POLL_SECONDS)
             return
         stop.number = batches.finish(number) or stop.number
-        if not stop.number:
+        if ledger.open_batch() != number:
             say(f"batch {number}: {in_words(count_batch(ledger, number))}")
     except MedprotectError as error:
         say(f"protecting waits: {error}")

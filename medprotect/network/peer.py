@@ -165,7 +165,7 @@ def _store(association: Any, file: Path, kind: tuple[str, str]) -> str:
 
 
 def require_pynetdicom() -> None:
-    """See that what speaks DICOM is installed, and keep its logs quiet: they may hold headers.
+    """See that what speaks DICOM is installed, and keep it quiet: it quotes headers.
 
     Raises
     ------
@@ -173,6 +173,7 @@ def require_pynetdicom() -> None:
         It is not.
     """
     import logging
+    import warnings
 
     try:
         import pynetdicom  # noqa: F401
@@ -183,3 +184,4 @@ def require_pynetdicom() -> None:
     logger = logging.getLogger("pynetdicom")
     logger.addHandler(logging.NullHandler())
     logger.propagate = False
+    warnings.simplefilter("ignore")

@@ -85,10 +85,13 @@ class Summary:
         All, in the order of the paths.
     interrupted : int
         Number of the signal that ended the run early, else 0.
+    told : int
+        Number of the signal that came, also where nothing was left to do; else 0.
     """
 
     entries: list[Entry]
     interrupted: int = 0
+    told: int = 0
 
     @property
     def counts(self) -> Counter[Outcome]:
@@ -183,7 +186,7 @@ class Run:
                 self._work()
         finally:
             to_come = any(entry.outcome in _TO_COME for entry in self._entries)
-            summary = Summary(self._entries, self._signal if to_come else 0)
+            summary = Summary(self._entries, self._signal if to_come else 0, self._signal)
             write_receipt(self._settings, self._key, self._journal, summary.entries)
         return summary
 
