@@ -43,40 +43,49 @@ TlsCa = Annotated[
 Retry = Annotated[float, typer.Option(min=0.1, help="Seconds until what failed is tried again.")]
 
 
+OutFolder = Annotated[Path, typer.Argument(help="Where protected objects go.")]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")]
+Bind = Annotated[str, typer.Option(help="Address to listen on.")]
+Allow = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="AE title that may send; may be given more than once.",
+        show_default="all, from this machine",
+    ),
+]
+Forward = Annotated[
+    str,
+    typer.Option(
+        metavar="TITLE@HOST:PORT",
+        help="Forward what is protected, by C-STORE, and take it out of OUT then.",
+        show_default=False,
+    ),
+]
+ForwardTls = Annotated[bool, typer.Option("--forward-tls", help="Forward by TLS.")]
+Settle = Annotated[
+    float, typer.Option(min=0, help="Seconds without a new object before some are protected.")
+]
+Again = Annotated[bool, typer.Option("--retry-rejected", help="Try again what was rejected.")]
+Status = Annotated[bool, typer.Option("--status", help="Say what became of all objects, and end.")]
+AsJson = Annotated[bool, typer.Option("--json", help="With --status: as JSON.")]
+
+
 def node(
-    out: Annotated[Path, typer.Argument(help="Where protected objects go.")],
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")] = 11112,
-    bind: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    out: OutFolder,
+    port: Port = 11112,
+    bind: Bind = "127.0.0.1",
     title: Title = "MEDPROTECT",
-    allow: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="AE title that may send; may be given more than once.",
-            show_default="all, from this machine",
-        ),
-    ] = None,
-    forward: Annotated[
-        str,
-        typer.Option(
-            metavar="TITLE@HOST:PORT",
-            help="Forward what is protected, by C-STORE, and take it out of OUT then.",
-        ),
-    ] = "",
-    forward_tls: Annotated[bool, typer.Option("--forward-tls", help="Forward by TLS.")] = False,
+    allow: Allow = None,
+    forward: Forward = "",
+    forward_tls: ForwardTls = False,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     tls_ca: TlsCa = None,
-    settle: Annotated[
-        float, typer.Option(min=0, help="Seconds without a new object before some are protected.")
-    ] = 5,
+    settle: Settle = 5,
     retry: Retry = 30,
-    retry_rejected: Annotated[
-        bool, typer.Option("--retry-rejected", help="Try again what was rejected.")
-    ] = False,
-    status: Annotated[
-        bool, typer.Option("--status", help="Say what became of all objects, and end.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="With --status: as JSON.")] = False,
+    retry_rejected: Again = False,
+    status: Status = False,
+    as_json: AsJson = False,
     pipeline: Pipelines = None,
     strength: HowStrong = Strength.STANDARD,
     others: HowOthers = Others.LEAVE,
@@ -90,42 +99,43 @@ def node(
     stays in the house: it holds what waits, and what was rejected.
     """
     with ending(as_json=as_json):
-        from medprotect.network.peer import require_pynetdicom
-
         place = state or state_beside(out)
         if status:
             from medprotect.network.node import as_text, count_all
 
             print(as_text(count_all(out, place), as_json=as_json))
             return
-        require_pynetdicom()
-        from medprotect.network.node import Duty, serve
+        from medprotect.network.node import Duty
         from medprotect.network.peer import Peer, title_of
         from medprotect.network.server import Listening
         from medprotect.network.tls import Tls
 
         tls = Tls(tls_cert, tls_key, tls_ca)
+        titles = tuple(map(title_of, allow or ()))
         duty = Duty(
             out=out,
             state=place,
             where=Listening(
-                address=bind,
-                port=port,
-                title=title_of(title),
-                allowed=tuple(map(title_of, allow or ())),
-                tls=tls,
+                address=bind, port=port, title=title_of(title), allowed=titles, tls=tls
             ),
             peer=Peer.parse(forward, title, tls=tls if forward_tls else None) if forward else None,
             settle_seconds=settle,
             retry_seconds=retry,
             again=retry_rejected,
         )
-        settings = _settings(duty, pipeline, strength, others, jobs)
-        found, made = find_key(key, settings)
-        say(f"key {found.fingerprint}" + (f", new, in {made}" if made else ""))
-        number = serve(duty, settings, found, say)
-        say("stopped; the same command goes on")
-        raise typer.Exit(SIGNALLED + number)
+        _serve(duty, _settings(duty, pipeline, strength, others, jobs), key)
+
+
+def _serve(duty: "Duty", settings: "Settings", key: Path | None) -> None:
+    from medprotect.network.node import serve
+    from medprotect.network.peer import require_pynetdicom
+
+    require_pynetdicom()
+    found, made = find_key(key, settings)
+    say(f"key {found.fingerprint}" + (f", new, in {made}" if made else ""))
+    number = serve(duty, settings, found, say)
+    say("stopped; the same command goes on")
+    raise typer.Exit(SIGNALLED + number)
 
 
 def _settings(
