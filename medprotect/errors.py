@@ -18,6 +18,7 @@
     │   ├── StateLockedError        5   another run works on the same OUT
     │   └── StateMismatchError      5   OUT belongs to a run with other settings
     ├── StorageError                6   disk full or an I/O error; stopped safely, resumable
+    ├── PeerError                   6   a DICOM peer is away, or refuses what it is sent
     ├── PipelineError               7   a pipeline is missing, damaged or of another modality
     │   └── HashMismatchError       7   weights differ from the sha256 in their card
     └── VerificationError           8   a bound, a header or a count does not hold
@@ -146,6 +147,13 @@ class StorageError(MedprotectError):
 
     exit_code = 6
     slug = "storage"
+
+
+class PeerError(MedprotectError):
+    """A DICOM peer is away, or refuses what it is sent; nothing is lost, and it can go on."""
+
+    exit_code = 6
+    slug = "peer"
 
 
 class PipelineError(MedprotectError):

@@ -7,12 +7,15 @@ from medprotect.cli.bench import app as bench
 from medprotect.cli.bundle import app as bundle
 from medprotect.cli.inspect import inspect
 from medprotect.cli.key import app as key
+from medprotect.cli.node import node
 from medprotect.cli.preview import preview
+from medprotect.cli.push import push
 from medprotect.cli.report import report
 from medprotect.cli.run import run
 from medprotect.cli.train import train
 from medprotect.cli.vault import restore, vault
 from medprotect.cli.verify import verify
+from medprotect.cli.watch import watch
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,6 +29,9 @@ app.command(short_help="Check a finished run again, from the files on the disk."
 app.command(short_help="Write what a run did, to read and, signed, to check.")(report)
 app.command(short_help="Make what gets the export of a finished run back, encrypted.")(vault)
 app.command(short_help="Give an export back, byte for byte, from OUT and its vault.")(restore)
+app.command(short_help="Protect DICOM objects as they are sent, and forward them.")(node)
+app.command(short_help="Send what a run wrote to a DICOM node.")(push)
+app.command(short_help="Protect a folder whenever it has come to rest.")(watch)
 app.command(short_help="Show what a file is, and how much of it may change.")(inspect)
 app.command(short_help="Train a pipeline on your own images.")(train)
 app.command(short_help="Train models on protected images, and see whether they work.")(audit)

@@ -9,7 +9,7 @@ from OUT what the journal does not know.
 
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import FrameType
 
@@ -85,10 +85,13 @@ class Summary:
         All, in the order of the paths.
     interrupted : int
         Number of the signal that ended the run early, else 0.
+    told : int
+        Number of the signal that came, also where nothing was left to do; else 0.
     """
 
     entries: list[Entry]
     interrupted: int = 0
+    told: int = 0
 
     @property
     def counts(self) -> Counter[Outcome]:
@@ -160,7 +163,7 @@ class Run:
         self._members: dict[str, list[int]] = {}
         self._places: list[tuple[int, int]] = []
         self._images: set[str] = set()
-        self._uids: dict[str, str] | None = None
+        self._uids: Mapping[str, str] | None = None
         self._signal = 0
         self._pool: Pool | None = None
 
@@ -183,7 +186,7 @@ class Run:
                 self._work()
         finally:
             to_come = any(entry.outcome in _TO_COME for entry in self._entries)
-            summary = Summary(self._entries, self._signal if to_come else 0)
+            summary = Summary(self._entries, self._signal if to_come else 0, self._signal)
             write_receipt(self._settings, self._key, self._journal, summary.entries)
         return summary
 
@@ -214,7 +217,7 @@ class Run:
                 self._finish(self._entry(task.found.path), result)
             if pool.stopping:
                 return
-            self._uids = collect_uids(self._entries)
+            self._uids = collect_uids(self._entries, self._settings.earlier_uids)
             self._publish_whole()
             for task, result in pool.results(self._remap_tasks(self._uids)):
                 self._finish_remapped(self._entry(task.found.path), task, result)
@@ -227,7 +230,7 @@ class Run:
         return self._entries[self._numbers[path]]
 
     def _stale(self) -> list[Entry]:
-        uids = collect_uids(self._entries)
+        uids = collect_uids(self._entries, self._settings.earlier_uids)
         return [entry for entry in self._entries if is_stale(entry, uids)]
 
     def _undo(self, entries: list[Entry]) -> None:
@@ -237,7 +240,7 @@ class Run:
         for entry in entries:
             self._unlink_staged(entry)
 
-    def _remap_tasks(self, uids: dict[str, str]) -> Iterator[Task]:
+    def _remap_tasks(self, uids: Mapping[str, str]) -> Iterator[Task]:
         for task in self._tasks(Outcome.STAGED):
             entry = self._entry(task.found.path)
             names = wanted(entry, uids)
@@ -331,7 +334,7 @@ class Run:
 
     def _is_ready(self, entry: Entry) -> bool:
         """Whether a staged file names all that it refers to as it is to."""
-        if not refers(entry, self._images):
+        if not refers(entry, self._images, self._settings.earlier_uids):
             return True
         return self._uids is not None and entry.remapped == wanted(entry, self._uids)
 

@@ -1,0 +1,166 @@
+"""`medprotect node`: a DICOM node that protects what it is sent."""
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medprotect.cli.ending import SIGNALLED, ending
+from medprotect.cli.run import (
+    HowOthers,
+    HowStrong,
+    Jobs,
+    KeyFile,
+    Others,
+    Pipelines,
+    State,
+    Strength,
+    find_key,
+    state_beside,
+    usable_cores,
+)
+
+if TYPE_CHECKING:
+    from medprotect.network.node import Duty
+    from medprotect.protect.settings import Settings
+
+Title = Annotated[str, typer.Option(help="Our AE title.")]
+TlsCert = Annotated[
+    Path | None, typer.Option(help="Our TLS certificate, in PEM.", show_default=False)
+]
+TlsKey = Annotated[
+    Path | None, typer.Option(help="Its key, without a passphrase.", show_default=False)
+]
+TlsCa = Annotated[
+    Path | None,
+    typer.Option(
+        help="Certificate of the authority that others' certificates are checked by.",
+        show_default=False,
+    ),
+]
+Retry = Annotated[float, typer.Option(min=0.1, help="Seconds until what failed is tried again.")]
+
+
+OutFolder = Annotated[Path, typer.Argument(help="Where protected objects go.")]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")]
+Bind = Annotated[str, typer.Option(help="Address to listen on.")]
+Allow = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="AE title that may send; may be given more than once.",
+        show_default="all, from this machine",
+    ),
+]
+Forward = Annotated[
+    str,
+    typer.Option(
+        metavar="TITLE@HOST:PORT",
+        help="Forward what is protected, by C-STORE, and take it out of OUT then.",
+        show_default=False,
+    ),
+]
+ForwardTls = Annotated[bool, typer.Option("--forward-tls", help="Forward by TLS.")]
+Settle = Annotated[
+    float, typer.Option(min=0, help="Seconds without a new object before some are protected.")
+]
+Again = Annotated[bool, typer.Option("--retry-rejected", help="Try again what was rejected.")]
+Status = Annotated[bool, typer.Option("--status", help="Say what became of all objects, and end.")]
+AsJson = Annotated[bool, typer.Option("--json", help="With --status: as JSON.")]
+
+
+def node(
+    out: OutFolder,
+    port: Port = 11112,
+    bind: Bind = "127.0.0.1",
+    title: Title = "MEDPROTECT",
+    allow: Allow = None,
+    forward: Forward = "",
+    forward_tls: ForwardTls = False,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    tls_ca: TlsCa = None,
+    settle: Settle = 5,
+    retry: Retry = 30,
+    retry_rejected: Again = False,
+    status: Status = False,
+    as_json: AsJson = False,
+    pipeline: Pipelines = None,
+    strength: HowStrong = Strength.STANDARD,
+    others: HowOthers = Others.LEAVE,
+    key: KeyFile = None,
+    jobs: Jobs = None,
+    state: State = None,
+) -> None:
+    """Receive DICOM objects, protect them, and keep them in OUT or forward them.
+
+    A sender is told of success once its object is safe on the disk. OUT.medprotect, beside OUT,
+    stays in the house: it holds what waits, and what was rejected.
+    """
+    with ending(as_json=as_json):
+        place = state or state_beside(out)
+        if status:
+            from medprotect.network.node import as_text, count_all
+
+            print(as_text(count_all(out, place), as_json=as_json))
+            return
+        from medprotect.network.node import Duty
+        from medprotect.network.peer import Peer, title_of
+        from medprotect.network.server import Listening
+        from medprotect.network.tls import Tls
+
+        tls = Tls(tls_cert, tls_key, tls_ca)
+        titles = tuple(map(title_of, allow or ()))
+        duty = Duty(
+            out=out,
+            state=place,
+            where=Listening(
+                address=bind, port=port, title=title_of(title), allowed=titles, tls=tls
+            ),
+            peer=Peer.parse(forward, title, tls=tls if forward_tls else None) if forward else None,
+            settle_seconds=settle,
+            retry_seconds=retry,
+            again=retry_rejected,
+        )
+        _serve(duty, _settings(duty, pipeline, strength, others, jobs), key)
+
+
+def _serve(duty: "Duty", settings: "Settings", key: Path | None) -> None:
+    from medprotect.network.node import serve
+    from medprotect.network.peer import require_pynetdicom
+
+    require_pynetdicom()
+    found, made = find_key(key, settings)
+    say(f"key {found.fingerprint}" + (f", new, in {made}" if made else ""))
+    number = serve(duty, settings, found, say)
+    say("stopped; the same command goes on")
+    raise typer.Exit(SIGNALLED + number)
+
+
+def _settings(
+    duty: "Duty", pipeline: list[str] | None, strength: Strength, others: Others, jobs: int | None
+) -> "Settings":
+    from medprotect.plan.selection import find_candidates
+    from medprotect.protect.atomic import make_folders
+    from medprotect.protect.settings import Settings
+
+    # Each batch has its own; these are where the key must not lie.
+    folders = [duty.state / name for name in ("incoming", "batches")]
+    for folder in folders:
+        make_folders(folder, 0o700)
+    return Settings(
+        export=folders[0],
+        out=duty.out,
+        state=folders[1],
+        candidates=find_candidates(pipeline or ["auto"]),
+        strength=strength.value,
+        jobs=jobs or usable_cores(),
+        copy_others=others is Others.COPY,
+        hold_series=False,
+    )
+
+
+def say(words: str) -> None:
+    """Print a line with its time, for the log of whatever keeps us running."""
+    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {words}", file=sys.stderr, flush=True)

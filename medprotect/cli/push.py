@@ -1,0 +1,49 @@
+"""`medprotect push`: send what a run wrote to a DICOM peer."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medprotect.cli.ending import ending
+from medprotect.cli.node import Title, TlsCa, TlsCert, TlsKey
+from medprotect.cli.run import State, state_beside
+
+
+def push(
+    out: Annotated[Path, typer.Argument(help="What a run wrote.")],
+    peer: Annotated[
+        str, typer.Argument(metavar="TITLE@HOST:PORT", help="The DICOM node to send it to.")
+    ],
+    title: Title = "MEDPROTECT",
+    tls: Annotated[bool, typer.Option("--tls", help="Speak TLS.")] = False,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    tls_ca: TlsCa = None,
+    state: State = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
+) -> None:
+    """Send by C-STORE what a run wrote to OUT, and nothing else.
+
+    Ends with 6 where the peer is away or does not take all; the same command sends all again,
+    under the same UIDs.
+    """
+    with ending(as_json=as_json):
+        from medprotect.network.peer import Peer, require_pynetdicom
+        from medprotect.network.push import SENT
+        from medprotect.network.push import push as send
+        from medprotect.network.tls import Tls
+
+        require_pynetdicom()
+        speaks = Tls(tls_cert, tls_key, tls_ca) if tls else None
+        became = send(out, state or state_beside(out), Peer.parse(peer, title, tls=speaks))
+        if as_json:
+            print(json.dumps({"files": became.total(), **became}, indent=1))
+        else:
+            parts = [f"{count} {word}" for word, count in sorted(became.items())]
+            print(f"{became.total()} files = {' + '.join(parts) or '0'}")
+        if became.total() > became[SENT] + became["not_dicom"]:
+            from medprotect.errors import PeerError
+
+            raise typer.Exit(PeerError.exit_code)

@@ -1,0 +1,75 @@
+"""`medprotect watch`: protect a folder whenever it has come to rest."""
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medprotect.cli.ending import SIGNALLED, ending
+from medprotect.cli.run import (
+    HowOthers,
+    HowStrong,
+    Jobs,
+    KeyFile,
+    Others,
+    Out,
+    Pipelines,
+    State,
+    Strength,
+    find_key,
+    state_beside,
+    usable_cores,
+)
+
+if TYPE_CHECKING:
+    from medprotect.protect.engine import Summary
+
+
+def watch(
+    folder: Annotated[Path, typer.Argument(help="Where files arrive.")],
+    out: Out,
+    settle: Annotated[
+        float, typer.Option(min=0, help="Seconds without a change before files are protected.")
+    ] = 30,
+    pipeline: Pipelines = None,
+    strength: HowStrong = Strength.STANDARD,
+    others: HowOthers = Others.LEAVE,
+    key: KeyFile = None,
+    jobs: Jobs = None,
+    state: State = None,
+) -> None:
+    """Protect what arrives in a folder, each time that nothing in it has changed for a while.
+
+    Each time is `medprotect run FOLDER OUT`, which keeps what it has done. Ends when told to, or
+    with the exit code of a run that cannot go on.
+    """
+    with ending():
+        from medprotect.network.watch import watch as go_on
+        from medprotect.plan.selection import find_candidates
+        from medprotect.protect.settings import Settings
+
+        settings = Settings(
+            export=folder,
+            out=out,
+            state=state or state_beside(out),
+            candidates=find_candidates(pipeline or ["auto"]),
+            strength=strength.value,
+            jobs=jobs or usable_cores(),
+            copy_others=others is Others.COPY,
+        )
+        found, _ = find_key(key, settings)
+        signal.signal(signal.SIGTERM, _end)
+        number = go_on(settings, found, settle, _tell)
+        raise typer.Exit(SIGNALLED + number)
+
+
+def _end(number: int, _frame: object) -> None:
+    raise KeyboardInterrupt(number)
+
+
+def _tell(summary: "Summary") -> None:
+    from medprotect.cli.node import say
+    from medprotect.cli.run_view import equation
+
+    say(equation(summary))

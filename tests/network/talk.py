@@ -1,0 +1,148 @@
+"""A node and its neighbours: who gets in, what stays out, what is pushed; with real programs.
+
+A process of its own, because tests have no network: ``python -m tests.network.talk CASE FOLDER``.
+"""
+
+import shutil
+import signal
+import subprocess
+import sys
+from io import BytesIO
+from pathlib import Path
+
+import pydicom
+from pydicom import Dataset, dcmread
+from pydicom.sequence import Sequence
+
+from tests.network.flood import Node, free_port, running, store, wait_for, write_objects
+
+ECHOSCU = shutil.which("echoscu", path="/usr/bin:/usr/local/bin")
+OPENSSL = shutil.which("openssl")
+
+
+def echo(port: int, *options: str) -> int:
+    assert ECHOSCU is not None
+    command = [ECHOSCU, "-aet", "SENDER", "-aec", "MEDPROTECT", *options, "127.0.0.1", str(port)]
+    return subprocess.run(command, capture_output=True, check=False).returncode
+
+
+def objects(folder: Path, count: int) -> list[Path]:
+    folder.mkdir()
+    write_objects(folder, count)
+    return sorted(folder.iterdir())
+
+
+def titles(folder: Path) -> None:
+    """Only titles on the list get in, and only by the node's own; others bind to loopback."""
+    node = Node(folder, "--allow", "CT1")
+    node.start()
+    try:
+        assert echo(node.port, "-aet", "CT1") == 0
+        assert echo(node.port) != 0
+        assert echo(node.port, "-aet", "CT1", "-aec", "OTHER") != 0
+    finally:
+        assert node.end(signal.SIGTERM) == 143
+    refused = subprocess.run(
+        node.command("--bind", "0.0.0.0", "--port", str(free_port())),  # noqa: S104
+        capture_output=True,
+        text=True,
+        check=False,
+        env=node.environment,
+    )
+    assert refused.returncode == 2
+    assert "--allow" in refused.stderr
+
+
+def tls(folder: Path) -> None:
+    """A sender without a certificate of the authority stays out; with one it gets in."""
+    assert OPENSSL is not None
+    files = [str(folder / name) for name in ("key.pem", "cert.pem")]
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    made = [OPENSSL, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", *subject]
+    subprocess.run([*made, "-keyout", files[0], "-out", files[1]], check=True, capture_output=True)
+    own = ["--tls-cert", files[1], "--tls-key", files[0], "--tls-ca", files[1]]
+    (folder / "one").mkdir()
+    (folder / "two").mkdir()
+    last = Node(folder / "two", *own)
+    peer = f"MEDPROTECT@localhost:{last.port}"
+    first = Node(folder / "one", *own, "--forward", peer, "--forward-tls")
+    last.start()
+    first.start()
+    try:
+        with_tls = ["+tls", *files, "+cf", files[1]]
+        assert echo(first.port) != 0
+        assert echo(first.port, "+tla", "+cf", files[1]) != 0
+        assert echo(first.port, *with_tls) == 0
+        (image,) = objects(folder / "objects", 1)
+        assert store(first.port, [image], *with_tls).wait() == 0
+        wait_for(lambda: last.counts()["in"] == 1, "it was not forwarded by TLS", 120)
+        wait_for(lambda: first.counts()["forwarded"] == 1, "it was not noted", 30)
+    finally:
+        first.end(signal.SIGTERM)
+        last.end(signal.SIGTERM)
+
+
+def referring(image: Path) -> bytes:
+    """Another image of the same patient, which refers to one that came before it."""
+    dataset = dcmread(image)
+    item = Dataset()
+    item.ReferencedSOPClassUID = dataset.SOPClassUID
+    item.ReferencedSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.ReferencedImageSequence = Sequence([item])
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3.77.1"
+    dataset.PatientName = "Nobody^Knows"
+    stream = BytesIO()
+    dataset.save_as(stream)
+    return stream.getvalue()
+
+
+def batches(folder: Path) -> None:
+    """UIDs agree across batches; what is no image, or broken, stays; no name is in the log."""
+    files = objects(folder / "objects", 2)
+    data = Path(pydicom.__file__).parent / "data" / "test_files"
+    (later := folder / "later.dcm").write_bytes(referring(files[0]))
+    with running(folder) as (node, archive):
+        assert store(node.port, [*files, data / "reportsi.dcm"]).wait() == 0
+        wait_for(lambda: node.counts()["forwarded"] == 2, "the first were not forwarded", 180)
+        assert store(node.port, [later]).wait() == 0
+        wait_for(lambda: node.counts()["forwarded"] == 3, "the third was not forwarded", 180)
+        assert node.counts()["left"] == 1
+        found = [dcmread(BytesIO(each)) for each in archive.files()]
+        (third,) = [each for each in found if "ReferencedImageSequence" in each]
+        new = third.ReferencedImageSequence[0].ReferencedSOPInstanceUID
+        assert new in {each.SOPInstanceUID for each in found if each is not third}
+        assert len({each.SeriesInstanceUID for each in found}) == 1
+        assert "Nobody" not in node.said()
+        assert "1.2.3" not in node.said()
+
+
+def pushing(folder: Path) -> None:
+    """What a run wrote is pushed; an export is not, nor what was put into OUT since."""
+    objects(folder / "objects", 3)
+    program = [sys.executable, "-m", "medprotect"]
+    with running(folder) as (node, archive):
+        peer = f"ORTHANC@127.0.0.1:{archive.dimse}"
+
+        def push(place: Path) -> "subprocess.CompletedProcess[str]":
+            command = [*program, "push", str(place), peer]
+            return subprocess.run(
+                command, capture_output=True, text=True, env=node.environment, check=False
+            )
+
+        out = folder / "pushed"
+        run = [*program, "run", str(folder / "objects"), str(out)]
+        subprocess.run(run, check=True, capture_output=True, env=node.environment)
+        shutil.copy(folder / "objects" / "00000.dcm", out / "clean.dcm")
+        assert push(folder / "objects").returncode == 5
+        assert (pushed := push(out)).returncode == 0, pushed.stderr
+        assert pushed.stdout == "3 files = 3 sent\n"
+        uids = {each["SOPInstanceUID"] for each in archive.instances() or []}
+        assert len(uids) == 3
+        assert not any(uid.startswith("1.2.3") for uid in uids)
+        archive.stop()
+        assert push(out).returncode == 6
+
+
+if __name__ == "__main__":
+    cases = {each.__name__: each for each in (titles, tls, batches, pushing)}
+    cases[sys.argv[1]](Path(sys.argv[2]))
