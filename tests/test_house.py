@@ -200,7 +200,8 @@ def text_files() -> Iterator[Path]:
     folders = ("medprotect", "pipelines", "datasets", "tests", "docs", ".ci")
     paths = [path for folder in folders for path in (ROOT / folder).rglob("*")]
     binary = {".png", ".safetensors", ".pyc", ".dcm", ".gz", ".nii", ".tif", ".jpg"}
-    for path in [*paths, *ROOT.iterdir()]:
+    # In a second work tree .git is a file, of git and not of the project, that names the first.
+    for path in [*paths, *(path for path in ROOT.iterdir() if path.name != ".git")]:
         if path.is_file() and path.suffix not in binary and not path.name.startswith(".cov"):
             yield path
 
