@@ -1,6 +1,6 @@
 """A batch of what a node received: a run of its own, and then each object to its place."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,25 +14,6 @@ from medprotect.protect.engine import Summary, protect_export
 from medprotect.protect.journal import IN_OUT, Entry, Outcome
 from medprotect.protect.settings import Settings
 from medprotect.scan.walk import join_under
-
-
-class EarlierUids(Mapping[str, str]):
-    """What became of the UIDs of all objects of earlier batches, looked up when it is asked for."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-
-    def __getitem__(self, name: str) -> str:
-        uid = self._ledger.new_uid(name)
-        if uid is None:
-            raise KeyError(name)
-        return uid
-
-    def __iter__(self) -> Iterator[str]:
-        raise NotImplementedError("there may be millions")
-
-    def __len__(self) -> int:
-        raise NotImplementedError("there may be millions")
 
 
 class Batches:
@@ -87,7 +68,7 @@ class Batches:
             export=folder / "export",
             out=folder / "out",
             state=folder / "state",
-            earlier_uids=EarlierUids(self._ledger),
+            earlier_uid=self._ledger.new_uid,
         )
         try:
             return protect_export(settings, self._key)

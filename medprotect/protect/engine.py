@@ -9,7 +9,7 @@ from OUT what the journal does not know.
 
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from types import FrameType
 
@@ -83,15 +83,17 @@ class Summary:
     ----------
     entries : list of Entry
         All, in the order of the paths.
-    interrupted : int
-        Number of the signal that ended the run early, else 0.
     told : int
-        Number of the signal that came, also where nothing was left to do; else 0.
+        Number of the signal that came, else 0.
     """
 
     entries: list[Entry]
-    interrupted: int = 0
     told: int = 0
+
+    @property
+    def interrupted(self) -> int:
+        """Number of the signal that ended the run early; 0 where nothing was left to do."""
+        return self.told if any(entry.outcome in _TO_COME for entry in self.entries) else 0
 
     @property
     def counts(self) -> Counter[Outcome]:
@@ -163,7 +165,7 @@ class Run:
         self._members: dict[str, list[int]] = {}
         self._places: list[tuple[int, int]] = []
         self._images: set[str] = set()
-        self._uids: Mapping[str, str] | None = None
+        self._uids: dict[str, str] | None = None
         self._signal = 0
         self._pool: Pool | None = None
 
@@ -185,8 +187,7 @@ class Run:
             if any(entry.outcome in _TO_COME for entry in self._entries) or self._stale():
                 self._work()
         finally:
-            to_come = any(entry.outcome in _TO_COME for entry in self._entries)
-            summary = Summary(self._entries, self._signal if to_come else 0, self._signal)
+            summary = Summary(self._entries, self._signal)
             write_receipt(self._settings, self._key, self._journal, summary.entries)
         return summary
 
@@ -217,7 +218,7 @@ class Run:
                 self._finish(self._entry(task.found.path), result)
             if pool.stopping:
                 return
-            self._uids = collect_uids(self._entries, self._settings.earlier_uids)
+            self._uids = collect_uids(self._entries, self._settings.earlier_uid)
             self._publish_whole()
             for task, result in pool.results(self._remap_tasks(self._uids)):
                 self._finish_remapped(self._entry(task.found.path), task, result)
@@ -230,7 +231,7 @@ class Run:
         return self._entries[self._numbers[path]]
 
     def _stale(self) -> list[Entry]:
-        uids = collect_uids(self._entries, self._settings.earlier_uids)
+        uids = collect_uids(self._entries, self._settings.earlier_uid)
         return [entry for entry in self._entries if is_stale(entry, uids)]
 
     def _undo(self, entries: list[Entry]) -> None:
@@ -240,7 +241,7 @@ class Run:
         for entry in entries:
             self._unlink_staged(entry)
 
-    def _remap_tasks(self, uids: Mapping[str, str]) -> Iterator[Task]:
+    def _remap_tasks(self, uids: dict[str, str]) -> Iterator[Task]:
         for task in self._tasks(Outcome.STAGED):
             entry = self._entry(task.found.path)
             names = wanted(entry, uids)
@@ -334,7 +335,7 @@ class Run:
 
     def _is_ready(self, entry: Entry) -> bool:
         """Whether a staged file names all that it refers to as it is to."""
-        if not refers(entry, self._images, self._settings.earlier_uids):
+        if not refers(entry, self._images, self._settings.earlier_uid):
             return True
         return self._uids is not None and entry.remapped == wanted(entry, self._uids)
 

@@ -4,12 +4,14 @@ What a file refers to is known when it is done, what became of that when all fil
 that refer to an image of the export wait in the state folder until then.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Set
 
 from medprotect.imaging.dicom.header import opaque
 from medprotect.plan.plan import Action
 from medprotect.protect.journal import IN_OUT, Entry, Outcome
+
+EarlierUid = Callable[[str], str | None]
+"""The new UID of what an earlier run protected, by the name of the old; None where none did."""
 
 _DONE = IN_OUT | {Outcome.STAGED}
 
@@ -20,43 +22,28 @@ def images_of(entries: Iterable[Entry]) -> set[str]:
     return {row.instance for row in rows} | {row.series for row in rows} - {""}
 
 
-def refers(entry: Entry, images: Set[str], earlier: Mapping[str, str]) -> bool:
+def refers(entry: Entry, images: Set[str], earlier: EarlierUid) -> bool:
     """Whether a file that is done refers to an image: of the export, be it itself, or earlier."""
     return any(
-        opaque(name.partition(" ")[2]) in images or name in earlier for name in entry.references
+        opaque(name.partition(" ")[2]) in images or earlier(name) for name in entry.references
     )
 
 
-def collect_uids(
-    entries: Iterable[Entry], earlier: Mapping[str, str] | None = None
-) -> Mapping[str, str]:
-    """Return the new UIDs of all files that are done, then earlier ones, by the names of the old.
+def collect_uids(entries: Iterable[Entry], earlier: EarlierUid) -> dict[str, str]:
+    """Return new UIDs by the names of the old: of files that are done, and of what they refer to.
 
     Where several files have one old UID and got different ones, that of the first counts.
     """
+    done = [entry for entry in entries if entry.outcome in _DONE]
     found: dict[str, str] = {}
-    for entry in entries:
-        if entry.outcome in _DONE:
-            for name, uid in entry.uids.items():
-                found.setdefault(name, uid)
-    return found if earlier is None else _Both(found, earlier)
-
-
-@dataclass(frozen=True, slots=True)
-class _Both(Mapping[str, str]):
-    """Names of a run; where it has none, those of earlier runs, which may be too many to read."""
-
-    first: Mapping[str, str]
-    then: Mapping[str, str]
-
-    def __getitem__(self, name: str) -> str:
-        return self.first[name] if name in self.first else self.then[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter({*self.first, *self.then})
-
-    def __len__(self) -> int:
-        return len({*self.first, *self.then})
+    for entry in done:
+        for name, uid in entry.uids.items():
+            found.setdefault(name, uid)
+    for name in {name for entry in done for name in entry.references} - found.keys():
+        earlier_uid = earlier(name)
+        if earlier_uid is not None:
+            found[name] = earlier_uid
+    return found
 
 
 def wanted(entry: Entry, uids: Mapping[str, str]) -> dict[str, str]:

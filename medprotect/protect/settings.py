@@ -10,6 +10,7 @@ from medprotect.errors import ConfigError
 from medprotect.intensity.budget import STRENGTHS
 from medprotect.plan.plan import MaskNames, Rules
 from medprotect.plan.selection import Candidate
+from medprotect.protect.remapping import EarlierUid
 
 FORMAT = 1
 
@@ -40,9 +41,9 @@ class Settings:
         What is a mask and what is none, where that is not left to its voxels.
     keep_uids : bool
         Whether DICOM UIDs are kept.
-    earlier_uids : mapping of str to str
-        New UIDs of what earlier runs of the same owner protected, by the names of the old: files
-        that refer to those are given them, too.
+    earlier_uid : callable
+        Tells the new UID of what an earlier run of the same owner protected, by the name of the
+        old, or None: files that refer to those are given them, too.
     rehash : bool
         Whether a run that goes on hashes all files, and not only those that look changed.
 
@@ -64,7 +65,7 @@ class Settings:
     labels_sha256: str = ""
     mask_names: MaskNames = field(default_factory=MaskNames)
     keep_uids: bool = False
-    earlier_uids: Mapping[str, str] = field(default_factory=dict)
+    earlier_uid: EarlierUid = lambda _name: None
     rehash: bool = False
 
     def __post_init__(self) -> None:
