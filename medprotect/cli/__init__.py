@@ -9,6 +9,7 @@ from medprotect.cli.inspect import inspect
 from medprotect.cli.key import app as key
 from medprotect.cli.node import node
 from medprotect.cli.preview import preview
+from medprotect.cli.pull import pull
 from medprotect.cli.push import push
 from medprotect.cli.report import report
 from medprotect.cli.run import run
@@ -30,7 +31,8 @@ app.command(short_help="Write what a run did, to read and, signed, to check.")(r
 app.command(short_help="Make what gets the export of a finished run back, encrypted.")(vault)
 app.command(short_help="Give an export back, byte for byte, from OUT and its vault.")(restore)
 app.command(short_help="Protect DICOM objects as they are sent, and forward them.")(node)
-app.command(short_help="Send what a run wrote to a DICOM node.")(push)
+app.command(short_help="Have an archive send studies to a node.")(pull)
+app.command(short_help="Send what a run wrote to a DICOM node or service.")(push)
 app.command(short_help="Protect a folder whenever it has come to rest.")(watch)
 app.command(short_help="Show what a file is, and how much of it may change.")(inspect)
 app.command(short_help="Train a pipeline on your own images.")(train)

@@ -56,12 +56,19 @@ Allow = Annotated[
 Forward = Annotated[
     str,
     typer.Option(
-        metavar="TITLE@HOST:PORT",
-        help="Forward what is protected, by C-STORE, and take it out of OUT then.",
+        metavar="TITLE@HOST:PORT|https://...",
+        help="Forward what is protected, by C-STORE or STOW-RS, and take it out of OUT then.",
         show_default=False,
     ),
 ]
-ForwardTls = Annotated[bool, typer.Option("--forward-tls", help="Forward by TLS.")]
+ForwardTls = Annotated[bool, typer.Option("--forward-tls", help="Speak TLS to a DICOM node.")]
+Login = Annotated[
+    Path | None,
+    typer.Option(
+        help="File with USER:PASSWORD or a token, for https; yours alone (chmod 600).",
+        show_default=False,
+    ),
+]
 Settle = Annotated[
     float, typer.Option(min=0, help="Seconds without a new object before some are protected.")
 ]
@@ -78,6 +85,7 @@ def node(
     allow: Allow = None,
     forward: Forward = "",
     forward_tls: ForwardTls = False,
+    login: Login = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     tls_ca: TlsCa = None,
@@ -106,7 +114,8 @@ def node(
             print(as_text(count_all(out, place), as_json=as_json))
             return
         from medprotect.network.node import Duty
-        from medprotect.network.peer import Peer, title_of
+        from medprotect.network.peer import title_of
+        from medprotect.network.recipient import parse_recipient
         from medprotect.network.server import Listening
         from medprotect.network.tls import Tls
 
@@ -118,7 +127,9 @@ def node(
             where=Listening(
                 address=bind, port=port, title=title_of(title), allowed=titles, tls=tls
             ),
-            peer=Peer.parse(forward, title, tls=tls if forward_tls else None) if forward else None,
+            peer=parse_recipient(forward, title, tls, with_tls=forward_tls, login=login)
+            if forward
+            else None,
             settle_seconds=settle,
             retry_seconds=retry,
             again=retry_rejected,

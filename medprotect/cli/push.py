@@ -1,4 +1,4 @@
-"""`medprotect push`: send what a run wrote to a DICOM peer."""
+"""`medprotect push`: send what a run wrote to a DICOM node or a DICOMweb service."""
 
 import json
 from pathlib import Path
@@ -7,37 +7,44 @@ from typing import Annotated
 import typer
 
 from medprotect.cli.ending import ending
-from medprotect.cli.node import Title, TlsCa, TlsCert, TlsKey
+from medprotect.cli.node import Login, Title, TlsCa, TlsCert, TlsKey
 from medprotect.cli.run import State, state_beside
 
 
 def push(
     out: Annotated[Path, typer.Argument(help="What a run wrote.")],
     peer: Annotated[
-        str, typer.Argument(metavar="TITLE@HOST:PORT", help="The DICOM node to send it to.")
+        str,
+        typer.Argument(
+            metavar="TITLE@HOST:PORT|https://...",
+            help="The DICOM node or DICOMweb service to send it to.",
+        ),
     ],
     title: Title = "MEDPROTECT",
-    tls: Annotated[bool, typer.Option("--tls", help="Speak TLS.")] = False,
+    tls: Annotated[bool, typer.Option("--tls", help="Speak TLS to a DICOM node.")] = False,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     tls_ca: TlsCa = None,
+    login: Login = None,
     state: State = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
 ) -> None:
-    """Send by C-STORE what a run wrote to OUT, and nothing else.
+    """Send by C-STORE or STOW-RS what a run wrote to OUT, and nothing else.
 
     Ends with 6 where the peer is away or does not take all; the same command sends all again,
     under the same UIDs.
     """
     with ending(as_json=as_json):
-        from medprotect.network.peer import Peer, require_pynetdicom
+        from medprotect.network.peer import require_pynetdicom
         from medprotect.network.push import SENT
         from medprotect.network.push import push as send
+        from medprotect.network.recipient import parse_recipient
         from medprotect.network.tls import Tls
 
         require_pynetdicom()
-        speaks = Tls(tls_cert, tls_key, tls_ca) if tls else None
-        became = send(out, state or state_beside(out), Peer.parse(peer, title, tls=speaks))
+        own = Tls(tls_cert, tls_key, tls_ca)
+        recipient = parse_recipient(peer, title, own, with_tls=tls, login=login)
+        became = send(out, state or state_beside(out), recipient)
         if as_json:
             print(json.dumps({"files": became.total(), **became}, indent=1))
         else:

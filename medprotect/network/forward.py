@@ -8,7 +8,7 @@ from pathlib import Path
 
 from medprotect.errors import MedprotectError
 from medprotect.network.ledger import Fate, Ledger, Line
-from medprotect.network.peer import Peer
+from medprotect.network.recipient import Recipient
 from medprotect.protect.atomic import mapped_errors
 from medprotect.scan.walk import join_under, walk
 
@@ -28,7 +28,7 @@ class Forwarder:
         Where protected objects lie.
     ledger : Ledger
         Of the node.
-    peer : Peer
+    peer : Recipient
         Who gets them.
     retry_seconds : float
         How long to wait for a peer that is away; for an object that it refuses, longer each time.
@@ -40,7 +40,7 @@ class Forwarder:
         self,
         out: Path,
         ledger: Ledger,
-        peer: Peer,
+        peer: Recipient,
         retry_seconds: float,
         say: Callable[[str], None],
     ) -> None:

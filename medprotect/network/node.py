@@ -18,7 +18,7 @@ from medprotect.errors import MedprotectError, OutputError
 from medprotect.network.batches import Batches
 from medprotect.network.forward import Forwarder
 from medprotect.network.ledger import NAME, Fate, Ledger
-from medprotect.network.peer import Peer
+from medprotect.network.recipient import Recipient
 from medprotect.network.server import Listening, listening
 from medprotect.network.spool import Spool
 from medprotect.protect.atomic import make_folders
@@ -38,7 +38,7 @@ class Duty:
         Where protected objects go, and everything else.
     where : Listening
         Whom it listens to.
-    peer : Peer or None
+    peer : Recipient or None
         Whom it forwards to; None to leave everything in OUT.
     settle_seconds : float
         How long nothing must have come before a batch is made.
@@ -51,7 +51,7 @@ class Duty:
     out: Path
     state: Path
     where: Listening = field(default_factory=Listening)
-    peer: Peer | None = None
+    peer: Recipient | None = None
     settle_seconds: float = 5
     retry_seconds: float = 30
     again: bool = False

@@ -1,6 +1,6 @@
 """Whom images are sent to: C-STORE, each in the form it has on the disk."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,17 +96,39 @@ class Peer:
             if not asked:
                 yield from ((file, "not_dicom") for file in chosen)
                 continue
-            with self._associated(asked) as association:
+            with self.associated(asked) as association:
                 for file in chosen:
                     yield file, _store(association, file, kinds[file])
 
     @contextmanager
-    def _associated(self, kinds: set[tuple[str, str]]) -> Iterator[Any]:
+    def associated(
+        self, kinds: Iterable[tuple[str, str]], *, patience_seconds: float = 30
+    ) -> Iterator[Any]:
+        """Hold an association until the block ends.
+
+        Parameters
+        ----------
+        kinds : iterable of (str, str)
+            SOP class and transfer syntax of each kind that is asked for.
+        patience_seconds : float
+            How long an answer may take.
+
+        Yields
+        ------
+        pynetdicom.association.Association
+            Established, or none of the kinds was accepted.
+
+        Raises
+        ------
+        PeerError
+            The peer is away, or refuses us.
+        """
         from pynetdicom import AE, _config
 
         _config.STORE_SEND_CHUNKED_DATASET = True  # the bytes of the file, not written anew
         entity = AE(self.own_title)
         entity.connection_timeout = 15
+        entity.dimse_timeout = entity.network_timeout = patience_seconds
         for sop_class, syntax in sorted(kinds):
             entity.add_requested_context(sop_class, syntax)
         speaks = (self.tls.client(), self.host) if self.tls else None

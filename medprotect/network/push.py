@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from medprotect.errors import OutputError
-from medprotect.network.peer import Peer
+from medprotect.network.recipient import Recipient
 from medprotect.protect.journal import IN_OUT, NAME, Entry, Journal
 from medprotect.protect.lock import hold_lock
 from medprotect.protect.protectable import sha256_of
@@ -13,7 +13,7 @@ from medprotect.scan.walk import join_under
 SENT, CHANGED = "sent", "not_as_written"
 
 
-def push(out: Path, state: Path, peer: Peer) -> Counter[str]:
+def push(out: Path, state: Path, peer: Recipient) -> Counter[str]:
     """Send to a peer what a run has written; return how many files became what.
 
     Only files that the journal knows, with the bytes it knows: neither an export that was named

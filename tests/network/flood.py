@@ -1,8 +1,10 @@
-"""N objects into a node that is killed twice, and out of it to a peer that is away half-way.
+"""N objects into a node that is killed twice, and out of it to a peer that fails twice.
 
 A real sender (dcmtk's ``storescu``), a node in a process of its own, and a real archive (Orthanc),
 on loopback. The sender sends again what its association did not get through with, as hospitals'
-senders do. Says how many went in, what became of them, and how many the archive holds::
+senders do. The archive is away from half-way on, comes back when all is protected, and is killed
+once more in the midst of what it is sent then. Says how many went in, what became of them, and how
+many the archive holds::
 
     python -m tests.network.flood 1000
 
@@ -19,6 +21,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +30,7 @@ import numpy as np
 import pydicom
 from pydicom import dcmread
 
-from tests.e2e.orthanc import ORTHANC, free_port
+from tests.e2e.orthanc import ORTHANC, PLUGINS, free_port
 
 # Not whatever is first on the path: packages for Python bring programs of the same name.
 STORESCU = shutil.which("storescu", path="/usr/bin:/usr/local/bin")
@@ -55,20 +58,23 @@ def write_objects(folder: Path, count: int) -> None:
 class Archive:
     """An Orthanc that can be stopped, and keeps what it has."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: object) -> None:
         self.folder, self.http, self.dimse = folder, free_port(), free_port()
         folder.mkdir()
-        settings = {
+        settings |= {
             "StorageDirectory": str(folder),
             "IndexDirectory": str(folder),
             "HttpPort": self.http,
             "DicomPort": self.dimse,
             "DicomAet": "ORTHANC",
             "RemoteAccessAllowed": False,
-            "AuthenticationEnabled": False,
+            "AuthenticationEnabled": "RegisteredUsers" in settings,
+            "Plugins": [str(PLUGINS)],
+            "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
         }
         (folder / "orthanc.json").write_text(json.dumps(settings))
         self.process: subprocess.Popen[bytes] | None = None
+        self.login = ""
 
     def start(self) -> None:
         assert ORTHANC is not None
@@ -78,9 +84,9 @@ class Archive:
             )
         wait_for(lambda: self.instances() is not None, "Orthanc did not start")
 
-    def stop(self) -> None:
+    def stop(self, number: int = signal.SIGTERM) -> None:
         if self.process is not None:
-            self.process.terminate()
+            self.process.send_signal(number)
             self.process.wait(_SECONDS)
             self.process = None
 
@@ -99,7 +105,9 @@ class Archive:
 
     def ask(self, path: str) -> bytes:
         url = f"http://127.0.0.1:{self.http}{path}"
-        with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
+        login = {"Authorization": "Basic " + b64encode(self.login.encode()).decode()}
+        request = urllib.request.Request(url, headers=login if self.login else {})
+        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
             return bytes(answer.read())
 
 
@@ -201,6 +209,11 @@ def flood(folder: Path, count: int) -> dict[str, object]:
         wait_for(lambda: node.counts()["batched"] == 0, "protecting took too long", 1800)
         away = node.counts()["protected"]
         archive.start()
+        there = node.counts()["forwarded"]
+        wait_for(lambda: node.counts()["forwarded"] > there, "forwarding did not begin")
+        archive.stop(signal.SIGKILL)  # in the midst of what it is sent
+        broken_at = node.counts()["protected"]
+        archive.start()
         wait_for(lambda: node.counts()["protected"] == 0, "forwarding took too long", 600)
         held = archive.instances() or []
         counts = node.counts()
@@ -210,6 +223,7 @@ def flood(folder: Path, count: int) -> dict[str, object]:
         "sent": count,
         "associations_sent_again": again,
         "waited_for_the_peer": away,
+        "waited_when_it_was_killed": broken_at,
         "node": counts,
         "in_the_archive": len(held),
         "different_uids": len(uids),

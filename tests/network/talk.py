@@ -3,6 +3,7 @@
 A process of its own, because tests have no network: ``python -m tests.network.talk CASE FOLDER``.
 """
 
+import json
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,15 @@ import pydicom
 from pydicom import Dataset, dcmread
 from pydicom.sequence import Sequence
 
-from tests.network.flood import Node, free_port, running, store, wait_for, write_objects
+from tests.network.flood import (
+    Archive,
+    Node,
+    free_port,
+    running,
+    store,
+    wait_for,
+    write_objects,
+)
 
 ECHOSCU = shutil.which("echoscu", path="/usr/bin:/usr/local/bin")
 OPENSSL = shutil.which("openssl")
@@ -143,6 +152,97 @@ def pushing(folder: Path) -> None:
         assert push(out).returncode == 6
 
 
+def web(folder: Path) -> None:
+    """A node forwards by STOW-RS, once it is let in, and what a run wrote is pushed so."""
+    files = objects(folder / "objects", 3)
+    archive = Archive(folder / "archive", RegisteredUsers={"node": "secret-word"})
+    archive.login = "node:secret-word"
+    address = f"http://127.0.0.1:{archive.http}/dicom-web"
+    (login := folder / "login").write_text("node:another\n")
+    login.chmod(0o600)
+    node = Node(folder, "--forward", address, "--login", str(login))
+    try:
+        archive.start()
+        node.start()
+        assert store(node.port, files).wait() == 0
+        wait_for(lambda: "does not let us in" in node.said(), "it was let in", 120)
+        assert node.counts()["protected"] == 3
+        node.end(signal.SIGTERM)
+        login.write_text("node:secret-word\n")
+        node.start()
+        wait_for(lambda: node.counts()["forwarded"] == 3, "it was not forwarded", 120)
+        uids = {each["SOPInstanceUID"] for each in archive.instances() or []}
+        assert len(uids) == 3
+        assert not any(uid.startswith("1.2.3") for uid in uids)
+        assert "secret" not in node.said()
+        out = folder / "pushed"
+        for command in (
+            ["run", str(folder / "objects"), str(out)],
+            ["push", str(out), address, "--login", str(login)],
+        ):
+            done = subprocess.run(
+                [sys.executable, "-m", "medprotect", *command],
+                capture_output=True,
+                text=True,
+                env=node.environment,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+        assert done.stdout == "3 files = 3 sent\n"
+        assert {each["SOPInstanceUID"] for each in archive.instances() or []} == uids
+    finally:
+        node.end(signal.SIGTERM)
+        archive.stop()
+
+
+def pulling(folder: Path) -> None:
+    """An archive sends the studies asked for, and nothing else; what it lacks is said."""
+    files = objects(folder / "objects", 21)
+    node = Node(folder)
+    archive = Archive(
+        folder / "archive",
+        DicomModalities={"node": ["MEDPROTECT", "127.0.0.1", node.port]},
+        DicomAlwaysAllowFind=True,
+        DicomAlwaysAllowMove=True,
+    )
+    for number, file in enumerate(files):
+        dataset = dcmread(file)
+        dataset.StudyInstanceUID = f"1.2.4.{number // 7}"
+        dataset.StudyDate = f"2024010{number // 7 + 1}"
+        dataset.save_as(file)
+
+    def pull(*options: str) -> tuple[int, dict[str, int]]:
+        place = f"ORTHANC@127.0.0.1:{archive.dimse}"
+        command = [sys.executable, "-m", "medprotect", "pull", place, "--json", *options]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=node.environment, check=False
+        )
+        return done.returncode, json.loads(done.stdout)
+
+    try:
+        archive.start()
+        node.start()
+        assert store(archive.dimse, files, "-aec", "ORTHANC").wait() == 0
+        nothing = {"studies": 0, "not_found": 0, "sent": 0, "failed": 0}
+        assert pull("--modality", "MR") == (0, nothing)
+        assert pull("--modality", "CT", "--dry-run") == (0, nothing | {"studies": 3})
+        assert pull("--dates", "20240102-20240103") == (0, nothing | {"studies": 2, "sent": 14})
+        assert node.counts()["in"] == 14
+        (studies := folder / "studies.txt").write_text("1.2.4.0\n1.2.4.9\n")
+        found = nothing | {"studies": 1, "not_found": 1, "sent": 7}
+        assert pull("--studies", str(studies)) == (6, found)
+        assert node.counts()["in"] == 21
+        assert pull("--study", "1.2.4.1", "--to", "NOBODY")[0] == 6
+        assert pull()[0] == 2
+        wait_for(lambda: node.counts()["batched"] == 0, "protecting took too long", 180)
+    finally:
+        node.end(signal.SIGTERM)
+        archive.stop()
+    code, told = pull("--study", "1.2.4.1")
+    assert code == 6
+    assert "1.2.4" not in json.dumps(told)
+
+
 if __name__ == "__main__":
-    cases = {each.__name__: each for each in (titles, tls, batches, pushing)}
+    cases = {each.__name__: each for each in (titles, tls, batches, pushing, web, pulling)}
     cases[sys.argv[1]](Path(sys.argv[2]))
