@@ -4,7 +4,6 @@ import base64
 import http.client
 import json
 import secrets
-import ssl
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -110,7 +109,7 @@ class WebPeer:
                 connection.request("POST", path, _parts(head, stream, tail), headers)
             answer = connection.getresponse()
             body = answer.read(_LARGEST_ANSWER)
-        except (ssl.SSLError, http.client.HTTPException, OSError) as error:
+        except (http.client.HTTPException, OSError) as error:
             connection.close()
             raise PeerError(f"the service cannot be reached ({type(error).__name__})") from None
         if not answer.isclosed():  # longer than any such answer: the rest is not waited for
