@@ -11,7 +11,7 @@ from pydicom import Dataset, dcmread
 
 pytest.importorskip("dicognito")
 
-from dicognito.anonymizer import Anonymizer  # noqa: E402
+from dicognito.anonymizer import Anonymizer
 
 NAMES = [b"CompressedSamples", b"Original", b"1.3.6.1.4.1.5962.1."]
 """The patient in one file, one that is put in, and the root of all UIDs of both."""

@@ -107,7 +107,7 @@ class Archive:
         url = f"http://127.0.0.1:{self.http}{path}"
         login = {"Authorization": "Basic " + b64encode(self.login.encode()).decode()}
         request = urllib.request.Request(url, headers=login if self.login else {})
-        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
+        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
             return bytes(answer.read())
 
 
