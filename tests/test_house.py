@@ -361,7 +361,7 @@ def imported(module: ast.Module) -> set[str]:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from a copy of the sources, without network."""
     source = tmp_path_factory.mktemp("source")
-    for name in ("medprotect", "pipelines", "datasets"):
+    for name in ("medprotect", "pipelines", "datasets", "docs"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, source / name, ignore=ignored)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
@@ -397,6 +397,10 @@ class TestPackaging:
         }
         assert there <= self.names(wheel)
 
+    def test_every_page_of_the_documentation_is_installed(self, wheel: Path) -> None:
+        pages = {path.relative_to(ROOT / "docs").as_posix() for path in ROOT.glob("docs/**/*.md")}
+        assert {f"medprotect/documentation/{page}" for page in pages} <= self.names(wheel)
+
     def test_declarations_are_found_from_the_wheel_and_from_the_checkout(
         self, wheel: Path, tmp_path: Path
     ) -> None:
@@ -431,7 +435,11 @@ class TestPackaging:
     def test_every_package_is_listed(self) -> None:
         listed = set(PYPROJECT["tool"]["setuptools"]["packages"])
         there = {relative(path.parent).replace("/", ".") for path in PACKAGE.rglob("__init__.py")}
-        assert listed == there | {"medprotect.pipelines", "medprotect.datasets"}
+        assert listed == there | {
+            "medprotect.pipelines",
+            "medprotect.datasets",
+            "medprotect.documentation",
+        }
 
     def test_every_part_has_its_place_in_the_layers(self) -> None:
         (contract,) = PYPROJECT["tool"]["importlinter"]["contracts"]

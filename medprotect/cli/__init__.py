@@ -5,6 +5,7 @@ import typer
 from medprotect.cli.audit import audit
 from medprotect.cli.bench import app as bench
 from medprotect.cli.bundle import app as bundle
+from medprotect.cli.docs import docs
 from medprotect.cli.inspect import inspect
 from medprotect.cli.key import app as key
 from medprotect.cli.node import node
@@ -37,6 +38,7 @@ app.command(short_help="Protect a folder whenever it has come to rest.")(watch)
 app.command(short_help="Show what a file is, and how much of it may change.")(inspect)
 app.command(short_help="Train a pipeline on your own images.")(train)
 app.command(short_help="Train models on protected images, and see whether they work.")(audit)
+app.command(short_help="Show the documentation; needs no network.")(docs)
 app.add_typer(bench, name="bench")
 app.add_typer(bundle, name="bundle")
 app.add_typer(key, name="key")

@@ -82,7 +82,7 @@ class TestKill:
             if process.poll() is None:
                 os.kill(process.pid, signal.SIGKILL)
                 cut_short += 1
-            process.communicate(timeout=60)
+            process.communicate(timeout=600)
             there = contents(out) if out.exists() else {}
             assert there.items() <= expected.items(), "a killed run leaves whole files only"
             headers = [path for path in there if path.endswith(".hdr")]

@@ -1,0 +1,1 @@
+"""The documentation; inside the wheel it is what `medprotect docs` shows."""
