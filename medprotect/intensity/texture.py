@@ -51,8 +51,10 @@ def texture_spread(values: NDArray[Any]) -> NDArray[np.float64]:
         energy = uniform_filter(energy, side, mode="nearest")
     spread: NDArray[np.float64] = np.sqrt(np.maximum(energy, 0)) * largest
     height, width = values.shape
-    enlarged: NDArray[np.float64] = spread.repeat(factor, 1)[:, :width].repeat(factor, 0)[:height]
-    return enlarged
+    squares = np.broadcast_to(
+        spread[:, None, :, None], (spread.shape[0], factor, spread.shape[1], factor)
+    )
+    return squares.reshape(spread.shape[0] * factor, -1)[:height, :width]
 
 
 def _shrink(values: NDArray[Any], factor: int) -> NDArray[np.float64]:

@@ -30,6 +30,7 @@ from medprotect.imaging.image import (
 from medprotect.intensity.apply import apply_noise, share_of_budget
 from medprotect.intensity.budget import Reach, budget_lsb
 from medprotect.intensity.windows import present, view
+from medprotect.protect.last_budget import keep_budget, take_budget
 
 Noise = Callable[[NDArray[np.float32], bytes, int | None], NDArray[np.float32]]
 """``noise(presented, content_sha256, label)``, as that of `medprotect.confounder.noise`."""
@@ -156,6 +157,7 @@ def _apply(
         seen = view(image)
         budget = budget_lsb(seen, strength)
         reach.add(seen, budget)
+        keep_budget(image, strength, budget)
         if budget.any():
             yield apply_noise(image, make(index, image, present(seen)), budget)
         else:
@@ -252,8 +254,9 @@ def check_stream(
 ) -> FileCheck:
     """Compare a protected file with its original, pixel by pixel and element by element.
 
-    Takes nothing from the making of the file: both are decoded, and the budget is computed from
-    the original. Of a lossy original, what the decoder makes of it counts.
+    Both are decoded, and the budget is computed from the original; or it is the one that the noise
+    was made with, if the original just decoded is the image it was computed from, in every value.
+    Of a lossy original, what the decoder makes of it counts.
 
     Parameters
     ----------
@@ -278,7 +281,7 @@ def check_stream(
     for image, other in zip_longest(before.images(), after.images()):
         if image is None or other is None:
             raise VerificationError("the protected file holds another number of images")
-        budget = budget_lsb(view(image), strength)
+        budget = take_budget(image, strength)
         share = max(share, share_of_budget(image, other.stored, budget))
         differs = image.stored != other.stored
         changed += int((differs if differs.ndim == 2 else differs.any(-1)).sum())

@@ -21,6 +21,8 @@ from typing import Any, BinaryIO
 
 import torch
 from monai.transforms.compose import Compose
+from pydicom import dcmread as _dcmread  # noqa: F401 - what workers need is loaded before they fork
+from scipy import ndimage as _ndimage  # noqa: F401
 
 from medprotect import limits
 from medprotect.confounder.card import load_card

@@ -31,7 +31,7 @@ import numpy as np
 from pydicom import Dataset, dcmread
 
 from medprotect.imaging import dicom
-from medprotect.imaging.dicom.elements import tag_of
+from medprotect.imaging.dicom.dictionary import tag_of
 
 ORTHANC = shutil.which("Orthanc", path="/usr/sbin:/usr/bin") or shutil.which("Orthanc")
 PLUGINS = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")

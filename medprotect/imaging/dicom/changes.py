@@ -10,16 +10,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
-
-from pydicom import dcmread
-from pydicom.dataelem import RawDataElement
-from pydicom.dataset import Dataset
+from typing import TYPE_CHECKING, Any
 
 from medprotect import limits
 from medprotect.errors import CorruptImageError, ImageTooLargeError
 from medprotect.imaging.dicom.codecs import CODECS
-from medprotect.imaging.dicom.elements import PIXEL_DATA, name_of
+from medprotect.imaging.dicom.dictionary import name_of
+from medprotect.imaging.dicom.document import Document
+from medprotect.imaging.dicom.elements import PIXEL_DATA
 from medprotect.imaging.dicom.file import read_bounded, read_whole
 from medprotect.imaging.dicom.header import read_layout
 from medprotect.imaging.dicom.pictures import find_pictures
@@ -28,6 +26,9 @@ from medprotect.imaging.dicom.reference_check import (
     compare_references,
     named_references,
 )
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 _DERIVED = {
     "ImageType",
@@ -109,7 +110,8 @@ def changed_elements(original: bytes, protected: bytes) -> list[str]:
     NotAnImageError, CorruptImageError, ImageTooLargeError
         One of the files cannot be read.
     """
-    return [difference.path for difference in _compare_files(original, protected)[2]]
+    files = (_as_file(data, read_whole(data)) for data in (original, protected))
+    return [difference.path for difference in _compare_files(*files)[2]]
 
 
 def undocumented_changes(
@@ -125,12 +127,14 @@ def undocumented_changes(
         The new UIDs of all protected files of the export, by the names of the old: references to
         them have to be remapped, and no others.
     """
-    document = read_bounded(original)
+    document, other = read_bounded(original), read_bounded(protected)
     pictures = {picture.path for picture in find_pictures(document.data_set, read_layout(document))}
     codec = CODECS.get(document.transfer_syntax)
     syntax = codec.target if codec else document.transfer_syntax
-    is_promoted = read_bounded(protected).transfer_syntax == syntax
-    before, after, differences = _compare_files(original, protected)
+    is_promoted = other.transfer_syntax == syntax
+    before, after, differences = _compare_files(
+        _as_file(original, document), _as_file(protected, other)
+    )
     remapped, wrong = _references(before, after, uids or {})
     return wrong + [
         difference.path
@@ -162,10 +166,12 @@ def undocumented_copy_changes(original: bytes, copy: bytes, uids: Mapping[str, s
     NotAnImageError, CorruptImageError, ImageTooLargeError
         One of the files cannot be read.
     """
-    before, after, differences = _compare_files(original, copy, whole=True)
+    documents = [read_whole(data) for data in (original, copy)]
+    files = map(_as_file, (original, copy), documents)
+    before, after, differences = _compare_files(*files, whole=True)
     remapped, wrong = _references(before, after, uids)
-    pictures = _picture_paths(original)
-    wrong += sorted(_picture_paths(copy))
+    pictures = _picture_paths(documents[0])
+    wrong += sorted(_picture_paths(documents[1]))
     if original == copy or not (remapped or pictures):
         return wrong if original == copy else wrong or ["the copy"]
     moved, lost = compare_offsets(before, after)
@@ -180,11 +186,11 @@ def undocumented_copy_changes(original: bytes, copy: bytes, uids: Mapping[str, s
     ]
 
 
-def _picture_paths(data: bytes) -> set[str]:
-    return {picture.path for picture in find_pictures(read_whole(data).data_set, None)}
+def _picture_paths(document: Document) -> set[str]:
+    return {picture.path for picture in find_pictures(document.data_set, None)}
 
 
-def _pixel_bytes(dataset: Dataset) -> Any:
+def _pixel_bytes(dataset: "Dataset") -> Any:
     return dataset.get_item(PIXEL_DATA).value if PIXEL_DATA in dataset else None
 
 
@@ -197,7 +203,7 @@ def references_of(data: bytes) -> set[str]:
         It cannot be read.
     """
     with _as_corrupt():
-        return set(named_references(_read(_as_file(data))).values())
+        return set(named_references(_read(_as_file(data, read_whole(data)))).values())
 
 
 def _follows_from_references(difference: Difference) -> bool:
@@ -208,7 +214,7 @@ def _follows_from_references(difference: Difference) -> bool:
 
 
 def _references(
-    before: Dataset, after: Dataset, uids: Mapping[str, str]
+    before: "Dataset", after: "Dataset", uids: Mapping[str, str]
 ) -> tuple[set[str], list[str]]:
     with _as_corrupt():
         return compare_references(before, after, uids)
@@ -232,8 +238,7 @@ def _is_documented(difference: Difference, pictures: set[str]) -> bool:
 
 def _compare_files(
     original: bytes, protected: bytes, *, whole: bool = False
-) -> tuple[Dataset, Dataset, list[Difference]]:
-    original, protected = _as_file(original), _as_file(protected)
+) -> tuple["Dataset", "Dataset", list[Difference]]:
     with _as_corrupt():
         before, after = _read(original, whole=whole), _read(protected, whole=whole)
         found = list(_compare(before.file_meta, after.file_meta, ""))
@@ -256,8 +261,11 @@ def _as_corrupt() -> Iterator[None]:
             raise CorruptImageError("the DICOM header cannot be read") from error
 
 
-def _read(data: bytes, *, whole: bool = False) -> Dataset:
+def _read(data: bytes, *, whole: bool = False) -> "Dataset":
     """Read a file but for the value of its pixels, which would lie in memory twice."""
+    from pydicom import dcmread
+    from pydicom.dataelem import RawDataElement
+
     if whole:
         return dcmread(BytesIO(data), force=True)
     dataset = dcmread(BytesIO(data), force=True, defer_size=limits.HEADER_BYTES)
@@ -269,14 +277,13 @@ def _read(data: bytes, *, whole: bool = False) -> Dataset:
     return dataset
 
 
-def _as_file(data: bytes) -> bytes:
+def _as_file(data: bytes, document: Document) -> bytes:
     """Return a file as pydicom reads it: it takes ``DICM`` within a value for the prefix."""
-    document = read_whole(data)
     lacks_prefix = not document.preamble and data[128:132] == b"DICM"
     return bytes(128) + b"DICM" + data if lacks_prefix else data
 
 
-def _compare(before: Dataset, after: Dataset, path: str) -> Iterator[Difference]:
+def _compare(before: "Dataset", after: "Dataset", path: str) -> Iterator[Difference]:
     for tag in sorted(set(before.keys()) | set(after.keys())):
         if not path and tag == PIXEL_DATA:
             continue
@@ -289,7 +296,9 @@ def _compare(before: Dataset, after: Dataset, path: str) -> Iterator[Difference]
             yield from _compare_element(before, after, tag, name)
 
 
-def _compare_element(before: Dataset, after: Dataset, tag: Any, name: str) -> Iterator[Difference]:
+def _compare_element(
+    before: "Dataset", after: "Dataset", tag: Any, name: str
+) -> Iterator[Difference]:
     one, other = before.get_item(tag), after.get_item(tag)
     if one.VR == other.VR and one.value == other.value and type(one) is type(other):
         return

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable, Iterator
 
 from medprotect.imaging.dicom.codecs import CODECS, photometric_written
+from medprotect.imaging.dicom.dictionary import tag_of
 from medprotect.imaging.dicom.document import Document
 from medprotect.imaging.dicom.elements import (
     DataSet,
@@ -18,7 +19,6 @@ from medprotect.imaging.dicom.elements import (
     encode_item,
     find,
     put,
-    tag_of,
     walk,
 )
 from medprotect.imaging.dicom.layout import PixelLayout

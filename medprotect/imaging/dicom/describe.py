@@ -13,6 +13,7 @@ from medprotect.imaging.dicom.codecs import CODECS
 from medprotect.imaging.dicom.document import Document, read_header
 from medprotect.imaging.dicom.elements import PIXEL_DATA, PIXEL_TAGS
 from medprotect.imaging.dicom.header import describe_image, read_layout, series_of
+from medprotect.imaging.dicom.layout import PixelLayout
 from medprotect.imaging.dicom.sop_classes import is_image_storage, kind_of_other
 from medprotect.imaging.dicom.values import text
 from medprotect.imaging.image import Description, Role
@@ -44,8 +45,9 @@ def _describe(document: Document, stream: BinaryIO) -> Description:
         return Description(Role.OTHER, f"dicom {other}")
     tag = _next_tag(document)
     if tag == PIXEL_DATA:
-        description = describe_image(document)
-        _check_length(document, stream)
+        layout = read_layout(document)
+        description = describe_image(document, layout)
+        _check_length(document, layout, stream)
         return description
     if tag in PIXEL_TAGS:
         raise UnsupportedImageError(
@@ -68,10 +70,10 @@ def _next_tag(document: Document) -> int:
     return int(group) << 16 | int(number)
 
 
-def _check_length(document: Document, stream: BinaryIO) -> None:
+def _check_length(document: Document, layout: PixelLayout, stream: BinaryIO) -> None:
     """Check that the file is long enough for the native pixels its header declares."""
     if document.transfer_syntax in CODECS or document.is_deflated:
         return
-    needed = document.data_set.end + read_layout(document).pixel_bytes
+    needed = document.data_set.end + layout.pixel_bytes
     if stream.seek(0, 2) < needed:
         raise CorruptImageError("the file holds fewer pixels than its header says")

@@ -83,6 +83,17 @@ def is_dicom(head: bytes) -> bool:
     return len(head) >= 16 and _guess_encoding(head, 0) is not None
 
 
+def is_deflated(data: bytes) -> bool:
+    """Whether the data set of a file lies deflated in it.
+
+    Raises
+    ------
+    NotAnImageError, CorruptImageError
+        It is no DICOM file, or a damaged one.
+    """
+    return _read_meta(data)[2] == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
+
+
 def read_document(data: bytes, inflated_bytes: int) -> Document:
     """Read a whole file.
 

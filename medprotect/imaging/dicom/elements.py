@@ -9,10 +9,9 @@ import re
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from io import BytesIO
 
-from pydicom.datadict import dictionary_VR, keyword_for_tag, tag_for_keyword
+from medprotect.imaging.dicom.dictionary import tag_of
 
 PIXEL_DATA = 0x7FE00010
 PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, PIXEL_DATA})
@@ -34,11 +33,11 @@ class Encoding:
 
     implicit: bool
     big_endian: bool = False
+    order: str = field(init=False, compare=False)
+    """The byte order in the letters of `struct`."""
 
-    @property
-    def order(self) -> str:
-        """The byte order in the letters of `struct`."""
-        return ">" if self.big_endian else "<"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "order", ">" if self.big_endian else "<")
 
 
 EXPLICIT_LITTLE = Encoding(implicit=False)
@@ -138,27 +137,18 @@ class DataSet:
     elements: list[Element]
     encoding: Encoding
     end: int
+    _by_tag: dict[int, Element] = field(default_factory=dict, repr=False, compare=False)
 
     def get(self, keyword: str) -> Element | None:
-        """Return the element with this keyword, or None."""
-        return find(self.elements, tag_of(keyword))
+        """Return the element with this keyword; None where there is none or it is removed."""
+        if len(self._by_tag) != len(self.elements):  # no tag comes twice, so one was inserted
+            self._by_tag = {element.tag: element for element in self.elements}
+        element = self._by_tag.get(tag_of(keyword))
+        return None if element is None or element.encoded == b"" else element
 
     def value(self, element: Element) -> bytes:
         """Return the bytes of the value of an element of this source."""
         return self.data[element.value : element.value_end]
-
-
-def tag_of(keyword: str) -> int:
-    """Return the tag of a keyword of the data dictionary (PS3.6)."""
-    tag = tag_for_keyword(keyword)
-    if tag is None:
-        raise KeyError(keyword)
-    return int(tag)
-
-
-def name_of(tag: int) -> str:
-    """Return the keyword of a tag, or ``(gggg,eeee)`` where it has none."""
-    return str(keyword_for_tag(tag)) or f"({tag >> 16:04x},{tag & 0xFFFF:04x})"
 
 
 def find(elements: list[Element], tag: int) -> Element | None:
@@ -175,20 +165,6 @@ def walk(elements: list[Element]) -> Iterator[Element]:
         yield element
         for item in element.items or ():
             yield from walk(item.elements)
-
-
-@lru_cache(maxsize=4096)
-def vr_of(tag: int) -> str:
-    """Return the VR that the dictionary gives a tag; ``UN`` where it knows none."""
-    if tag & 0xFFFF == 0:
-        return "UL"
-    group_is_private = tag >> 16 & 1
-    if group_is_private:
-        return "LO" if 0x10 <= tag & 0xFFFF <= 0xFF else "UN"
-    try:
-        return str(dictionary_VR(tag)).split(" or ")[0]
-    except KeyError:
-        return "UN"
 
 
 def write_elements(data: bytes, elements: list[Element]) -> bytes:

@@ -15,7 +15,7 @@ from medprotect.errors import (
     UnsupportedImageError,
 )
 from medprotect.imaging.dicom import derive
-from medprotect.imaging.dicom.document import Document, read_document, read_header
+from medprotect.imaging.dicom.document import Document, is_deflated, read_document, read_header
 from medprotect.imaging.dicom.elements import chunks_of
 from medprotect.imaging.dicom.header import (
     describe_image,
@@ -55,7 +55,7 @@ class DicomFile:
         self._outline = read_outline(stream)
         document = self._outline.read()
         self._layout = read_layout(document)
-        self._description = describe_image(document)
+        self._description = describe_image(document, self._layout)
         self._header = document.data_set
         self._padding = read_padding(document.data_set, self._layout)
         self._pixels = open_pixels(
@@ -226,6 +226,8 @@ def read_whole(data: bytes) -> Document:
 
 def read_bounded(data: bytes) -> Document:
     """Read a whole file; a deflated one inflates to no more than its header declares."""
+    if len(data) <= limits.HEADER_BYTES and not is_deflated(data):
+        return read_document(data, 0)
     header = read_header(BytesIO(data))
     if not header.is_deflated:
         return read_document(data, 0)

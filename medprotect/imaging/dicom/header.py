@@ -129,9 +129,8 @@ def photometric_in_memory(syntax: str, photometric: str) -> str:
     )
 
 
-def describe_image(document: Document) -> Description:
-    """Describe a document that holds pixels."""
-    layout = read_layout(document)
+def describe_image(document: Document, layout: PixelLayout) -> Description:
+    """Describe a document that holds pixels of a layout."""
     data_set, syntax = document.data_set, document.transfer_syntax
     read_presentation(data_set, 0)
     modality = _code(data_set, "Modality")

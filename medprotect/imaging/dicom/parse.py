@@ -4,6 +4,7 @@ import struct
 
 from medprotect import limits
 from medprotect.errors import CorruptImageError, ImageTooLargeError
+from medprotect.imaging.dicom.dictionary import vr_of
 from medprotect.imaging.dicom.elements import (
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
@@ -19,8 +20,16 @@ from medprotect.imaging.dicom.elements import (
     Element,
     Encoding,
     Item,
-    vr_of,
 )
+
+_WRITTEN_VRS = {vr.encode(): (vr, 2) for vr in SHORT_VRS} | {
+    vr.encode(): (vr, 4) for vr in LONG_VRS
+}
+"""VRs as they are written, and how many bytes the length behind them has."""
+
+_TAG = {order: struct.Struct(order + "HH").unpack_from for order in "<>"}
+_SHORT = {order: struct.Struct(order + "H").unpack_from for order in "<>"}
+_LONG = {order: struct.Struct(order + "I").unpack_from for order in "<>"}
 
 
 class TruncatedError(CorruptImageError):
@@ -82,7 +91,7 @@ class _Reader:
         elements: list[Element] = []
         seen: set[int] = set()
         while pos < end:
-            if self._is_padding(pos, end, encoding, depth):
+            if not self.data[pos] and self._is_padding(pos, end, encoding, depth):
                 return elements, pos
             tag = self._tag(pos, end, encoding)
             if delimited and tag == ITEM_END:
@@ -112,7 +121,7 @@ class _Reader:
     def _tag(self, pos: int, end: int, encoding: Encoding) -> int:
         if pos + 8 > end:
             raise TruncatedError("the file ends inside a DICOM element")
-        group, number = struct.unpack_from(encoding.order + "HH", self.data, pos)
+        group, number = _TAG[encoding.order](self.data, pos)
         return int(group) << 16 | int(number)
 
     def _element(self, pos: int, end: int, tag: int, encoding: Encoding, depth: int) -> Element:
@@ -125,7 +134,7 @@ class _Reader:
         element = Element(tag, vr, pos, value, value_end, value_end, encoding, undefined)
         if undefined and (vr in ("OB", "OW") or tag == PIXEL_DATA):
             self._skip_fragments(element, end)
-        elif undefined or self._is_sequence(element):
+        elif undefined or (vr in ("SQ", "UN") and self._is_sequence(element)):
             self._read_sequence(element, end, depth)
         return element
 
@@ -139,7 +148,7 @@ class _Reader:
         """Whether the value is items: by VR, or where that is not written, by both signs of it."""
         if element.vr == "SQ" and not element.encoding.implicit:
             return True
-        if vr_of(element.tag) != "SQ" or element.vr not in ("SQ", "UN"):
+        if vr_of(element.tag) != "SQ":
             return False
         item = self.data[element.value : min(element.value + 4, element.value_end)]
         return item in (b"", b"\xfe\xff\x00\xe0")
@@ -147,24 +156,23 @@ class _Reader:
     def _vr_and_length(
         self, pos: int, end: int, tag: int, encoding: Encoding
     ) -> tuple[str, int, int]:
-        order = encoding.order
         if encoding.implicit:
-            (length,) = struct.unpack_from(order + "I", self.data, pos + 4)
+            (length,) = _LONG[encoding.order](self.data, pos + 4)
             return vr_of(tag), pos + 8, length
-        vr = self.data[pos + 4 : pos + 6].decode("latin-1")
-        if vr in SHORT_VRS:
-            (length,) = struct.unpack_from(order + "H", self.data, pos + 6)
+        vr, width = _WRITTEN_VRS.get(self.data[pos + 4 : pos + 6], ("", 0))
+        if width == 2:
+            (length,) = _SHORT[encoding.order](self.data, pos + 6)
             return vr, pos + 8, length
-        if vr not in LONG_VRS:
+        if width == 0:
             raise CorruptImageError("the DICOM header has an element without a known VR")
         if pos + 12 > end:
             raise TruncatedError("the file ends inside a DICOM element")
-        (length,) = struct.unpack_from(order + "I", self.data, pos + 8)
+        (length,) = _LONG[encoding.order](self.data, pos + 8)
         return vr, pos + 12, length
 
     def _item_header(self, pos: int, end: int, encoding: Encoding) -> tuple[int, int]:
         tag = self._tag(pos, end, encoding)
-        (length,) = struct.unpack_from(encoding.order + "I", self.data, pos + 4)
+        (length,) = _LONG[encoding.order](self.data, pos + 4)
         return tag, int(length)
 
     def _skip_fragments(self, element: Element, end: int) -> None:

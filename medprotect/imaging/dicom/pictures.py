@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from medprotect.imaging.dicom.dictionary import name_of
 from medprotect.imaging.dicom.elements import (
     PIXEL_DATA,
     PIXEL_TAGS,
     DataSet,
     Element,
     find,
-    name_of,
 )
 from medprotect.imaging.dicom.layout import PixelLayout
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 import numpy as np
-from pydicom.encaps import generate_frames
 
 from medprotect.errors import CorruptImageError, MedprotectError
 from medprotect.imaging.dicom.codecs import (
@@ -222,6 +221,8 @@ class EncapsulatedPixels:
         return self._at == self._layout.frames - 1
 
     def _frames(self) -> Iterator[bytes]:
+        from pydicom.encaps import generate_frames
+
         self._value.seek(0)
         return generate_frames(
             self._value, number_of_frames=self._layout.frames, extended_offsets=self._extended

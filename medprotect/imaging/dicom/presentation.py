@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprotect.errors import CorruptImageError, UnsupportedImageError
-from medprotect.imaging.dicom.elements import DataSet, Element, find, tag_of
+from medprotect.imaging.dicom.dictionary import tag_of
+from medprotect.imaging.dicom.elements import DataSet, Element, find
 from medprotect.imaging.dicom.values import integer, numbers, text
 from medprotect.imaging.image import Lut, Window
 

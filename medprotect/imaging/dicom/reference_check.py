@@ -3,11 +3,13 @@
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pydicom import dcmread
-from pydicom.dataset import Dataset
+from medprotect.imaging.dicom.dictionary import name_of, vr_of
+from medprotect.imaging.dicom.elements import PIXEL_DATA
 
-from medprotect.imaging.dicom.elements import PIXEL_DATA, name_of, vr_of
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 _INSTANCE = {
     "ReferencedSOPInstanceUID",
@@ -42,6 +44,8 @@ def read_new_uids(original: Path, protected: Path) -> dict[str, str]:
 
 
 def _read_own(path: Path) -> dict[str, str]:
+    from pydicom import dcmread
+
     keywords = {"instance": "SOPInstanceUID", "series": "SeriesInstanceUID"}
     tags = list(keywords.values())
     dataset = dcmread(path, force=True, stop_before_pixels=True, specific_tags=tags)
@@ -50,13 +54,13 @@ def _read_own(path: Path) -> dict[str, str]:
     }
 
 
-def named_references(dataset: Dataset) -> dict[str, str]:
+def named_references(dataset: "Dataset") -> dict[str, str]:
     """Return what every reference of a data set names, by its path, as in `changes.Difference`."""
     return dict(_walk(dataset, ""))
 
 
 def compare_references(
-    before: Dataset, after: Dataset, uids: Mapping[str, str]
+    before: "Dataset", after: "Dataset", uids: Mapping[str, str]
 ) -> tuple[set[str], list[str]]:
     """Return the paths of the references that were rightly remapped, and of those that are wrong.
 
@@ -75,7 +79,7 @@ def compare_references(
     return right, wrong
 
 
-def _walk(dataset: Dataset, path: str) -> Iterator[tuple[str, str]]:
+def _walk(dataset: "Dataset", path: str) -> Iterator[tuple[str, str]]:
     for tag in list(dataset.keys()):
         if not path and tag == PIXEL_DATA:
             continue
@@ -97,7 +101,7 @@ def _kind(keyword: str, *, nested: bool) -> str:
     return "series" if nested and keyword == "SeriesInstanceUID" else ""
 
 
-def compare_offsets(before: Dataset, after: Dataset) -> tuple[set[str], list[str]]:
+def compare_offsets(before: "Dataset", after: "Dataset") -> tuple[set[str], list[str]]:
     """Return the paths of a DICOMDIR's offsets that lead where they led, and of the others."""
     right: set[str] = set()
     wrong: list[str] = []

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator, Mapping
 
 from medprotect.imaging.dicom.derive import remove_pictures, remove_signatures
+from medprotect.imaging.dicom.dictionary import tag_of
 from medprotect.imaging.dicom.document import Document, deflate
 from medprotect.imaging.dicom.elements import (
     DataSet,
@@ -15,7 +16,6 @@ from medprotect.imaging.dicom.elements import (
     encode_element,
     encode_parts,
     join_parts,
-    tag_of,
     walk,
     write_item,
 )

@@ -24,11 +24,11 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from medprotect.errors import InputError
 from medprotect.imaging import dicom
+from medprotect.imaging.dicom.dictionary import tag_of
 from medprotect.imaging.dicom.elements import (
     EXPLICIT_LITTLE,
     encode_element,
     put,
-    tag_of,
     write_elements,
 )
 from medprotect.imaging.dicom.file import read_bounded

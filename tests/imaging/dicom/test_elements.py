@@ -10,6 +10,7 @@ from pydicom.dataelem import DataElement
 
 from medprotect import limits
 from medprotect.errors import CorruptImageError, ImageTooLargeError
+from medprotect.imaging.dicom.dictionary import name_of, tag_of
 from medprotect.imaging.dicom.elements import (
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
@@ -18,9 +19,7 @@ from medprotect.imaging.dicom.elements import (
     encode_element,
     encode_item,
     find,
-    name_of,
     put,
-    tag_of,
     walk,
     write_elements,
 )
