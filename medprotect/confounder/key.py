@@ -13,9 +13,6 @@ from multiprocessing.context import get_spawning_popen
 from pathlib import Path
 from typing import Any, Self
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from medprotect.confounder.private_file import parse_secret, read_private, write_private
 from medprotect.errors import KeyFileError
 
@@ -118,6 +115,9 @@ class Key:
             ``uids``, ``codes``, ``decoys``, ``fingerprint`` ...
         """
         info = f"medprotect {purpose}".encode()
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
         return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(self.secret)
 
     def new_uid(

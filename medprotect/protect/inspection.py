@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as Picture
 
 from medprotect.errors import OutputError
 from medprotect.imaging.image import Content, Description, Window
@@ -79,6 +78,8 @@ def draw_comparison(data: Content, noise: Noise, strength: str) -> bytes:
     InputError
         It is no image that can be read, or that can be protected.
     """
+    from PIL import Image as Picture
+
     images = read_protectable(data).images
     changed = add_noise(images, noise, strength)
     middle = len(images) // 2

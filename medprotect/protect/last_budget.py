@@ -43,11 +43,10 @@ def _is_same(one: Image, other: Image) -> bool:
     if one.stored is other.stored:  # not read anew: a change of one would be one of the other
         return False
     pairs = ((getattr(one, each.name), getattr(other, each.name)) for each in fields(Image))
-    return all(
-        _is_same_array(before, after) if isinstance(before, np.ndarray) else before == after
-        for before, after in pairs
-    )
+    return all(_is_same_value(before, after) for before, after in pairs)
 
 
-def _is_same_array(one: NDArray[np.generic], other: object) -> bool:
-    return isinstance(other, np.ndarray) and one.dtype == other.dtype and np.array_equal(one, other)
+def _is_same_value(one: object, other: object) -> bool:
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(one, other)
+    return type(one) is type(other) and one == other

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF as _HKDF  # noqa: F401
 from monai.transforms.compose import Compose
 from pydicom import dcmread as _dcmread  # noqa: F401 - what workers need is loaded before they fork
 from scipy import ndimage as _ndimage  # noqa: F401

@@ -116,6 +116,25 @@ class TestDryRun:
             )
             assert shown.stdout.splitlines()[-1].strip() == "HEAVY", shown.stdout
 
+    def test_a_dicom_header_is_read_without_what_reads_other_formats(
+        self, export: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "one").mkdir()
+        (tmp_path / "one" / "a.dcm").write_bytes((export / "ct" / "body.dcm").read_bytes())
+        heavy = {"torch", "pydicom", "nibabel", "SimpleITK", "tifffile", "PIL", "cryptography"}
+        script = (
+            "import sys\n"
+            "from medprotect.cli import app\n"
+            "try: app(sys.argv[1:])\n"
+            "except SystemExit as end: code = end.code\n"
+            f"print('HEAVY', code, *{heavy} & set(sys.modules))\n"
+        )
+        for words in (["inspect", "one/a.dcm"], ["run", "one", "out", "--dry-run"]):
+            shown = subprocess.run(
+                [sys.executable, "-c", script, *words], capture_output=True, text=True, cwd=tmp_path
+            )
+            assert shown.stdout.splitlines()[-1].strip() == "HEAVY 0", shown.stdout
+
     @pytest.mark.parametrize("command", ["run", "verify", "inspect", "key"])
     def test_help_of_a_command_imports_nothing_that_help_does_not_need(self, command: str) -> None:
         script = (
