@@ -1,6 +1,6 @@
 """The budget of the image that noise was made for last, for the check that follows.
 
-Computing it takes a third of a slice's time, and on the same image it gives the same. So the check
+Computing it takes a sixth of a slice's time, and on the same image it gives the same. So the check
 of a file just written reads the original anew, and where that is the image that the budget was
 made for, in every value that it depends on, takes that budget. `medprotect verify` never does.
 """
