@@ -176,12 +176,12 @@ def read_answer(status: int, body: bytes) -> str:
         raise PeerError(f"the service is out of order (HTTP {status})")
     if 300 <= status < 400 or status == 404:
         raise PeerError(f"no DICOMweb service answers there (HTTP {status}): is the address right?")
-    reason = _failure_reason(body)
+    told = _read_json(body)
+    reason = _failure_reason(told)
     if reason:
         return reason
-    if status == _STORED:
-        return ""
-    if status == _STORED_WITH_REMARKS and _is_told(body):
+    named = _REFERENCED_SOP_SEQUENCE in told
+    if status == _STORED or (status == _STORED_WITH_REMARKS and named):
         return ""
     return f"http_{status}"
 
@@ -194,13 +194,8 @@ def _read_json(body: bytes) -> dict[str, object]:
     return found if isinstance(found, dict) else {}
 
 
-def _is_told(body: bytes) -> bool:
-    """Whether the response names the object as stored (Referenced SOP Sequence)."""
-    return _REFERENCED_SOP_SEQUENCE in _read_json(body)
-
-
-def _failure_reason(body: bytes) -> str:
-    failed = _read_json(body).get(_FAILED_SOP_SEQUENCE)
+def _failure_reason(told: dict[str, object]) -> str:
+    failed = told.get(_FAILED_SOP_SEQUENCE)
     items = failed.get("Value") if isinstance(failed, dict) else None
     if not items:
         return ""
