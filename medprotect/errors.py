@@ -18,7 +18,7 @@
     │   ├── StateLockedError        5   another run works on the same OUT
     │   └── StateMismatchError      5   OUT belongs to a run with other settings
     ├── StorageError                6   disk full or an I/O error; stopped safely, resumable
-    ├── PeerError                   6   a DICOM peer is away, or refuses what it is sent
+    ├── PeerError                   6   a DICOM peer or a cluster is away, or refuses
     ├── PipelineError               7   a pipeline is missing, damaged or of another modality
     │   └── HashMismatchError       7   weights differ from the sha256 in their card
     └── VerificationError           8   a bound, a header or a count does not hold
@@ -150,7 +150,7 @@ class StorageError(MedprotectError):
 
 
 class PeerError(MedprotectError):
-    """A DICOM peer is away, or refuses what it is sent; nothing is lost, and it can go on."""
+    """A DICOM peer or a cluster is away, or refuses; nothing is lost, and it can go on."""
 
     exit_code = 6
     slug = "peer"

@@ -21,6 +21,18 @@ HEADER_BYTES = 64 * 1024**2
 TEXT_HEADER_BYTES = 1024**2
 """Largest header of a MetaImage or NRRD file, which is text."""
 
+CLUSTER_WORKERS = 4096
+"""Most workers of a run on a cluster, where no other number is asked for."""
+
+CLUSTER_SECONDS = 300.0
+"""How long a run waits for the first node that can work, and for another once all are gone."""
+
+SHARE_SECONDS = 30.0
+"""How long a node waits to see a run's folders: it may be that it has only just started."""
+
+LOST_WORKERS = 3
+"""How many nodes or workers of a cluster may go away with a file before it is rejected."""
+
 SAFETENSORS_HEADER_BYTES = 1024**2
 """Largest header of a weights file."""
 

@@ -301,7 +301,17 @@ def command_help(command: str) -> str:
 
 class TestImports:
     HEAVY = frozenset(
-        {"torch", "monai", "kornia", "scipy", "skimage", "SimpleITK", "imagecodecs", "pynetdicom"}
+        {
+            "torch",
+            "monai",
+            "kornia",
+            "scipy",
+            "skimage",
+            "SimpleITK",
+            "imagecodecs",
+            "pynetdicom",
+            "ray",
+        }
     )
 
     def loaded(self, statement: str) -> set[str]:

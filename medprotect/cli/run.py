@@ -15,6 +15,7 @@ from medprotect.errors import MedprotectError
 if TYPE_CHECKING:
     from medprotect.cli.run_view import RunView
     from medprotect.confounder.key import Key
+    from medprotect.protect.pool import HireWorkers
     from medprotect.protect.settings import Settings
     from medprotect.vault.make import Made
     from medprotect.vault.recipients import Recipient
@@ -40,6 +41,13 @@ class OnReject(StrEnum):
 
     HOLD_SERIES = "hold-series"
     KEEP = "keep"
+
+
+class Engine(StrEnum):
+    """Where the worker processes are."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 Export = Annotated[Path, typer.Argument(help="The folder that is to leave the house.")]
@@ -89,6 +97,17 @@ KeyFile = Annotated[
 ]
 Jobs = Annotated[
     int | None, typer.Option(min=1, help="Worker processes.", show_default="one per core")
+]
+HowDriven = Annotated[
+    Engine, typer.Option(help="Workers on this machine, or on the nodes of a Ray cluster.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="The Ray cluster's head.",
+        show_default="Ray is started on this machine",
+    ),
 ]
 State = Annotated[
     Path | None,
@@ -140,6 +159,8 @@ def run(
         bool, _flag("--keep-uids", "Keep the UIDs of DICOM instances and series.")
     ] = False,
     jobs: Jobs = None,
+    engine: HowDriven = Engine.LOCAL,
+    address: Address = None,
     state: State = None,
     rehash: Annotated[bool, _flag("--rehash", "When going on, hash every file again.")] = False,
     restart: Annotated[
@@ -160,6 +181,7 @@ def run(
         from medprotect.plan.selection import find_candidates
         from medprotect.protect.settings import Settings
 
+        _check_engine(engine, address)
         classes, labels_sha256 = read_labels(labels)
         settings = Settings(
             export=export,
@@ -182,7 +204,28 @@ def run(
             _show_plan(settings, keeping, **shown)
             return
         found, new = find_key(key, settings)
-        carry_out(settings, found, new, restart=restart, keeping=keeping, **shown)
+        hire = _cluster(settings, key, address, jobs) if engine is Engine.RAY else None
+        carry_out(settings, found, new, restart=restart, keeping=keeping, hire=hire, **shown)
+
+
+def _check_engine(engine: Engine, address: str | None) -> None:
+    from medprotect.errors import ConfigError
+    from medprotect.scale.session import require_ray
+
+    if engine is Engine.RAY:
+        require_ray()
+    elif address is not None:
+        raise ConfigError("--address is that of a Ray cluster: give --engine ray, too.")
+
+
+def _cluster(
+    settings: "Settings", key: Path | None, address: str | None, jobs: int | None
+) -> "HireWorkers":
+    from medprotect.confounder.key import default_key_path
+    from medprotect.scale.ray_pool import RayCluster
+
+    everywhere = settings.jobs if address and not jobs else 0
+    return RayCluster(settings.state, key or default_key_path(), address or "", everywhere)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,15 +316,19 @@ def carry_out(
     with_names: bool = False,
     as_json: bool = False,
     keeping: Keeping | None = None,
+    hire: "HireWorkers | None" = None,
 ) -> None:
     """Protect the export, keep it in a vault if asked to, show how it went, end with its code."""
     from medprotect.cli.run_view import RunView
     from medprotect.protect.engine import protect_export
+    from medprotect.protect.pool import Pool
 
     kept: Made | MedprotectError | None = None
     vault = keeping.file if keeping else None
     with RunView(settings, key, made, with_names=with_names, as_json=as_json, vault=vault) as view:
-        summary = protect_export(settings, key, view.progress, begin_anew=restart)
+        summary = protect_export(
+            settings, key, view.progress, begin_anew=restart, hire=hire or Pool
+        )
         if keeping and not summary.interrupted:
             kept = _keep(settings, key, keeping, view)
     view.show_end(summary, kept)

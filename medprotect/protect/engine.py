@@ -30,7 +30,7 @@ from medprotect.protect.confinement import (
 )
 from medprotect.protect.journal import Entry, Journal, Outcome
 from medprotect.protect.lock import hold_lock
-from medprotect.protect.pool import Pool, error_of
+from medprotect.protect.pool import HireWorkers, Pool, Workers, error_of
 from medprotect.protect.receipt import write_receipt
 from medprotect.protect.remapping import collect_uids, images_of, is_stale, refers, wanted
 from medprotect.protect.resume import (
@@ -115,7 +115,12 @@ class Summary:
 
 
 def protect_export(
-    settings: Settings, key: Key, progress: Progress | None = None, *, begin_anew: bool = False
+    settings: Settings,
+    key: Key,
+    progress: Progress | None = None,
+    *,
+    begin_anew: bool = False,
+    hire: HireWorkers = Pool,
 ) -> Summary:
     """Carry out a run, or go on with one.
 
@@ -129,6 +134,8 @@ def protect_export(
         Whom to tell.
     begin_anew : bool
         Forget an earlier run, and remove what it wrote.
+    hire : callable
+        Makes the workers: of this machine, if nothing else is said.
 
     Raises
     ------
@@ -148,7 +155,7 @@ def protect_export(
         if begin_anew:
             restart(journal, settings)
         claim(journal, settings, settings.identity(key))
-        run = Run(settings, key, journal, progress or Progress())
+        run = Run(settings, key, journal, progress or Progress(), hire)
         with _Signals(run):
             return run.go()
 
@@ -156,9 +163,16 @@ def protect_export(
 class Run:
     """One run, under the lock of its state folder."""
 
-    def __init__(self, settings: Settings, key: Key, journal: Journal, progress: Progress) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        key: Key,
+        journal: Journal,
+        progress: Progress,
+        hire: HireWorkers = Pool,
+    ) -> None:
         self._settings, self._key, self._journal = settings, key, journal
-        self._progress = progress
+        self._progress, self._hire = progress, hire
         self._numbers: dict[str, int] = {}
         self._entries: list[Entry] = []
         self._blocked: set[str] = set()
@@ -167,7 +181,7 @@ class Run:
         self._images: set[str] = set()
         self._uids: dict[str, str] | None = None
         self._signal = 0
-        self._pool: Pool | None = None
+        self._pool: Workers | None = None
 
     def go(self) -> Summary:
         """Do what is left to do."""
@@ -205,12 +219,12 @@ class Run:
             keep_uids=self._settings.keep_uids,
             memory_bytes=worker_bytes(workers),
         )
-        with Pool(workers, setup) as pool:
+        with self._hire(workers, setup) as pool:
             claim_backend(self._journal, pool.backend)
             self._pool = pool
             self._work_off(pool)
 
-    def _work_off(self, pool: Pool) -> None:
+    def _work_off(self, pool: Workers) -> None:
         """Do all files; then, again, those that refer to others; and what that makes untrue."""
         while True:
             self._uids = None

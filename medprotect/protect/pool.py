@@ -4,17 +4,25 @@ import json
 import multiprocessing
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from medprotect import errors
 from medprotect.errors import CorruptImageError, ImageTooLargeError, MedprotectError
 from medprotect.protect.confinement import fits_worker
-from medprotect.protect.tasks import TOO_LITTLE_OR_DAMAGED, Result, Setup, Task
+from medprotect.protect.tasks import (
+    TOO_LITTLE_OR_DAMAGED,
+    WORKER_ENDED,
+    Result,
+    Setup,
+    Task,
+    parse_result,
+)
 
 _WAIT_SECONDS = 0.25
 
@@ -23,6 +31,20 @@ _CRASHES = frozenset(
     for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
 )
 """Exit codes of a process that did itself in, by what a decoder made of a file."""
+
+
+class Workers(Protocol):
+    """Those who work off the tasks of a run, wherever they are; `Pool` says what each part is."""
+
+    backend: dict[str, str]
+    stopping: bool
+
+    def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Result]]:
+        """Work off tasks, and yield results as they come."""
+
+
+HireWorkers = Callable[[int, Setup], AbstractContextManager[Workers]]
+"""Of how many at most, and what all files have in common, makes workers."""
 
 
 class Pool:
@@ -140,8 +162,7 @@ class Pool:
             fields = _receive(connection)
         except (EOFError, OSError):
             return task, self._replace(connection, task)
-        lists = {name: tuple(fields[name]) for name in ("notes", "references")}
-        return task, Result(**{**fields, **lists})
+        return task, parse_result(fields)
 
     def _replace(self, connection: Connection, task: Task) -> Result:
         """Start another worker for one that ended in the midst of a file."""
@@ -153,7 +174,7 @@ class Pool:
             if not fits_worker(task.decoding_bytes, self._setup.memory_bytes):
                 return Result(ImageTooLargeError.slug, TOO_LITTLE_OR_DAMAGED)
             return Result(CorruptImageError.slug, "its decoder crashed on it")
-        return Result(ImageTooLargeError.slug, "its worker was ended, for want of memory?")
+        return Result(ImageTooLargeError.slug, WORKER_ENDED)
 
 
 def _serve(connection: Connection) -> None:

@@ -1,6 +1,8 @@
 """What a run tells its workers, and what they answer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from medprotect import limits
 from medprotect.scan.walk import Found
@@ -9,6 +11,9 @@ TOO_LITTLE_OR_DAMAGED = (
     "there is too little memory for it, or it is damaged; run again with fewer --jobs, or split it"
 )
 """Said of a file whose decoder failed where it may have had too little memory."""
+
+WORKER_ENDED = "its worker was ended, for want of memory?"
+"""Said of a file whose worker ended under it from outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,3 +119,15 @@ class Result:
     voxels_sha256_in: str = ""
     voxels_sha256_out: str = ""
     voxels_size_out: int = 0
+
+
+def parse_task(fields: Mapping[str, Any]) -> Task:
+    """Return the task that `dataclasses.asdict` made JSON of."""
+    found, voxels = Found(**fields["found"]), fields["voxels"]
+    return Task(**{**fields, "found": found, "voxels": Found(**voxels) if voxels else None})
+
+
+def parse_result(fields: Mapping[str, Any]) -> Result:
+    """Return the result that `dataclasses.asdict` made JSON of."""
+    lists = {name: tuple(fields[name]) for name in ("notes", "references")}
+    return Result(**{**fields, **lists})

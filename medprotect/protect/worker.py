@@ -51,7 +51,7 @@ from medprotect.protect.atomic import (
 from medprotect.protect.confinement import confine, is_available, keep_freed_memory
 from medprotect.protect.protectable import FileCheck, check_remapped, sha256_of
 from medprotect.protect.streaming import Saved, protect_stream
-from medprotect.protect.tasks import TOO_LITTLE_OR_DAMAGED, Result, Setup, Task
+from medprotect.protect.tasks import TOO_LITTLE_OR_DAMAGED, Result, Setup, Task, parse_task
 from medprotect.protect.transforms import (
     NOTES,
     LoadProtectabled,
@@ -90,10 +90,7 @@ def serve(connection: Connection) -> None:
         confine(setup.memory_bytes)
         _send(connection, {"backend": worker.backend()})
         while True:
-            fields = json.loads(connection.recv_bytes())
-            found = Found(**fields.pop("found"))
-            voxels = fields.pop("voxels")
-            task = Task(found, voxels=Found(**voxels) if voxels else None, **fields)
+            task = parse_task(json.loads(connection.recv_bytes()))
             _send(connection, asdict(worker.do(task)))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return  # the run has ended
