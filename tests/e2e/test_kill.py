@@ -1,7 +1,7 @@
 """A run killed at any moment goes on to the same bytes.
 
 ``MEDPROTECT_KILLS`` and ``MEDPROTECT_KILLED_FILES`` set how many times and with how many files; the
-figure in the documentation is for 20 and 300.
+figure in SECURITY.md is for 200 and 24.
 """
 
 import hashlib

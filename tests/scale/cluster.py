@@ -24,7 +24,7 @@ from typing import Any
 import pydicom
 from pydicom import dcmread
 
-SECONDS = 240
+SECONDS = 500
 RAY = Path(sys.executable).with_name("ray")
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 VARIABLES = {
