@@ -1,0 +1,105 @@
+"""Where EXPORT, OUT and the state folder are: folders, or prefixes of an object store."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from medprotect.protect.pool import HireWorkers
+    from medprotect.scale.object_store import StoreUrl
+    from medprotect.scale.stored_export import StoredExport
+    from medprotect.scale.stored_out import StoredOut
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where a run reads and writes; see `medprotect.protect.settings.Settings`."""
+
+    export: Path
+    out: Path
+    state: Path
+    export_tree: "StoredExport | None" = None
+    out_tree: "StoredOut | None" = None
+
+    def check_options(self, *, with_vault: bool, on_cluster: bool) -> None:
+        """Refuse what is not done with an object store.
+
+        Raises
+        ------
+        ConfigError
+            It is asked for.
+        """
+        from medprotect.errors import ConfigError
+
+        if self.export_tree is None and self.out_tree is None:
+            return
+        if with_vault:
+            raise ConfigError(
+                "A vault is made of folders: copy EXPORT and OUT here, then `medprotect vault`."
+            )
+        if on_cluster:
+            raise ConfigError(
+                "Workers of a Ray cluster read folders: mount EXPORT and OUT on all nodes, or "
+                "leave --engine ray away."
+            )
+
+    @property
+    def hire(self) -> "HireWorkers | None":
+        """What makes the workers where the export must be fetched for them, else None."""
+        if self.export_tree is None:
+            return None
+        from medprotect.protect.pool import Pool
+        from medprotect.scale.fetching import Fetching
+
+        return Fetching(Pool, self.export_tree, self.state)
+
+
+def find_places(export: str, out: str, state: Path | None) -> Places:
+    """Return where a run reads and writes, and connect to the stores among it.
+
+    Raises
+    ------
+    ConfigError
+        A URL is not one of a store, --state is missing, or s3fs or credentials are.
+    OutputError
+        EXPORT and OUT lie in one another.
+    """
+    from medprotect.cli.run import state_beside
+    from medprotect.errors import ConfigError
+
+    urls = {text: _parse_url(text) for text in (export, out) if _URL.match(text)}
+    if not urls:
+        return Places(Path(export), Path(out), state or state_beside(Path(out)))
+    if state is None and out in urls:
+        raise ConfigError("OUT is in an object store: name a folder of this machine with --state.")
+    from medprotect.protect.resume import STAGING
+    from medprotect.scale.stored_export import StoredExport
+    from medprotect.scale.stored_out import StoredOut
+
+    _check_apart(urls.get(export), urls.get(out))
+    state = state or state_beside(Path(out))
+    return Places(
+        export=state / STAGING if export in urls else Path(export),
+        out=state / "out" if out in urls else Path(out),  # by which names are checked, as ever
+        state=state,
+        export_tree=StoredExport(urls[export]) if export in urls else None,
+        out_tree=StoredOut(urls[out]) if out in urls else None,
+    )
+
+
+def _parse_url(text: str) -> "StoreUrl":
+    from medprotect.scale.object_store import StoreUrl
+
+    return StoreUrl.parse(text)
+
+
+def _check_apart(export: "StoreUrl | None", out: "StoreUrl | None") -> None:
+    from medprotect.errors import OutputError
+
+    if export is not None and out is not None and export.overlaps(out):
+        raise OutputError(
+            "EXPORT and OUT are the same prefix or lie in one another; choose OUT elsewhere"
+        )

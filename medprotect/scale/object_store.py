@@ -1,0 +1,465 @@
+"""An S3 bucket and a prefix in it: list, read, fetch, put and delete, each by exact key.
+
+Through s3fs's connection, and not its paths: those take some keys for folders and would skip them.
+Credentials, endpoint, retries and proxies are the SDK's own: nothing of them passes through here.
+"""
+
+import hashlib
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from medprotect.errors import (
+    ConfigError,
+    InputChangedError,
+    MedprotectError,
+    PeerError,
+    UnsafePathError,
+)
+from medprotect.protect.atomic import mapped_errors
+from medprotect.scan.walk import CHANGED
+
+KEY_BYTES = 1024
+"""Longest key of an object."""
+
+PART_BYTES = 64 * 1024**2
+"""Of an object that is put in parts; smaller ones are put at once."""
+
+_PARTS = 10_000
+_BLOCK_BYTES = 4 * 1024**2
+_CONNECTIONS = 32
+_ATTEMPTS = 3
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_LOGGERS = ("asyncio", "aiobotocore", "aiohttp", "boto3", "botocore", "fsspec", "s3fs", "urllib3")
+
+_CHANGED_CODES = frozenset({"NoSuchKey", "404", "PreconditionFailed", "412", "NoSuchVersion"})
+_TAKEN_CODES = frozenset({"PreconditionFailed", "412"})
+_UNKNOWN_CODES = frozenset({"NotImplemented", "501"})
+_REFUSED_OBJECT_CODES = frozenset(
+    {"AccessDenied", "403", "InvalidObjectState", "InvalidRequest", "400", "KMS.DisabledException"}
+)
+"""What may be the matter with one object: of a cold storage class, or under a key of its own."""
+
+_NO_CREDENTIALS = frozenset(
+    {
+        "NoCredentialsError",
+        "PartialCredentialsError",
+        "CredentialRetrievalError",
+        "ProfileNotFound",
+        "InvalidConfigError",
+        "ConfigParseError",
+        "NoRegionError",
+        "TokenRetrievalError",
+        "SSOTokenLoadError",
+        "UnauthorizedSSOTokenError",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreUrl:
+    """Where in a store a tree lies.
+
+    Attributes
+    ----------
+    bucket : str
+        Name of the bucket.
+    root : str
+        What the keys of all objects of the tree begin with: "", or a prefix with its slash.
+    """
+
+    bucket: str
+    root: str
+
+    @classmethod
+    def parse(cls, text: str) -> "StoreUrl":
+        """Return the place that ``s3://BUCKET/PREFIX`` names.
+
+        Raises
+        ------
+        ConfigError
+            It names none, or holds credentials.
+        """
+        scheme, _, rest = text.partition("://")
+        if scheme != "s3":
+            raise ConfigError("Of URLs, s3://BUCKET/PREFIX is known; mount what is elsewhere.")
+        bucket, _, prefix = rest.partition("/")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", bucket):
+            raise ConfigError(
+                "A store is named as s3://BUCKET/PREFIX, without credentials: those come from the "
+                "environment or the files of the AWS SDK."
+            )
+        prefix = prefix.removesuffix("/")
+        if prefix and (set(prefix.split("/")) & {"", ".", ".."} or "\0" in prefix):
+            raise ConfigError("The prefix of a store's URL has an empty part, '.' or '..' in it.")
+        return cls(bucket, prefix + "/" if prefix else "")
+
+    def overlaps(self, other: "StoreUrl") -> bool:
+        """Whether one of two trees lies in the other."""
+        within = self.root.startswith(other.root) or other.root.startswith(self.root)
+        return self.bucket == other.bucket and within
+
+
+def require_s3() -> None:
+    """Refuse a URL where what speaks to stores is not installed.
+
+    Raises
+    ------
+    ConfigError
+        It is not.
+    """
+    try:
+        import s3fs  # noqa: F401
+    except ImportError:
+        raise ConfigError(
+            "Object stores need the extra s3: pip install 'medprotect[s3]'."
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object, as a listing tells of it.
+
+    Attributes
+    ----------
+    key : str
+        Whole.
+    size : int
+        Bytes.
+    etag : str
+        Changes with its content.
+    modified_ns : int
+        When it was put.
+    """
+
+    key: str
+    size: int
+    etag: str
+    modified_ns: int
+
+
+class Store:
+    """A connection to the bucket of a URL.
+
+    Parameters
+    ----------
+    url : StoreUrl
+        Where.
+    missing : type of MedprotectError
+        The error that there is no such bucket.
+
+    Raises
+    ------
+    ConfigError
+        s3fs is not installed, there are no credentials, or the endpoint is plain HTTP elsewhere
+        than on this machine.
+    """
+
+    def __init__(self, url: StoreUrl, missing: type[MedprotectError]) -> None:
+        require_s3()
+        from fsspec.asyn import sync
+        from s3fs import S3FileSystem
+
+        for name in _LOGGERS:  # they quote keys
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        self.url, self._missing, self._sync = url, missing, sync
+        self._is_conditional = True
+        with self._mapped():
+            self._fs = S3FileSystem(
+                skip_instance_cache=True,
+                use_listings_cache=False,
+                config_kwargs={"max_pool_connections": _CONNECTIONS},
+            )
+            self._fs.connect()
+            _check_endpoint(self._fs.s3.meta.endpoint_url)
+
+    def objects(self) -> Iterator[StoredObject]:
+        """Yield every object under the root, in the byte order of the keys.
+
+        Raises
+        ------
+        PeerError
+            The store is away, or refuses.
+        MedprotectError
+            There is no such bucket.
+        """
+        more: dict[str, str] = {}
+        while True:
+            with self._mapped():
+                page = self._call("list_objects_v2", Prefix=self.url.root, **more)
+            for each in page.get("Contents", ()):
+                yield StoredObject(
+                    each["Key"], each["Size"], each["ETag"], _nanoseconds(each["LastModified"])
+                )
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def read(self, found: StoredObject, start: int, stop: int) -> bytes:
+        """Return some bytes of an object, if it still is the one that was found.
+
+        Raises
+        ------
+        InputChangedError
+            It is gone, or another.
+        UnsafePathError
+            The store refuses this object.
+        PeerError
+            The store is away, or refuses.
+        """
+        stop = min(stop, found.size)
+        if start >= stop:
+            return b""
+        data = bytearray()
+
+        def take(block: bytes) -> None:
+            data.extend(block)
+
+        self._get(found, take, data.clear, Range=f"bytes={start}-{stop - 1}")
+        if len(data) != stop - start:
+            raise InputChangedError(CHANGED)
+        return bytes(data)
+
+    def fetch(self, found: StoredObject, path: Path) -> None:
+        """Write an object to a new file, if it still is the one that was found.
+
+        Raises
+        ------
+        InputChangedError, UnsafePathError, PeerError
+            As `read`.
+        OutputError, StorageError
+            The file cannot be written.
+        """
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with mapped_errors():
+            file = os.fdopen(os.open(path, flags, 0o600), "wb")
+
+        def take(block: bytes) -> None:
+            with mapped_errors():
+                file.write(block)
+
+        def begin_anew() -> None:
+            with mapped_errors():
+                file.seek(0)
+                file.truncate()
+
+        try:
+            with file:
+                self._get(found, take, begin_anew)
+            with mapped_errors():
+                size = path.stat().st_size
+            if size != found.size:
+                raise InputChangedError(CHANGED)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+    def _get(
+        self,
+        found: StoredObject,
+        take: Callable[[bytes], None],
+        begin_anew: Callable[[], None],
+        **options: str,
+    ) -> None:
+        async def get() -> None:
+            response = await self._fs._call_s3(
+                "get_object",
+                Bucket=self.url.bucket,
+                Key=found.key,
+                IfMatch=found.etag,
+                **options,
+            )
+            body = response["Body"]
+            try:
+                while block := await body.read(_BLOCK_BYTES):
+                    take(block)
+            finally:
+                body.close()
+
+        for attempt in range(1, _ATTEMPTS + 1):  # the SDK's own end where the body begins
+            try:
+                with self._mapped(of_object=True):
+                    self._sync(self._fs.loop, get)
+                return
+            except PeerError:
+                if attempt == _ATTEMPTS:
+                    raise
+                begin_anew()
+
+    def put(self, path: Path, key: str) -> bool:
+        """Make an object of a file, whole or not at all; return whether its name was free.
+
+        Raises
+        ------
+        PeerError
+            The store is away, or refuses.
+        OutputError, StorageError
+            The file cannot be read.
+        """
+        with mapped_errors():
+            size = path.stat().st_size
+        if size > PART_BYTES:
+            return self._put_parts(path, key, size)
+        with mapped_errors():
+            data = path.read_bytes()
+        return self._commit("put_object", Key=key, Body=data)
+
+    def _put_parts(self, path: Path, key: str, size: int) -> bool:
+        part_bytes = max(PART_BYTES, -(-size // _PARTS))
+        with self._mapped():
+            upload = self._call("create_multipart_upload", Key=key)["UploadId"]
+        try:
+            parts: list[dict[str, object]] = []
+            with mapped_errors():
+                file = path.open("rb")
+            with file:
+                while data := _read(file, part_bytes):
+                    number = len(parts) + 1
+                    with self._mapped():
+                        part = self._call(
+                            "upload_part", Key=key, UploadId=upload, PartNumber=number, Body=data
+                        )
+                    parts.append({"ETag": part["ETag"], "PartNumber": number})
+            return self._commit(
+                "complete_multipart_upload",
+                Key=key,
+                UploadId=upload,
+                MultipartUpload={"Parts": parts},
+            )
+        except BaseException:
+            self._abort(key, upload)
+            raise
+
+    def _commit(self, method: str, **options: Any) -> bool:
+        """Call what gives an object its name, unless the name is taken."""
+        condition = {"IfNoneMatch": "*"} if self._is_conditional else {}
+        try:
+            self._call(method, **options, **condition)
+        except Exception as error:
+            code = _code_of(error)
+            if code in _TAKEN_CODES:
+                if "UploadId" in options:
+                    self._abort(options["Key"], options["UploadId"])
+                return False
+            if code not in _UNKNOWN_CODES or not condition:
+                raise self._error_of(error, of_object=False) from None
+            self._is_conditional = False  # an older store; a run looks which names are taken
+            return self._commit(method, **options)
+        return True
+
+    def _abort(self, key: str, upload: str) -> None:
+        try:
+            with self._mapped():
+                self._call("abort_multipart_upload", Key=key, UploadId=upload)
+        except MedprotectError:
+            return  # its parts are no object; the bucket's own rules clear them away
+
+    def abort_uploads(self, keys: set[str]) -> None:
+        """Clear away the parts of objects that a killed run never completed, if the store lets."""
+        try:
+            with self._mapped():
+                listed = self._call("list_multipart_uploads", Prefix=self.url.root)
+        except PeerError:
+            return
+        for upload in listed.get("Uploads", ()):
+            if upload["Key"] in keys:
+                self._abort(upload["Key"], upload["UploadId"])
+
+    def delete(self, key: str) -> None:
+        """Delete an object.
+
+        Raises
+        ------
+        PeerError
+            The store is away, or refuses.
+        """
+        with self._mapped():
+            self._call("delete_object", Key=key)
+
+    def sha256_of(self, key: str) -> str:
+        """Return the hash of an object as it is now, in hex.
+
+        Raises
+        ------
+        PeerError
+            The store is away, or refuses.
+        """
+        with self._mapped():
+            head = self._call("head_object", Key=key)
+        found = StoredObject(key, head["ContentLength"], head["ETag"], 0)
+        digest = hashlib.sha256()
+        for start in range(0, found.size, _BLOCK_BYTES):
+            digest.update(self.read(found, start, start + _BLOCK_BYTES))
+        return digest.hexdigest()
+
+    def _call(self, method: str, **options: Any) -> dict[str, Any]:
+        answer: dict[str, Any] = self._fs.call_s3(method, Bucket=self.url.bucket, **options)
+        return answer
+
+    @contextmanager
+    def _mapped(self, *, of_object: bool = False) -> Iterator[None]:
+        """Turn what the SDK raises into an error of ours; its own text holds keys."""
+        try:
+            yield
+        except MedprotectError:
+            raise
+        except Exception as error:
+            raise self._error_of(error, of_object=of_object) from None
+
+    def _error_of(self, error: Exception, *, of_object: bool) -> MedprotectError:
+        code, kind = _code_of(error), type(error).__name__
+        if code == "NoSuchBucket":
+            return self._missing("there is no such bucket in the object store; look at its name")
+        if of_object and code in _CHANGED_CODES:
+            return InputChangedError(CHANGED)
+        if of_object and code in _REFUSED_OBJECT_CODES:
+            return UnsafePathError(
+                f"the object store does not give it ({code}); see its permissions, encryption key "
+                "and storage class"
+            )
+        if kind in _NO_CREDENTIALS:
+            return ConfigError(
+                f"The AWS SDK finds no credentials for the object store ({kind}); set AWS_PROFILE, "
+                "or what it takes them from where you are."
+            )
+        return PeerError(
+            f"the object store is away or refuses ({code or kind}); nothing is lost; see that it "
+            "runs and lets you in, then run again"
+        )
+
+
+def _code_of(error: BaseException | None) -> str:
+    """Return the store's own word for an error; "" for one that it did not send."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        if isinstance(response, dict):
+            code = str(response.get("Error", {}).get("Code", ""))
+            return code if re.fullmatch(r"[A-Za-z0-9.]{1,64}", code) else "no code"
+        error = error.__cause__
+    return ""
+
+
+def _read(file: Any, size: int) -> bytes:
+    with mapped_errors():
+        data: bytes = file.read(size)
+    return data
+
+
+def _nanoseconds(time: datetime) -> int:
+    return int(time.timestamp() * 1e6) * 1000
+
+
+def _check_endpoint(endpoint: str) -> None:
+    parts = urlsplit(endpoint)
+    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
+        raise ConfigError(
+            "The object store's endpoint is plain HTTP, by which images would go in clear; name "
+            "one by https, or one on this machine."
+        )
