@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from medprotect.protect.pool import HireWorkers
-    from medprotect.scale.object_store import StoreUrl
+    from medprotect.scale.store_url import StoreUrl
     from medprotect.scale.stored_export import StoredExport
     from medprotect.scale.stored_out import StoredOut
+    from medprotect.scan.walk import Tree
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -67,20 +68,14 @@ def find_places(export: str, out: str, state: Path | None) -> Places:
     OutputError
         EXPORT and OUT lie in one another.
     """
-    from medprotect.cli.run import state_beside
-    from medprotect.errors import ConfigError
-
-    urls = {text: _parse_url(text) for text in (export, out) if _URL.match(text)}
+    urls, state = _parse(export, out, state)
     if not urls:
-        return Places(Path(export), Path(out), state or state_beside(Path(out)))
-    if state is None and out in urls:
-        raise ConfigError("OUT is in an object store: name a folder of this machine with --state.")
+        return Places(Path(export), Path(out), state)
     from medprotect.protect.resume import STAGING
     from medprotect.scale.stored_export import StoredExport
     from medprotect.scale.stored_out import StoredOut
 
     _check_apart(urls.get(export), urls.get(out))
-    state = state or state_beside(Path(out))
     return Places(
         export=state / STAGING if export in urls else Path(export),
         out=state / "out" if out in urls else Path(out),  # by which names are checked, as ever
@@ -90,10 +85,40 @@ def find_places(export: str, out: str, state: Path | None) -> Places:
     )
 
 
-def _parse_url(text: str) -> "StoreUrl":
-    from medprotect.scale.object_store import StoreUrl
+def find_trees(
+    export: str, out: str, state: Path | None
+) -> "tuple[Path | Tree, Path | Tree, Path]":
+    """Return what a run read and wrote, to be read again, and its state folder.
 
-    return StoreUrl.parse(text)
+    Raises
+    ------
+    ConfigError
+        As `find_places`.
+    """
+    urls, state = _parse(export, out, state)
+    if not urls:
+        return Path(export), Path(out), state
+    from medprotect.protect.resume import STAGING
+    from medprotect.scale.stored_export import WholeObjects
+
+    scratch = state / STAGING
+    trees = {text: WholeObjects(url, scratch) for text, url in urls.items()}
+    return trees.get(export, Path(export)), trees.get(out, Path(out)), state
+
+
+def _parse(export: str, out: str, state: Path | None) -> "tuple[dict[str, StoreUrl], Path]":
+    """Return the URLs among two places, and the state folder."""
+    from medprotect.cli.run import state_beside
+    from medprotect.errors import ConfigError
+
+    texts = [text for text in (export, out) if _URL.match(text)]
+    if not texts:
+        return {}, state or state_beside(Path(out))
+    if state is None and out in texts:
+        raise ConfigError("OUT is in an object store: name a folder of this machine with --state.")
+    from medprotect.scale.store_url import StoreUrl
+
+    return {text: StoreUrl.parse(text) for text in texts}, state or state_beside(Path(out))
 
 
 def _check_apart(export: "StoreUrl | None", out: "StoreUrl | None") -> None:

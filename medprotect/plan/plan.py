@@ -181,7 +181,7 @@ def plan_row(
     ConfigError
         The labels give it a class that its pipeline does not know.
     """
-    if found.path.endswith("/") and not found.size:  # no path of a file ends so
+    if is_folder_marker(found):
         return Row(found, Action.LEAVE, kind=FOLDER_MARKER)
     row = Row(found, Action.REJECT)
     try:
@@ -217,6 +217,11 @@ def plan_row(
         raise
     except Exception as error:  # whatever it is, it is never worth more than its file
         return reject(row, MedprotectError(f"unexpected: {place_of(error)}; please report it"))
+
+
+def is_folder_marker(found: Found) -> bool:
+    """Whether an entry is an empty object by which a store names a folder."""
+    return found.path.endswith("/") and not found.size  # no path of a file ends so
 
 
 def _find_voxels(detached: Detached, header: str, there: Mapping[str, Found]) -> str:

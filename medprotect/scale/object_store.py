@@ -7,23 +7,23 @@ Credentials, endpoint, retries and proxies are the SDK's own: nothing of them pa
 import hashlib
 import logging
 import os
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from medprotect.errors import (
     ConfigError,
     InputChangedError,
+    InputError,
     MedprotectError,
     PeerError,
-    UnsafePathError,
 )
 from medprotect.protect.atomic import mapped_errors
+from medprotect.scale.store_errors import TAKEN_CODES, UNKNOWN_CODES, code_of, error_of
+from medprotect.scale.store_url import StoreUrl, check_endpoint
 from medprotect.scan.walk import CHANGED
 
 KEY_BYTES = 1024
@@ -36,91 +36,7 @@ _PARTS = 10_000
 _BLOCK_BYTES = 4 * 1024**2
 _CONNECTIONS = 32
 _ATTEMPTS = 3
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _LOGGERS = ("asyncio", "aiobotocore", "aiohttp", "boto3", "botocore", "fsspec", "s3fs", "urllib3")
-
-_CHANGED_CODES = frozenset({"NoSuchKey", "404", "PreconditionFailed", "412", "NoSuchVersion"})
-_TAKEN_CODES = frozenset({"PreconditionFailed", "412"})
-_UNKNOWN_CODES = frozenset({"NotImplemented", "501"})
-_REFUSED_OBJECT_CODES = frozenset(
-    {"AccessDenied", "403", "InvalidObjectState", "InvalidRequest", "400", "KMS.DisabledException"}
-)
-"""What may be the matter with one object: of a cold storage class, or under a key of its own."""
-
-_NO_CREDENTIALS = frozenset(
-    {
-        "NoCredentialsError",
-        "PartialCredentialsError",
-        "CredentialRetrievalError",
-        "ProfileNotFound",
-        "InvalidConfigError",
-        "ConfigParseError",
-        "NoRegionError",
-        "TokenRetrievalError",
-        "SSOTokenLoadError",
-        "UnauthorizedSSOTokenError",
-    }
-)
-
-
-@dataclass(frozen=True, slots=True)
-class StoreUrl:
-    """Where in a store a tree lies.
-
-    Attributes
-    ----------
-    bucket : str
-        Name of the bucket.
-    root : str
-        What the keys of all objects of the tree begin with: "", or a prefix with its slash.
-    """
-
-    bucket: str
-    root: str
-
-    @classmethod
-    def parse(cls, text: str) -> "StoreUrl":
-        """Return the place that ``s3://BUCKET/PREFIX`` names.
-
-        Raises
-        ------
-        ConfigError
-            It names none, or holds credentials.
-        """
-        scheme, _, rest = text.partition("://")
-        if scheme != "s3":
-            raise ConfigError("Of URLs, s3://BUCKET/PREFIX is known; mount what is elsewhere.")
-        bucket, _, prefix = rest.partition("/")
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", bucket):
-            raise ConfigError(
-                "A store is named as s3://BUCKET/PREFIX, without credentials: those come from the "
-                "environment or the files of the AWS SDK."
-            )
-        prefix = prefix.removesuffix("/")
-        if prefix and (set(prefix.split("/")) & {"", ".", ".."} or "\0" in prefix):
-            raise ConfigError("The prefix of a store's URL has an empty part, '.' or '..' in it.")
-        return cls(bucket, prefix + "/" if prefix else "")
-
-    def overlaps(self, other: "StoreUrl") -> bool:
-        """Whether one of two trees lies in the other."""
-        within = self.root.startswith(other.root) or other.root.startswith(self.root)
-        return self.bucket == other.bucket and within
-
-
-def require_s3() -> None:
-    """Refuse a URL where what speaks to stores is not installed.
-
-    Raises
-    ------
-    ConfigError
-        It is not.
-    """
-    try:
-        import s3fs  # noqa: F401
-    except ImportError:
-        raise ConfigError(
-            "Object stores need the extra s3: pip install 'medprotect[s3]'."
-        ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +79,13 @@ class Store:
     """
 
     def __init__(self, url: StoreUrl, missing: type[MedprotectError]) -> None:
-        require_s3()
-        from fsspec.asyn import sync
-        from s3fs import S3FileSystem
+        try:
+            from fsspec.asyn import sync
+            from s3fs import S3FileSystem
+        except ImportError:
+            raise ConfigError(
+                "Object stores need the extra s3: pip install 'medprotect[s3]'."
+            ) from None
 
         for name in _LOGGERS:  # they quote keys
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
@@ -178,7 +98,7 @@ class Store:
                 config_kwargs={"max_pool_connections": _CONNECTIONS},
             )
             self._fs.connect()
-            _check_endpoint(self._fs.s3.meta.endpoint_url)
+            check_endpoint(self._fs.s3.meta.endpoint_url)
 
     def objects(self) -> Iterator[StoredObject]:
         """Yield every object under the root, in the byte order of the keys.
@@ -343,13 +263,13 @@ class Store:
         try:
             self._call(method, **options, **condition)
         except Exception as error:
-            code = _code_of(error)
-            if code in _TAKEN_CODES:
+            code = code_of(error)
+            if code in TAKEN_CODES:
                 if "UploadId" in options:
                     self._abort(options["Key"], options["UploadId"])
                 return False
-            if code not in _UNKNOWN_CODES or not condition:
-                raise self._error_of(error, of_object=False) from None
+            if code not in UNKNOWN_CODES or not condition:
+                raise error_of(error, self._missing) from None
             self._is_conditional = False  # an older store; a run looks which names are taken
             return self._commit(method, **options)
         return True
@@ -384,19 +304,22 @@ class Store:
             self._call("delete_object", Key=key)
 
     def sha256_of(self, key: str) -> str:
-        """Return the hash of an object as it is now, in hex.
+        """Return the hash of an object as it is now, in hex; "" where it cannot be read.
 
         Raises
         ------
         PeerError
             The store is away, or refuses.
         """
-        with self._mapped():
-            head = self._call("head_object", Key=key)
-        found = StoredObject(key, head["ContentLength"], head["ETag"], 0)
         digest = hashlib.sha256()
-        for start in range(0, found.size, _BLOCK_BYTES):
-            digest.update(self.read(found, start, start + _BLOCK_BYTES))
+        try:
+            with self._mapped(of_object=True):
+                head = self._call("head_object", Key=key)
+            found = StoredObject(key, head["ContentLength"], head["ETag"], 0)
+            for start in range(0, found.size, _BLOCK_BYTES):
+                digest.update(self.read(found, start, start + _BLOCK_BYTES))
+        except InputError:
+            return ""
         return digest.hexdigest()
 
     def _call(self, method: str, **options: Any) -> dict[str, Any]:
@@ -411,39 +334,7 @@ class Store:
         except MedprotectError:
             raise
         except Exception as error:
-            raise self._error_of(error, of_object=of_object) from None
-
-    def _error_of(self, error: Exception, *, of_object: bool) -> MedprotectError:
-        code, kind = _code_of(error), type(error).__name__
-        if code == "NoSuchBucket":
-            return self._missing("there is no such bucket in the object store; look at its name")
-        if of_object and code in _CHANGED_CODES:
-            return InputChangedError(CHANGED)
-        if of_object and code in _REFUSED_OBJECT_CODES:
-            return UnsafePathError(
-                f"the object store does not give it ({code}); see its permissions, encryption key "
-                "and storage class"
-            )
-        if kind in _NO_CREDENTIALS:
-            return ConfigError(
-                f"The AWS SDK finds no credentials for the object store ({kind}); set AWS_PROFILE, "
-                "or what it takes them from where you are."
-            )
-        return PeerError(
-            f"the object store is away or refuses ({code or kind}); nothing is lost; see that it "
-            "runs and lets you in, then run again"
-        )
-
-
-def _code_of(error: BaseException | None) -> str:
-    """Return the store's own word for an error; "" for one that it did not send."""
-    while error is not None:
-        response = getattr(error, "response", None)
-        if isinstance(response, dict):
-            code = str(response.get("Error", {}).get("Code", ""))
-            return code if re.fullmatch(r"[A-Za-z0-9.]{1,64}", code) else "no code"
-        error = error.__cause__
-    return ""
+            raise error_of(error, self._missing, of_object=of_object) from None
 
 
 def _read(file: Any, size: int) -> bytes:
@@ -454,12 +345,3 @@ def _read(file: Any, size: int) -> bytes:
 
 def _nanoseconds(time: datetime) -> int:
     return int(time.timestamp() * 1e6) * 1000
-
-
-def _check_endpoint(endpoint: str) -> None:
-    parts = urlsplit(endpoint)
-    if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
-        raise ConfigError(
-            "The object store's endpoint is plain HTTP, by which images would go in clear; name "
-            "one by https, or one on this machine."
-        )

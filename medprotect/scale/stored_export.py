@@ -2,12 +2,16 @@
 
 import hashlib
 import io
+import secrets
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from medprotect.errors import InputChangedError, InputError, MedprotectError
-from medprotect.scale.object_store import Store, StoredObject, StoreUrl
+from medprotect.protect.atomic import check_space, mapped_errors
+from medprotect.scale.object_store import Store, StoredObject
+from medprotect.scale.store_url import StoreUrl
 from medprotect.scan.walk import CHANGED, Found
 
 _HEAD_BYTES = 64 * 1024
@@ -70,6 +74,11 @@ class StoredExport:
         raw = _ObjectFile(self._store, stored, self._head(found.path))
         return cast(BinaryIO, io.BufferedReader(raw, _HEAD_BYTES))
 
+    def find(self, path: str) -> Found | None:
+        """Return the entry of a path; None where the listing has none."""
+        stored = self._objects.get(path)
+        return None if stored is None else _found(path, stored)
+
     def stored(self, found: Found) -> StoredObject:
         """Return the object of an entry.
 
@@ -98,6 +107,44 @@ class StoredExport:
                 stored = self._objects[self._order[number]]
                 self._heads[number] = self._threads.submit(self._store.read, stored, 0, _HEAD_BYTES)
         return self._heads.pop(at)
+
+
+class WholeObjects(StoredExport):
+    """A tree in a store whose files are fetched when they are opened, and gone when closed.
+
+    For who reads a file more than once.
+
+    Parameters
+    ----------
+    url : StoreUrl
+        Where.
+    scratch : Path
+        A private folder.
+    """
+
+    def __init__(self, url: StoreUrl, scratch: Path) -> None:
+        super().__init__(url)
+        self._scratch = scratch
+
+    def open(self, found: Found) -> BinaryIO:
+        """Fetch an object and open it.
+
+        Raises
+        ------
+        InputChangedError
+            It is gone, or another, since the export was listed.
+        PeerError
+            The store is away.
+        StorageError
+            There is no room for it.
+        """
+        path = self._scratch / f"{secrets.token_hex(16)}.fetched"
+        check_space(self._scratch, found.size)
+        self.store.fetch(self.stored(found), path)
+        with mapped_errors():
+            stream = path.open("rb")
+            path.unlink()  # whoever has it open keeps it
+        return stream
 
 
 def _path_of(relative: str) -> str:

@@ -7,7 +7,8 @@ from pathlib import Path
 from medprotect.errors import OutputError
 from medprotect.protect.atomic import mapped_errors
 from medprotect.protect.protectable import sha256_of
-from medprotect.scale.object_store import KEY_BYTES, Store, StoreUrl
+from medprotect.scale.object_store import KEY_BYTES, Store
+from medprotect.scale.store_url import StoreUrl
 
 _AT_ONCE = 8
 
@@ -136,7 +137,8 @@ class StoredOut:
         if self._listed is None:
             root = self._store.url.root
             listed = {each.key.removeprefix(root): each.size for each in self._store.objects()}
-            if listed.get("") == 0:  # the marker of the folder itself
-                del listed[""]
-            self._listed = listed
+            # Without the empty objects by which stores name folders, OUT's own among them.
+            self._listed = {
+                name: size for name, size in listed.items() if size or name[-1:] not in ("", "/")
+            }
         return self._listed

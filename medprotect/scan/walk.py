@@ -75,6 +75,9 @@ class Tree(Protocol):
     def walk(self) -> Iterator[Found]:
         """Yield every entry, as `walk` does."""
 
+    def find(self, path: str) -> Found | None:
+        """Return the entry of a path that `walk` gave; None where there is none."""
+
     def open(self, found: Found) -> BinaryIO:
         """Open an entry for reading, if it still is the one that was found, as `open_found`."""
 
