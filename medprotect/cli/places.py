@@ -1,9 +1,9 @@
 """Where EXPORT, OUT and the state folder are: folders, or prefixes of an object store."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from medprotect.protect.pool import HireWorkers
@@ -25,27 +25,9 @@ class Places:
     export_tree: "StoredExport | None" = None
     out_tree: "StoredOut | None" = None
 
-    def check_options(self, *, with_vault: bool, on_cluster: bool) -> None:
-        """Refuse what is not done with an object store.
-
-        Raises
-        ------
-        ConfigError
-            It is asked for.
-        """
-        from medprotect.errors import ConfigError
-
-        if self.export_tree is None and self.out_tree is None:
-            return
-        if with_vault:
-            raise ConfigError(
-                "A vault is made of folders: copy EXPORT and OUT here, then `medprotect vault`."
-            )
-        if on_cluster:
-            raise ConfigError(
-                "Workers of a Ray cluster read folders: mount EXPORT and OUT on all nodes, or "
-                "leave --engine ray away."
-            )
+    def fields(self) -> dict[str, Any]:
+        """Return them as the settings of a run name them."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
     @property
     def hire(self) -> "HireWorkers | None":
@@ -58,13 +40,21 @@ class Places:
         return Fetching(Pool, self.export_tree, self.state)
 
 
-def find_places(export: str, out: str, state: Path | None) -> Places:
+def find_places(
+    export: str,
+    out: str,
+    state: Path | None,
+    *,
+    with_vault: bool = False,
+    on_cluster: bool = False,
+) -> Places:
     """Return where a run reads and writes, and connect to the stores among it.
 
     Raises
     ------
     ConfigError
-        A URL is not one of a store, --state is missing, or s3fs or credentials are.
+        A URL is not one of a store, --state is missing, or s3fs is; or what is asked for is not
+        done with a store.
     OutputError
         EXPORT and OUT lie in one another.
     """
@@ -75,6 +65,7 @@ def find_places(export: str, out: str, state: Path | None) -> Places:
     from medprotect.scale.stored_export import StoredExport
     from medprotect.scale.stored_out import StoredOut
 
+    _check_options(with_vault=with_vault, on_cluster=on_cluster)
     _check_apart(urls.get(export), urls.get(out))
     return Places(
         export=state / STAGING if export in urls else Path(export),
@@ -119,6 +110,20 @@ def _parse(export: str, out: str, state: Path | None) -> "tuple[dict[str, StoreU
     from medprotect.scale.store_url import StoreUrl
 
     return {text: StoreUrl.parse(text) for text in texts}, state or state_beside(Path(out))
+
+
+def _check_options(*, with_vault: bool, on_cluster: bool) -> None:
+    from medprotect.errors import ConfigError
+
+    if with_vault:
+        raise ConfigError(
+            "A vault is made of folders: copy EXPORT and OUT here, then run `medprotect vault`."
+        )
+    if on_cluster:
+        raise ConfigError(
+            "Workers of a Ray cluster read folders: mount EXPORT and OUT on all nodes, or leave "
+            "--engine ray away."
+        )
 
 
 def _check_apart(export: "StoreUrl | None", out: "StoreUrl | None") -> None:

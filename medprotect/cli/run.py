@@ -194,16 +194,11 @@ def run(
         from medprotect.plan.selection import find_candidates
         from medprotect.protect.settings import Settings
 
-        _check_engine(engine, address)
-        places = find_places(export, out, state)
-        places.check_options(with_vault=vault is not None, on_cluster=engine is Engine.RAY)
+        on_cluster = _is_on_cluster(engine, address)
+        places = find_places(export, out, state, with_vault=bool(vault), on_cluster=on_cluster)
         classes, labels_sha256 = read_labels(labels)
         settings = Settings(
-            export=places.export,
-            out=places.out,
-            state=places.state,
-            export_tree=places.export_tree,
-            out_tree=places.out_tree,
+            **places.fields(),
             candidates=find_candidates(pipeline or ["auto"]),
             strength=strength.value,
             jobs=jobs or usable_cores(),
@@ -221,13 +216,11 @@ def run(
             _show_plan(settings, keeping, **shown)
             return
         found, new = find_key(key, settings)
-        hire = places.hire
-        if engine is Engine.RAY:
-            hire = _cluster(settings, key, address, jobs)
+        hire = _cluster(settings, key, address, jobs) if on_cluster else places.hire
         carry_out(settings, found, new, restart=restart, keeping=keeping, hire=hire, **shown)
 
 
-def _check_engine(engine: Engine, address: str | None) -> None:
+def _is_on_cluster(engine: Engine, address: str | None) -> bool:
     from medprotect.errors import ConfigError
     from medprotect.scale.session import require_ray
 
@@ -235,6 +228,7 @@ def _check_engine(engine: Engine, address: str | None) -> None:
         require_ray()
     elif address is not None:
         raise ConfigError("--address is that of a Ray cluster: give --engine ray, too.")
+    return engine is Engine.RAY
 
 
 def _cluster(

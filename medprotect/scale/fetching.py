@@ -105,6 +105,7 @@ class FetchingPool:
 
     @stopping.setter
     def stopping(self, value: bool) -> None:
+        """Tell those who do the work."""
         self._workers.stopping = value
 
     def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Result]]:

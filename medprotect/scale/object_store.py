@@ -29,13 +29,14 @@ from medprotect.scan.walk import CHANGED
 KEY_BYTES = 1024
 """Longest key of an object."""
 
-PART_BYTES = 64 * 1024**2
+PART_BYTES = 16 * 1024**2
 """Of an object that is put in parts; smaller ones are put at once."""
 
 _PARTS = 10_000
 _BLOCK_BYTES = 4 * 1024**2
 _CONNECTIONS = 32
 _ATTEMPTS = 3
+_SILENT_SECONDS = 60
 _LOGGERS = ("asyncio", "aiobotocore", "aiohttp", "boto3", "botocore", "fsspec", "s3fs", "urllib3")
 
 
@@ -95,7 +96,10 @@ class Store:
             self._fs = S3FileSystem(
                 skip_instance_cache=True,
                 use_listings_cache=False,
-                config_kwargs={"max_pool_connections": _CONNECTIONS},
+                config_kwargs={
+                    "max_pool_connections": _CONNECTIONS,
+                    "read_timeout": _SILENT_SECONDS,
+                },
             )
             self._fs.connect()
             check_endpoint(self._fs.s3.meta.endpoint_url)
@@ -198,6 +202,8 @@ class Store:
             )
             body = response["Body"]
             try:
+                if response.get("ETag", found.etag) != found.etag:  # it knows no IfMatch
+                    raise InputChangedError(CHANGED)
                 while block := await body.read(_BLOCK_BYTES):
                     take(block)
             finally:

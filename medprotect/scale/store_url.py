@@ -35,7 +35,7 @@ class StoreUrl:
         """
         scheme, _, rest = text.partition("://")
         if scheme != "s3":
-            raise ConfigError("Of URLs, s3://BUCKET/PREFIX is known; mount what is elsewhere.")
+            raise ConfigError("Of URLs, s3://BUCKET/PREFIX is known; copy what is elsewhere.")
         bucket, _, prefix = rest.partition("/")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", bucket):
             raise ConfigError(

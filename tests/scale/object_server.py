@@ -22,6 +22,13 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from moto.s3.models import s3_backends
 from werkzeug.serving import make_server
 
+from medprotect.confounder.key import Key
+
+PAGE = 7
+"""Objects of one page of a listing; elsewhere it has a thousand."""
+
+os.environ["MOTO_S3_DEFAULT_MAX_KEYS"] = str(PAGE)
+
 BUCKET = "bucket"
 SECONDS = 120
 SECRET = "a-secret-that-nobody-is-to-see"  # noqa: S105 - of no account
@@ -40,9 +47,8 @@ class ObjectServer:
     def __init__(self) -> None:
         self._app = DomainDispatcherApplication(create_backend_app)
         self._backend = s3_backends["123456789012"]["aws"]
-        self._backend.reset()
-        self._backend.create_bucket(BUCKET, "us-east-1")
-        self.hook: Callable[[str, str, Environ], str | None] = lambda *_: None
+        self.hook: Callable[[str, str, Environ], object] = lambda *_: None
+        self.empty()
         self.port = 0
         logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
         self.start()
@@ -61,11 +67,17 @@ class ObjectServer:
     def _answer(self, environ: Environ, start_response: Callable[..., Any]) -> Answer:
         key = environ["PATH_INFO"].encode("latin-1").decode().removeprefix(f"/{BUCKET}/")
         status = self.hook(environ["REQUEST_METHOD"], key, environ)
-        if status:
+        if isinstance(status, str):
             start_response(status, [])
             return [b""]
         answer: Answer = self._app(environ, start_response)
         return answer
+
+    def empty(self) -> None:
+        """Remove all that lies in it, and the hook."""
+        self.hook = lambda *_: None
+        self._backend.reset()
+        self._backend.create_bucket(BUCKET, "us-east-1")
 
     def put(self, files: dict[str, bytes], prefix: str = "") -> None:
         for name, data in files.items():
@@ -88,7 +100,7 @@ class ObjectServer:
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
             "AWS_ACCESS_KEY_ID": "an-id",
             "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_MAX_ATTEMPTS": "2",
+            "AWS_MAX_ATTEMPTS": "1",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -108,11 +120,11 @@ def object_server() -> Iterator[ObjectServer]:
 class Program:
     """The program, with a key, against a service."""
 
-    def __init__(self, folder: Path, server: ObjectServer) -> None:
+    def __init__(self, folder: Path, server: ObjectServer, key: Key) -> None:
         self.folder, self._server = folder, server
         self.key = folder / "keys" / "owner.key"
         self.key.parent.mkdir()
-        self.end(self.begin("key", "new", str(self.key)))
+        key.save(self.key)
 
     def begin(self, *arguments: str) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-m", "medprotect", *arguments]
@@ -135,30 +147,16 @@ class Program:
         told = json.loads(output) if output.startswith(b"{") else {}
         return process.returncode, told, said.decode()
 
-    def receipt(self, state: str) -> list[dict[str, Any]]:
-        files: list[dict[str, Any]] = json.loads(
-            (self.folder / state / "receipt.json").read_text()
-        )["files"]
-        return files
-
 
 def files(root: Path) -> dict[str, bytes]:
     return {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
-
-
-def wait_for(holds: Callable[[], object], words: str) -> None:
-    end = time.monotonic() + SECONDS
-    while not holds():
-        if time.monotonic() > end:
-            raise TimeoutError(words)
-        time.sleep(0.02)
 
 
 def measure(folder: Path, count: int) -> dict[str, Any]:
     from .cluster import write_slices
 
     with object_server() as server:
-        program = Program(folder, server)
+        program = Program(folder, server, Key.new())
         tree = files(write_slices(folder / "EXPORT", count))
         server.put(tree, "export/")
         seconds, counts = {}, {}
