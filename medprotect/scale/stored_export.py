@@ -53,10 +53,12 @@ class StoredExport:
             The store is away, or refuses.
         """
         self._heads.clear()
-        self._objects = {
-            _path_of(each.key.removeprefix(self._store.url.root)): each
-            for each in self._store.objects()
-        }
+        self._objects = {}
+        for each in self._store.objects():
+            path = _path_of(each.key.removeprefix(self._store.url.root))
+            while path in self._objects:  # keys that are not UTF-8 are listed as they are not
+                path = "./" + path
+            self._objects[path] = each
         self._order = sorted(self._objects, key=str.encode)
         self._numbers = {path: at for at, path in enumerate(self._order)}
         for path in self._order:
@@ -166,8 +168,8 @@ class _ObjectFile(io.RawIOBase):
 
     def __init__(self, store: Store, stored: StoredObject, head: "Future[bytes]") -> None:
         self._store, self._stored, self._first = store, stored, head
-        self._at = self._start = 0
-        self._window = b""
+        self._at = 0
+        self._start, self._window = _HEAD_BYTES, b""
         self._step = _HEAD_BYTES
         self._failure: MedprotectError | None = None
 
@@ -211,7 +213,8 @@ class _ObjectFile(io.RawIOBase):
             return head[self._at : self._at + count]
         at = self._at - self._start
         if not 0 <= at < len(self._window):
-            self._step = min(2 * self._step, _MOST_BYTES)
+            goes_on = self._at == self._start + len(self._window)
+            self._step = min(2 * self._step, _MOST_BYTES) if goes_on else _HEAD_BYTES
             stop = self._at + max(self._step, min(count, _MOST_BYTES))
             self._window = self._store.read(self._stored, self._at, stop)
             self._start, at = self._at, 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import dcmread
 
 pytest.importorskip("s3fs")
 pytest.importorskip("moto")
@@ -40,7 +41,7 @@ from medprotect.scale.store_url import StoreUrl, check_endpoint
 from medprotect.scale.stored_export import StoredExport
 
 from ..e2e.seeds import MAKERS, nifti_pair
-from ..protect.test_remapping import build
+from ..protect.test_remapping import build, written
 from .object_server import BUCKET, PAGE, SECRET, ObjectServer, Program, files, object_server
 
 KEY = Key(bytes(range(32)))
@@ -271,6 +272,50 @@ def test_a_run_that_is_done_fetches_and_puts_nothing_again(
     assert not any(each.startswith("PUT") for each in asked)
 
 
+def test_a_plan_reads_the_beginnings_of_objects_and_writes_nothing(
+    server: ObjectServer, tmp_path: Path, pydicom_file: Callable[[str], Path]
+) -> None:
+    dataset = dcmread(pydicom_file("CT_small.dcm"))
+    dataset.Rows = dataset.Columns = 2048
+    dataset.PixelData = bytes(2 * 2048 * 2048)
+    server.put({f"{number}.dcm": written(dataset) for number in range(3)}, "export/")
+    asked: list[str] = []
+    server.hook = lambda _method, key, headers: asked.append(headers.get("HTTP_RANGE", key))
+    entries = plan_export(settings(EXPORT, OUT, tmp_path / "state")[0])
+    assert [entry.row.pipeline for entry in entries] == ["radiology-grey"] * 3
+    assert asked.count("bytes=0-65535") == 3
+    ends = [int(each.rpartition("-")[2]) for each in asked if each.startswith("bytes")]
+    assert max(ends) < 512 * 1024  # of 8 MiB
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_few_objects_lie_on_the_disk_at_once(server: ObjectServer, tmp_path: Path) -> None:
+    server.put({f"{number:02}.txt": b"text" for number in range(12)}, "export/")
+    there: list[int] = []
+
+    def count(method: str, _key: str, _: object) -> None:
+        if method == "PUT":
+            there.append(len(list((tmp_path / "state" / "staging").glob("*.fetched"))))
+
+    server.hook = count
+    run(EXPORT, OUT, tmp_path / "state", jobs=1)
+    assert len(there) == 12
+    assert max(there) <= 3
+
+
+def test_a_run_begun_anew_deletes_what_it_wrote_and_nothing_else(
+    server: ObjectServer, tmp_path: Path
+) -> None:
+    server.put({"a.txt": b"text", "b.txt": b"text"}, "export/")
+    run(EXPORT, OUT, tmp_path / "state")
+    server.put({"strange": b"strange"}, "out/")
+    asked, hire = settings(EXPORT, OUT, tmp_path / "state", copy_others=False)
+    with pytest.raises(OutputError, match="not empty"):
+        protect_export(asked, KEY, begin_anew=True, hire=hire)
+    assert server.objects("out/") == {"strange": b"strange"}
+    assert server.objects("export/") == {"a.txt": b"text", "b.txt": b"text"}
+
+
 def test_what_lies_in_out_and_no_run_wrote_stays(server: ObjectServer, tmp_path: Path) -> None:
     server.put({"export/a.txt": b"text", "out/strange": b"strange"})
     with pytest.raises(OutputError, match="not empty"):
@@ -357,6 +402,15 @@ class TestObjects:
             stream.read()
         assert "export/a" not in str(caught.value)
         assert SECRET not in str(caught.value)
+
+    def test_what_fails_once_is_asked_for_again(self, server: ObjectServer, tmp_path: Path) -> None:
+        server.put({"a": b"data"}, "export/")
+        export = StoredExport(StoreUrl.parse(EXPORT))
+        (found,) = export.walk()
+        answers = iter(["500 Internal Server Error"])
+        server.hook = lambda *_: next(answers, None)
+        export.store.fetch(export.stored(found), tmp_path / "a")
+        assert (tmp_path / "a").read_bytes() == b"data"
 
     def test_a_reader_that_takes_a_store_away_for_damage_does_not_hide_it(
         self, server: ObjectServer
