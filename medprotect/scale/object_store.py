@@ -101,6 +101,7 @@ class Store:
                     "read_timeout": _SILENT_SECONDS,
                 },
             )
+            self._fs.retries = 1  # of the SDK's own, which tries again itself
             self._fs.connect()
             check_endpoint(self._fs.s3.meta.endpoint_url)
 
@@ -192,7 +193,9 @@ class Store:
         begin_anew: Callable[[], None],
         **options: str,
     ) -> None:
-        async def get() -> None:
+        begun: list[int] = []
+
+        async def get(attempt: int) -> None:
             response = await self._fs._call_s3(
                 "get_object",
                 Bucket=self.url.bucket,
@@ -200,6 +203,7 @@ class Store:
                 IfMatch=found.etag,
                 **options,
             )
+            begun.append(attempt)
             body = response["Body"]
             try:
                 if response.get("ETag", found.etag) != found.etag:  # it knows no IfMatch
@@ -209,14 +213,14 @@ class Store:
             finally:
                 body.close()
 
-        for attempt in range(1, _ATTEMPTS + 1):  # the SDK's own end where the body begins
+        for attempt in range(1, _ATTEMPTS + 1):
             try:
                 with self._mapped(of_object=True):
-                    self._sync(self._fs.loop, get)
+                    self._sync(self._fs.loop, get, attempt)
                 return
             except PeerError:
-                if attempt == _ATTEMPTS:
-                    raise
+                if attempt not in begun or attempt == _ATTEMPTS:
+                    raise  # before the body begins, the SDK itself has tried again
                 begin_anew()
 
     def put(self, path: Path, key: str) -> bool:

@@ -40,8 +40,8 @@ Answer = Iterable[bytes]
 class ObjectServer:
     """The service; what lies in it outlives `stop` and `start`.
 
-    `hook(method, key, headers)` is called for each request before it is answered; what it
-    returns, a status line, is answered in place of the service's own.
+    `hook(method, key, headers)` is called for each request before it is answered. A status line
+    that it returns is answered in place of the service's own, which is cut after a number of bytes.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class ObjectServer:
             start_response(status, [])
             return [b""]
         answer: Answer = self._app(environ, start_response)
-        return answer
+        return [b"".join(answer)[:status]] if isinstance(status, int) else answer
 
     def empty(self) -> None:
         """Remove all that lies in it, and the hook."""

@@ -115,7 +115,7 @@ def base(tree: Path) -> dict[str, bytes]:
 
 def settings(export: str, out: str, state: Path, **options: Any) -> tuple[Settings, Any]:
     places = find_places(export, out, state)
-    fields = {"candidates": find_candidates(["auto"]), "copy_others": True, "jobs": 2}
+    fields = {"candidates": find_candidates(["auto"]), "copy_others": True}
     return Settings(**places.fields() | fields | options), places.hire or Pool
 
 
@@ -155,7 +155,7 @@ def test_what_comes_out_is_what_a_run_of_folders_writes(
     server.put(clean, "export/")
     export = EXPORT if from_store else str(tree)
     out = OUT if to_store else str(tmp_path / "out")
-    summary = run(export, out, tmp_path / "state")
+    summary = run(export, out, tmp_path / "state", jobs=2)
     assert summary.exit_code == 4
     assert (server.objects("out/") if to_store else files(tmp_path / "out")) == base
     assert server.objects("export/") == clean
@@ -234,7 +234,7 @@ def test_an_object_that_is_replaced_under_way_is_rejected_and_done_by_the_next_r
     def replace_it() -> None:
         server.put({"volume.img": clean["volume.img"]}, "export/")
 
-    summary = run(EXPORT, OUT, tmp_path / "state", at_file(1, replace_it), jobs=1)
+    summary = run(EXPORT, OUT, tmp_path / "state", at_file(1, replace_it))
     told = outcomes(summary)
     assert (told["volume.hdr"], told["volume.img"]) == ("rejected", "rejected")
     reasons = {entry.row.reason for entry in summary.entries if entry.path.startswith("volume")}
@@ -248,7 +248,7 @@ def test_a_store_that_goes_away_costs_nothing_but_another_run(
 ) -> None:
     server.put(files(tree), "export/")
     with pytest.raises(PeerError, match="run again") as caught:
-        run(EXPORT, OUT, tmp_path / "state", at_file(2, server.stop), jobs=1)
+        run(EXPORT, OUT, tmp_path / "state", at_file(2, server.stop))
     assert caught.value.exit_code == 6
     with pytest.raises(PeerError):
         run(EXPORT, OUT, tmp_path / "state")
@@ -298,7 +298,7 @@ def test_few_objects_lie_on_the_disk_at_once(server: ObjectServer, tmp_path: Pat
             there.append(len(list((tmp_path / "state" / "staging").glob("*.fetched"))))
 
     server.hook = count
-    run(EXPORT, OUT, tmp_path / "state", jobs=1)
+    run(EXPORT, OUT, tmp_path / "state")
     assert len(there) == 12
     assert max(there) <= 3
 
@@ -403,14 +403,23 @@ class TestObjects:
         assert "export/a" not in str(caught.value)
         assert SECRET not in str(caught.value)
 
-    def test_what_fails_once_is_asked_for_again(self, server: ObjectServer, tmp_path: Path) -> None:
-        server.put({"a": b"data"}, "export/")
+    @pytest.mark.parametrize("cuts", [1, 2, 3])
+    def test_an_object_that_breaks_off_is_asked_for_again_and_not_for_ever(
+        self, server: ObjectServer, tmp_path: Path, cuts: int
+    ) -> None:
+        data = bytes(300_000)
+        server.put({"a": data}, "export/")
         export = StoredExport(StoreUrl.parse(EXPORT))
         (found,) = export.walk()
-        answers = iter(["500 Internal Server Error"])
+        answers = iter([200_000, 0, 299_999][:cuts])
         server.hook = lambda *_: next(answers, None)
-        export.store.fetch(export.stored(found), tmp_path / "a")
-        assert (tmp_path / "a").read_bytes() == b"data"
+        if cuts < 3:
+            export.store.fetch(export.stored(found), tmp_path / "a")
+            assert (tmp_path / "a").read_bytes() == data
+        else:
+            with pytest.raises(PeerError):
+                export.store.fetch(export.stored(found), tmp_path / "a")
+            assert list(tmp_path.iterdir()) == []
 
     def test_a_reader_that_takes_a_store_away_for_damage_does_not_hide_it(
         self, server: ObjectServer
