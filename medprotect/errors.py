@@ -18,7 +18,7 @@
     │   ├── StateLockedError        5   another run works on the same OUT
     │   └── StateMismatchError      5   OUT belongs to a run with other settings
     ├── StorageError                6   disk full or an I/O error; stopped safely, resumable
-    ├── PeerError                   6   a DICOM peer or a cluster is away, or refuses
+    ├── PeerError                   6   a DICOM peer, cluster or object store is away, or refuses
     ├── PipelineError               7   a pipeline is missing, damaged or of another modality
     │   └── HashMismatchError       7   weights differ from the sha256 in their card
     └── VerificationError           8   a bound, a header or a count does not hold
@@ -150,7 +150,7 @@ class StorageError(MedprotectError):
 
 
 class PeerError(MedprotectError):
-    """A DICOM peer or a cluster is away, or refuses; nothing is lost, and it can go on."""
+    """A DICOM peer, a cluster or an object store is away, or refuses; it can go on later."""
 
     exit_code = 6
     slug = "peer"

@@ -33,6 +33,9 @@ SHARE_SECONDS = 30.0
 LOST_WORKERS = 3
 """How many nodes or workers of a cluster may go away with a file before it is rejected."""
 
+FETCHED_BYTES = 1024**3
+"""Most bytes of a store's export that lie fetched for workers, but for one file that is larger."""
+
 SAFETENSORS_HEADER_BYTES = 1024**2
 """Largest header of a weights file."""
 

@@ -311,6 +311,11 @@ class TestImports:
             "imagecodecs",
             "pynetdicom",
             "ray",
+            "fsspec",
+            "s3fs",
+            "botocore",
+            "aiobotocore",
+            "aiohttp",
         }
     )
 

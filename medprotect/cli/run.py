@@ -52,6 +52,18 @@ class Engine(StrEnum):
 
 Export = Annotated[Path, typer.Argument(help="The folder that is to leave the house.")]
 Out = Annotated[Path, typer.Argument(help="A new folder, or that of a run to go on with.")]
+ExportOrUrl = Annotated[
+    str,
+    typer.Argument(
+        metavar="EXPORT", help="The folder that is to leave the house, or s3://BUCKET/PREFIX."
+    ),
+]
+OutOrUrl = Annotated[
+    str,
+    typer.Argument(
+        metavar="OUT", help="A new folder, or that of a run to go on with, or s3://BUCKET/PREFIX."
+    ),
+]
 Pipelines = Annotated[
     list[str] | None,
     typer.Option(
@@ -142,8 +154,8 @@ def _flag(name: str, words: str) -> Any:
 
 
 def run(
-    export: Export,
-    out: Out,
+    export: ExportOrUrl,
+    out: OutOrUrl,
     pipeline: Pipelines = None,
     strength: HowStrong = Strength.STANDARD,
     dry_run: Annotated[bool, _flag("--dry-run", "Show the plan and write nothing.")] = False,
@@ -177,16 +189,16 @@ def run(
     it holds the receipt, which says what became of every file.
     """
     with ending(as_json=as_json):
+        from medprotect.cli.places import find_places
         from medprotect.plan.plan import MaskNames
         from medprotect.plan.selection import find_candidates
         from medprotect.protect.settings import Settings
 
-        _check_engine(engine, address)
+        on_cluster = _is_on_cluster(engine, address)
+        places = find_places(export, out, state, with_vault=bool(vault), on_cluster=on_cluster)
         classes, labels_sha256 = read_labels(labels)
         settings = Settings(
-            export=export,
-            out=out,
-            state=state or state_beside(out),
+            **places.fields(),
             candidates=find_candidates(pipeline or ["auto"]),
             strength=strength.value,
             jobs=jobs or usable_cores(),
@@ -204,11 +216,11 @@ def run(
             _show_plan(settings, keeping, **shown)
             return
         found, new = find_key(key, settings)
-        hire = _cluster(settings, key, address, jobs) if engine is Engine.RAY else None
+        hire = _cluster(settings, key, address, jobs) if on_cluster else places.hire
         carry_out(settings, found, new, restart=restart, keeping=keeping, hire=hire, **shown)
 
 
-def _check_engine(engine: Engine, address: str | None) -> None:
+def _is_on_cluster(engine: Engine, address: str | None) -> bool:
     from medprotect.errors import ConfigError
     from medprotect.scale.session import require_ray
 
@@ -216,6 +228,7 @@ def _check_engine(engine: Engine, address: str | None) -> None:
         require_ray()
     elif address is not None:
         raise ConfigError("--address is that of a Ray cluster: give --engine ray, too.")
+    return engine is Engine.RAY
 
 
 def _cluster(
@@ -297,7 +310,7 @@ def find_key(path: Path | None, settings: "Settings") -> tuple["Key", Path | Non
     from medprotect.protect.places import check_key_place
     from medprotect.scan.walk import check_trees
 
-    check_trees(settings.export, settings.out, settings.state)
+    check_trees(*settings.folders)
     place = path or default_key_path()
     check_key_place(place, settings)
     if path is not None or place.exists():

@@ -14,10 +14,16 @@ if TYPE_CHECKING:
 
 def verify(
     export: Annotated[
-        Path,
-        typer.Argument(help="The export that was protected; with --statement, OUT alone."),
+        str,
+        typer.Argument(
+            metavar="EXPORT",
+            help="The export that was protected, or s3://BUCKET/PREFIX; with --statement, OUT "
+            "alone.",
+        ),
     ],
-    out: Annotated[Path | None, typer.Argument(help="What the run wrote.")] = None,
+    out: Annotated[
+        str | None, typer.Argument(metavar="OUT", help="What the run wrote.", show_default=False)
+    ] = None,
     state: Annotated[
         Path | None, typer.Option(help="The state folder, where not OUT.medprotect.")
     ] = None,
@@ -43,14 +49,14 @@ def verify(
         if statement is not None:
             if out is not None:
                 raise ConfigError("With --statement, OUT alone is given: it needs no export.")
-            _check_statement(statement, public_key, export, as_json=as_json)
+            _check_statement(statement, public_key, Path(export), as_json=as_json)
             return
         if out is None:
             raise ConfigError("OUT is missing: medprotect verify EXPORT OUT.")
-        from medprotect.cli.run import state_beside
+        from medprotect.cli.places import find_trees
         from medprotect.protect.verify import verify_run
 
-        result = verify_run(export, out, state or state_beside(out))
+        result = verify_run(*find_trees(export, out, state))
         if as_json:
             print(json.dumps(_as_json(result), indent=1))
         else:

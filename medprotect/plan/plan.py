@@ -19,7 +19,7 @@ from medprotect.imaging.image import Description, Detached, Role, Traits
 from medprotect.imaging.pairs import choose_voxels
 from medprotect.plan.patience import patience, planning_seconds
 from medprotect.plan.selection import Candidate, choose_pipeline
-from medprotect.scan.walk import Found, collisions, join_under, open_found
+from medprotect.scan.walk import Found, Tree, collisions, join_under, open_found
 
 
 class Action(StrEnum):
@@ -82,6 +82,9 @@ class Row:
     header: str = ""
 
 
+FOLDER_MARKER = "folder marker"
+"""Kind of the empty objects by which stores name folders; they are left, and counted."""
+
 MASK_BY_NAME = "mask_by_name"
 """Warning of an image that is left alone because it was said to be a mask."""
 
@@ -121,23 +124,30 @@ class Rules:
         Class by path, where it is known.
     mask_names : MaskNames
         What is a mask and what is none, where that is not left to its voxels.
+    path_bytes : int or None
+        Longest path that OUT takes, where that is bounded as a whole.
     """
 
     candidates: Sequence[Candidate]
     copy_others: bool = False
     labels: Mapping[str, str] | None = None
     mask_names: MaskNames = field(default_factory=MaskNames)
+    path_bytes: int | None = None
 
 
-def plan_rows(export: Path, out: Path, found: Iterable[Found], rules: Rules) -> Iterator[Row]:
+def plan_rows(
+    export: Path | Tree, out: Path, found: Iterable[Found], rules: Rules
+) -> Iterator[Row]:
     """Yield the plan for each entry, read from its header.
 
     `medprotect.plan.pairing.settle` comes after.
 
     Parameters
     ----------
-    export, out : Path
-        Roots of the trees.
+    export : Path or Tree
+        Root of the export.
+    out : Path
+        Root of OUT.
     found : iterable of Found
         From `medprotect.scan.walk.walk`.
     rules : Rules
@@ -149,14 +159,16 @@ def plan_rows(export: Path, out: Path, found: Iterable[Found], rules: Rules) -> 
 
 
 def plan_row(
-    export: Path, out: Path, found: Found, rules: Rules, there: Mapping[str, Found]
+    export: Path | Tree, out: Path, found: Found, rules: Rules, there: Mapping[str, Found]
 ) -> Row:
     """Return the plan for one entry; an error of its own makes it a rejected one.
 
     Parameters
     ----------
-    export, out : Path
-        Roots of the trees.
+    export : Path or Tree
+        Root of the export.
+    out : Path
+        Root of OUT.
     found : Found
         The entry.
     rules : Rules
@@ -169,6 +181,8 @@ def plan_row(
     ConfigError
         The labels give it a class that its pipeline does not know.
     """
+    if is_folder_marker(found):
+        return Row(found, Action.LEAVE, kind=FOLDER_MARKER)
     row = Row(found, Action.REJECT)
     try:
         with patience(planning_seconds(found.size)):
@@ -205,6 +219,11 @@ def plan_row(
         return reject(row, MedprotectError(f"unexpected: {place_of(error)}; please report it"))
 
 
+def is_folder_marker(found: Found) -> bool:
+    """Whether an entry is an empty object by which a store names a folder."""
+    return found.path.endswith("/") and not found.size  # no path of a file ends so
+
+
 def _find_voxels(detached: Detached, header: str, there: Mapping[str, Found]) -> str:
     """Return the path of the file that holds a header's voxels."""
     folder, slash, name = header.rpartition("/")
@@ -216,6 +235,8 @@ def _of_description(row: Row, description: Description, out: Path, rules: Rules)
     traits = description.traits
     if description.role is Role.OTHER or traits is None:
         action = Action.COPY if rules.copy_others else Action.LEAVE
+        if rules.copy_others:
+            _check_length(row.found.path, rules)
         return replace(row, action=action, out=row.found.path if rules.copy_others else "")
     choice = choose_pipeline(rules.candidates, traits)
     classes = rules.labels or {}
@@ -223,6 +244,7 @@ def _of_description(row: Row, description: Description, out: Path, rules: Rules)
     _check_label(label, choice.pipeline, rules)
     name = row.found.path + description.output_suffix
     join_under(out, name)
+    _check_length(name, rules)
     return replace(
         row,
         action=Action.PROTECT,
@@ -232,6 +254,11 @@ def _of_description(row: Row, description: Description, out: Path, rules: Rules)
         warnings=description.warnings + choice.warnings,
         label=label,
     )
+
+
+def _check_length(name: str, rules: Rules) -> None:
+    if rules.path_bytes is not None and len(name.encode()) > rules.path_bytes:
+        raise UnsafePathError("its path is too long for OUT; shorten it, or OUT's prefix")
 
 
 def _check_label(label: str, pipeline: str, rules: Rules) -> None:

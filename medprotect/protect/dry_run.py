@@ -2,7 +2,7 @@
 
 from medprotect.errors import OutputError
 from medprotect.plan.pairing import settle
-from medprotect.plan.plan import Action, ignores_case, plan_rows
+from medprotect.plan.plan import Action, plan_rows
 from medprotect.protect.journal import Entry, Outcome
 from medprotect.protect.resume import hold
 from medprotect.protect.settings import Settings
@@ -22,10 +22,11 @@ def plan_export(settings: Settings) -> list[Entry]:
     InputError, OutputError
         As for the run itself.
     """
-    check_trees(settings.export, settings.out, settings.state)
-    if settings.out.is_dir() and any(walk(settings.out)) and not settings.state.exists():
+    check_trees(*settings.folders)
+    if not settings.target.is_empty() and not settings.state.exists():
         raise OutputError("OUT is not empty and no run is known to have written it")
-    rows = list(plan_rows(settings.export, settings.out, walk(settings.export), settings.rules))
-    rows = settle(rows, ignores_case=ignores_case(settings.out))
+    source = settings.source
+    rows = list(plan_rows(source, settings.out, walk(source), settings.rules))
+    rows = settle(rows, ignores_case=settings.target.ignores_case())
     entries = [Entry(row, _OUTCOMES.get(row.action, Outcome.PLANNED)) for row in rows]
     return hold(entries) if settings.hold_series else entries

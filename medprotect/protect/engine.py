@@ -16,12 +16,7 @@ from types import FrameType
 from medprotect.confounder.key import Key
 from medprotect.errors import InputError, MedprotectError, OutputError, VerificationError
 from medprotect.plan.plan import Action, Row
-from medprotect.protect.atomic import (
-    mapped_errors,
-    publish,
-    remove_partials,
-    same_filesystem,
-)
+from medprotect.protect.atomic import mapped_errors
 from medprotect.protect.confinement import (
     decoding_bytes,
     file_seconds,
@@ -38,14 +33,13 @@ from medprotect.protect.resume import (
     claim,
     claim_backend,
     reconcile,
-    remove_written,
     restart,
     staged_file,
     staged_path,
 )
 from medprotect.protect.settings import Settings
 from medprotect.protect.tasks import Result, Setup, Task
-from medprotect.scan.walk import check_trees, join_under
+from medprotect.scan.walk import check_trees
 
 _TO_COME = frozenset({Outcome.PLANNED, Outcome.STAGED})
 
@@ -145,12 +139,14 @@ def protect_export(
         OUT cannot be used, is locked, or is another run's.
     StorageError
         The disk is full or fails; the run can go on later.
+    PeerError
+        A cluster or an object store is away; the run can go on later.
     PipelineError
         A pipeline is damaged.
     KeyboardInterrupt
         SIGINT or SIGTERM came before the work began, or twice; with its number.
     """
-    check_trees(settings.export, settings.out, settings.state)
+    check_trees(*settings.folders)
     with hold_lock(settings.state), Journal(settings.state) as journal:
         if begin_anew:
             restart(journal, settings)
@@ -185,11 +181,9 @@ class Run:
 
     def go(self) -> Summary:
         """Do what is left to do."""
+        self._settings.target.begin()
         with mapped_errors():
-            self._settings.out.mkdir(parents=True, exist_ok=True)
             self._places = self._find_places()
-        if not same_filesystem(self._settings.out, self._settings.state):
-            remove_partials(self._settings.out)
         self._entries = reconcile(self._journal, self._settings, self._progress.planned)
         self._numbers = {entry.path: at for at, entry in enumerate(self._entries)}
         self._progress.began(self._entries)
@@ -251,7 +245,7 @@ class Run:
     def _undo(self, entries: list[Entry]) -> None:
         """Plan files again that were finished before what they refer to came to another end."""
         self._record(entry.planned_again() for entry in entries)
-        remove_written(self._settings.out, (entry.row.out for entry in entries))
+        self._settings.target.remove(entry.row.out for entry in entries)
         for entry in entries:
             self._unlink_staged(entry)
 
@@ -371,8 +365,8 @@ class Run:
 
     def _find_places(self) -> list[tuple[int, int]]:
         """Return what OUT and the state folder are, whatever their names come to mean."""
-        status = [folder.stat() for folder in (self._settings.out, self._settings.state)]
-        return [(each.st_dev, each.st_ino) for each in status]
+        status = self._settings.state.stat()
+        return [self._settings.target.identity(), (status.st_dev, status.st_ino)]
 
     def _check_places(self) -> None:
         """Stop where a share was unmounted or a folder moved: the names lead elsewhere then.
@@ -393,9 +387,14 @@ class Run:
         """Give staged files their names in OUT; the journal knows of them before a series does."""
         if entries:
             self._check_places()
-        for entry in sorted(entries, key=lambda each: bool(each.row.voxels)):
-            final = join_under(self._settings.out, entry.row.out)
-            publish(staged_file(self._settings.state, entry), final)
+        for is_header in (False, True):  # headers once their voxels are there
+            files = [
+                (staged_file(self._settings.state, entry), entry.row.out)
+                for entry in entries
+                if bool(entry.row.voxels) is is_header
+            ]
+            if files:
+                self._settings.target.publish(files)
         self._record(
             replace(
                 entry,

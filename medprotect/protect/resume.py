@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,12 +9,13 @@ from typing import Any
 
 from medprotect.errors import InputError, OutputError, StateMismatchError
 from medprotect.plan.pairing import settle
-from medprotect.plan.plan import Action, Row, ignores_case, plan_row
+from medprotect.plan.plan import Action, Row, plan_row
 from medprotect.protect.atomic import mapped_errors
 from medprotect.protect.journal import IN_OUT, Entry, Journal, Outcome
+from medprotect.protect.out_tree import OutTree, is_there
 from medprotect.protect.protectable import sha256_of
 from medprotect.protect.settings import Settings
-from medprotect.scan.walk import Found, join_under, open_found, walk
+from medprotect.scan.walk import Found, open_found, walk
 
 STAGING = "staging"
 """Folder in the state folder for files on their way to OUT."""
@@ -43,11 +43,10 @@ def claim(journal: Journal, settings: Settings, identity: dict[str, object]) -> 
     """
     known = journal.about("identity")
     if not known:
-        with mapped_errors():
-            if settings.out.is_dir() and any(walk(settings.out)):
-                raise OutputError(
-                    "OUT is not empty and no run is known to have written it; name a new folder"
-                )
+        if not settings.target.is_empty():
+            raise OutputError(
+                "OUT is not empty and no run is known to have written it; name a new folder"
+            )
         journal.state_about("identity", identity)
         return
     differing = sorted(name for name in identity if known.get(name) != identity[name])
@@ -79,7 +78,7 @@ def claim_backend(journal: Journal, backend: dict[str, str]) -> None:
 
 def restart(journal: Journal, settings: Settings) -> None:
     """Forget an earlier run and remove from OUT what it wrote, and nothing else."""
-    remove_written(settings.out, _written(journal.entries()))
+    settings.target.remove(_written(journal.entries()))
     journal.replace_all([])
     journal.state_about("identity", {})
     journal.state_about("backend", {})
@@ -114,7 +113,7 @@ def reconcile(
     known = {entry.path: entry for entry in journal.entries()}
     said = asdict(settings.mask_names)
     is_said_again = _as_stored(said) == journal.about(MASK_NAMES)
-    there = {found.path: found for found in walk(settings.export)}
+    there = {found.path: found for found in walk(settings.source)}
     rows = []
     for found in there.values():
         before = known.get(found.path) if is_said_again else None
@@ -122,15 +121,15 @@ def reconcile(
         if progress:
             progress(len(rows))
     _refuse_vanished(known, rows)
-    rows = settle(rows, ignores_case=ignores_case(settings.out))
+    rows = settle(rows, ignores_case=settings.target.ignores_case())
     entries = [_carry_over(settings, row, known.get(row.found.path)) for row in rows]
     entries = _redo_halves(entries)
     if settings.hold_series:
         entries = hold(entries)
-    remove_written(
-        settings.out, _written(known.values()) - {e.row.out for e in entries if e.outcome in IN_OUT}
+    settings.target.remove(
+        _written(known.values()) - {e.row.out for e in entries if e.outcome in IN_OUT}
     )
-    _refuse_taken(settings.out, entries)
+    _refuse_taken(settings.target, entries)
     _clear_staging(settings.state, entries)
     journal.replace_all(entries)
     journal.state_about(MASK_NAMES, said)
@@ -189,7 +188,7 @@ def _plan(
         and not settings.rehash
     ):
         return before.row
-    return plan_row(settings.export, settings.out, found, settings.rules, there)
+    return plan_row(settings.source, settings.out, found, settings.rules, there)
 
 
 def _refuse_vanished(known: dict[str, Entry], rows: Iterable[Row]) -> None:
@@ -207,10 +206,9 @@ def _written(entries: Iterable[Entry]) -> set[str]:
     return {entry.row.out for entry in entries if entry.outcome in _MAYBE_IN_OUT}
 
 
-def _refuse_taken(out: Path, entries: Iterable[Entry]) -> None:
+def _refuse_taken(out: OutTree, entries: Iterable[Entry]) -> None:
     to_come = [e for e in entries if e.outcome in (Outcome.PLANNED, Outcome.STAGED)]
-    with mapped_errors():
-        taken = sum(os.path.lexists(join_under(out, entry.row.out)) for entry in to_come)
+    taken = sum(out.has(entry.row.out) for entry in to_come)
     if taken:
         raise OutputError(
             f"{taken} names in OUT are taken by files that no run wrote; move them away"
@@ -247,7 +245,7 @@ def _is_same_content(settings: Settings, found: Found, before: Entry) -> bool:
     if not before.sha256_in:
         return False
     try:
-        with open_found(settings.export, found) as stream:
+        with open_found(settings.source, found) as stream:
             return sha256_of(stream) == before.sha256_in
     except (InputError, OSError):
         return False
@@ -255,39 +253,13 @@ def _is_same_content(settings: Settings, found: Found, before: Entry) -> bool:
 
 def _still_holds(settings: Settings, row: Row, before: Entry) -> bool:
     if before.outcome in IN_OUT:
-        return _is_there(settings.out / row.out, before, hashed=settings.rehash)
+        sha256 = before.sha256_out if settings.rehash else ""
+        return settings.target.holds(row.out, before.size_out, sha256)
     if before.outcome is Outcome.STAGED:
-        return _is_there(staged_file(settings.state, before), before, hashed=True)
+        staged = staged_file(settings.state, before)
+        return is_there(staged, before.size_out, before.sha256_out)
     reason = before.row.reason
     return before.outcome is Outcome.REJECTED and reason not in _RETRIED
-
-
-def _is_there(path: Path, entry: Entry, *, hashed: bool) -> bool:
-    try:
-        if path.is_symlink() or path.stat().st_size != entry.size_out:
-            return False
-        if not hashed:
-            return True
-        with path.open("rb") as stream:
-            return sha256_of(stream) == entry.sha256_out
-    except OSError:
-        return False
-
-
-def remove_written(out: Path, names: Iterable[str]) -> None:
-    """Remove from OUT what must not lie there, and the folders that are empty then."""
-    with mapped_errors():
-        for name in names:
-            path = join_under(out, name) if name else out
-            if path != out and path.is_file():
-                path.unlink()
-                _remove_empty(path.parent, out)
-
-
-def _remove_empty(folder: Path, out: Path) -> None:
-    while folder != out and not any(folder.iterdir()):
-        folder.rmdir()
-        folder = folder.parent
 
 
 def _clear_staging(state: Path, entries: Iterable[Entry]) -> None:

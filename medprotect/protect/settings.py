@@ -10,7 +10,9 @@ from medprotect.errors import ConfigError
 from medprotect.intensity.budget import STRENGTHS
 from medprotect.plan.plan import MaskNames, Rules
 from medprotect.plan.selection import Candidate
+from medprotect.protect.out_tree import OutFolder, OutTree
 from medprotect.protect.remapping import EarlierUid
+from medprotect.scan.walk import Tree
 
 FORMAT = 1
 
@@ -22,7 +24,13 @@ class Settings:
     Attributes
     ----------
     export, out, state : Path
-        Roots of the trees; state holds journal, receipt and files on their way.
+        Roots of the trees; state holds journal, receipt and files on their way. Where one of
+        the two below is given, workers find files of the export in `export`, and `out` is never
+        made.
+    export_tree : Tree or None
+        The export, where it is no folder.
+    out_tree : OutTree or None
+        OUT, where it is no folder.
     candidates : tuple of Candidate
         Pipelines that may be picked.
     strength : str
@@ -67,6 +75,8 @@ class Settings:
     keep_uids: bool = False
     earlier_uid: EarlierUid = lambda _name: None
     rehash: bool = False
+    export_tree: Tree | None = None
+    out_tree: OutTree | None = None
 
     def __post_init__(self) -> None:
         if self.strength not in STRENGTHS:
@@ -78,9 +88,31 @@ class Settings:
             raise ConfigError("Two pipelines have one name; rename the folder of one.")
 
     @property
+    def source(self) -> Path | Tree:
+        """What the run reads."""
+        return self.export_tree or self.export
+
+    @property
+    def target(self) -> OutTree:
+        """What the run writes."""
+        return self.out_tree or OutFolder(self.out, self.state)
+
+    @property
+    def folders(self) -> tuple[Path | None, Path | None, Path]:
+        """Export, OUT and state folder; None for what is no folder."""
+        export = None if self.export_tree else self.export
+        return export, None if self.out_tree else self.out, self.state
+
+    @property
     def rules(self) -> Rules:
         """By what the plan is made."""
-        return Rules(self.candidates, self.copy_others, self.labels, self.mask_names)
+        return Rules(
+            self.candidates,
+            self.copy_others,
+            self.labels,
+            self.mask_names,
+            self.target.path_bytes,
+        )
 
     def identity(self, key: Key) -> dict[str, object]:
         """Return what the bytes in OUT depend on: a run goes on only where it is the same."""

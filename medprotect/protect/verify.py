@@ -6,7 +6,7 @@ The journal says what is to be there; receipt, files and pixels have to bear it 
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Set
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -16,12 +16,13 @@ from medprotect.errors import (
     InputError,
     MedprotectError,
     OutputError,
+    PeerError,
     VerificationError,
 )
 from medprotect.imaging import dicom, formats
 from medprotect.imaging.dicom.reference_check import read_new_uids
 from medprotect.imaging.image import Pair, Readable, Role
-from medprotect.plan.plan import MaskNames
+from medprotect.plan.plan import MaskNames, is_folder_marker
 from medprotect.protect.comparison import compare_files
 from medprotect.protect.journal import IN_OUT, NAME, Entry, Journal, Outcome
 from medprotect.protect.lock import hold_lock
@@ -29,7 +30,7 @@ from medprotect.protect.protectable import sha256_of
 from medprotect.protect.receipt import NAME as RECEIPT
 from medprotect.protect.receipt import count, file_lines
 from medprotect.protect.resume import MASK_NAMES
-from medprotect.scan.walk import Found, check_trees, join_under, open_found, walk
+from medprotect.scan.walk import Found, Tree, check_trees, join_under, open_found, walk
 
 _SAID_TWICE = ("strength", "key", "keep_uids", MASK_NAMES)
 """What journal and receipt both say of the whole run."""
@@ -82,7 +83,10 @@ class Verification:
 
 
 def verify_run(
-    export: Path, out: Path, state: Path, progress: Callable[[int, int], None] | None = None
+    export: Path | Tree,
+    out: Path | Tree,
+    state: Path,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Verification:
     """Check counts, bounds and headers of a run.
 
@@ -93,7 +97,9 @@ def verify_run(
 
     Parameters
     ----------
-    export, out, state : Path
+    export, out : Path or Tree
+        Of the run.
+    state : Path
         Of the run.
     progress : callable, optional
         ``progress(files_done, files)``.
@@ -102,8 +108,11 @@ def verify_run(
     ------
     OutputError
         There is no finished run of this OUT, or one is at work.
+    PeerError
+        An object store is away.
     """
-    check_trees(export, out, state)
+    export_folder, out_folder = (tree if isinstance(tree, Path) else None for tree in (export, out))
+    check_trees(export_folder, out_folder, state)
     if not (state / NAME).is_file():
         raise OutputError("no run has written OUT: its state folder holds no journal")
     with hold_lock(state), Journal(state) as journal:
@@ -116,15 +125,18 @@ def verify_run(
     if unfinished:
         raise OutputError(f"the run is not finished, {unfinished} files are to come; go on first")
     there = {found.path: found for found in walk(export)}
-    result.faults += _faults_of_trees(there.keys(), out, entries)
+    written = {found.path for found in walk(out) if not is_folder_marker(found)}
+    result.faults += _faults_of_trees(there.keys(), written, entries)
     result.faults += _faults_of_receipt(state / RECEIPT, {**identity, MASK_NAMES: said}, entries)
-    by_path, uids = {e.path: e for e in entries}, _read_uids(export, out, entries)
+    by_path, uids = {e.path: e for e in entries}, _read_uids(export, out, there, entries)
     trees = _Trees(export, out, strength, there, by_path, said, uids)
     present = [(at, e) for at, e in enumerate(entries, start=1) if e.outcome in IN_OUT]
     for done, (number, entry) in enumerate(present, start=1):
         try:
             if entry.path in there:
                 _check(trees, entry, result)
+        except PeerError:
+            raise
         except MedprotectError as error:
             result.faults.append(Fault(number, error.slug, str(error)))
         except OSError as error:
@@ -134,7 +146,7 @@ def verify_run(
     return result
 
 
-def _faults_of_trees(there: Set[str], out: Path, entries: list[Entry]) -> list[Fault]:
+def _faults_of_trees(there: Set[str], in_out: Set[str], entries: list[Entry]) -> list[Fault]:
     faults = []
     known = {entry.path for entry in entries}
     for number, entry in enumerate(entries, start=1):
@@ -144,7 +156,7 @@ def _faults_of_trees(there: Set[str], out: Path, entries: list[Entry]) -> list[F
         count = len(there - known)
         faults.append(Fault(0, "new", f"{count} files of the export are newer than the run"))
     written = {entry.row.out for entry in entries if entry.outcome in IN_OUT}
-    strange = {found.path for found in walk(out)} - written
+    strange = in_out - written
     if strange:
         count = len(strange)
         faults.append(Fault(0, "foreign", f"{count} files in OUT were not written by the run"))
@@ -183,8 +195,8 @@ def _faults_of_receipt(
 class _Trees:
     """Where the files of a run lie, what its journal says of them, and which UIDs became which."""
 
-    export: Path
-    out: Path
+    export: Path | Tree
+    out: Path | Tree
     strength: str
     there: Mapping[str, Found]
     entries: Mapping[str, Entry]
@@ -192,14 +204,17 @@ class _Trees:
     uids: Mapping[str, str]
 
 
-def _read_uids(export: Path, out: Path, entries: list[Entry]) -> dict[str, str]:
+def _read_uids(
+    export: Path | Tree, out: Path | Tree, there: Mapping[str, Found], entries: list[Entry]
+) -> dict[str, str]:
     """Read which UIDs became which, from the files alone; what cannot be read shows later."""
     found: dict[str, str] = {}
     for entry in entries:
         if entry.outcome is Outcome.PROTECTED and entry.row.kind.startswith("dicom"):
-            paths = join_under(export, entry.path), join_under(out, entry.row.out)
-            if all(path.is_file() and not path.is_symlink() for path in paths):
-                for name, uid in read_new_uids(*paths).items():
+            with ExitStack() as stack, suppress(InputError, VerificationError, OSError, KeyError):
+                original = stack.enter_context(open_found(export, there[entry.path]))
+                protected = stack.enter_context(_open_written(out, entry))
+                for name, uid in read_new_uids(original, protected).items():
                     found.setdefault(name, uid)
     return found
 
@@ -232,13 +247,13 @@ def _check(trees: _Trees, entry: Entry, result: Verification) -> None:
 
 
 def open_both(
-    export: Path, out: Path, entry: Entry, found: Found, stack: ExitStack
+    export: Path | Tree, out: Path | Tree, entry: Entry, found: Found, stack: ExitStack
 ) -> tuple[BinaryIO, BinaryIO]:
     """Open a file of the export and the one in OUT, whose bytes are those of the journal.
 
     Parameters
     ----------
-    export, out : Path
+    export, out : Path or Tree
         Of the run.
     entry : Entry
         The journal's line.
@@ -252,16 +267,25 @@ def open_both(
     VerificationError
         One is not what the run read or wrote.
     """
-    path = join_under(out, entry.row.out)
-    if path.is_symlink() or not path.is_file():
-        raise VerificationError("the file is missing from OUT")
-    protected = stack.enter_context(path.open("rb"))
+    protected = stack.enter_context(_open_written(out, entry))
     if sha256_of(protected) != entry.sha256_out:
         raise VerificationError("the file in OUT is not the one that was written")
     original = stack.enter_context(open_found(export, found))
     if sha256_of(original) != entry.sha256_in:
         raise VerificationError("the file of the export is not the one that was protected")
     return original, protected
+
+
+def _open_written(out: Path | Tree, entry: Entry) -> BinaryIO:
+    if isinstance(out, Path):
+        path = join_under(out, entry.row.out)
+        if path.is_file() and not path.is_symlink():
+            return path.open("rb")
+    else:
+        found = out.find(entry.row.out)
+        if found is not None:
+            return out.open(found)
+    raise VerificationError("the file is missing from OUT")
 
 
 def _open(trees: _Trees, entry: Entry, stack: ExitStack) -> tuple[BinaryIO, BinaryIO]:

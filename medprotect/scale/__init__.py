@@ -1,1 +1,1 @@
-"""Runs on the nodes of a cluster."""
+"""Runs on the nodes of a cluster, and of trees in an object store."""

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import combinations
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from medprotect.errors import (
     ConfigError,
@@ -68,7 +69,20 @@ class Found:
     unsafe: Unsafe | None = None
 
 
-def walk(export: Path) -> Iterator[Found]:
+class Tree(Protocol):
+    """An export that is no folder of this machine, such as a prefix of an object store."""
+
+    def walk(self) -> Iterator[Found]:
+        """Yield every entry, as `walk` does."""
+
+    def find(self, path: str) -> Found | None:
+        """Return the entry of a path that `walk` gave; None where there is none."""
+
+    def open(self, found: Found) -> BinaryIO:
+        """Open an entry for reading, if it still is the one that was found, as `open_found`."""
+
+
+def walk(export: Path | Tree) -> Iterator[Found]:
     """Yield every entry of the export, in the byte order of the relative paths.
 
     Nothing is opened but folders, no link is followed, and one folder at a time is held in
@@ -76,7 +90,7 @@ def walk(export: Path) -> Iterator[Found]:
 
     Parameters
     ----------
-    export : Path
+    export : Path or Tree
         The export.
 
     Yields
@@ -84,6 +98,10 @@ def walk(export: Path) -> Iterator[Found]:
     Found
         A plain file, or an entry with the reason why it is unsafe.
     """
+    return _walk(export) if isinstance(export, Path) else export.walk()
+
+
+def _walk(export: Path) -> Iterator[Found]:
     root = os.fspath(export)
     pending = [iter(_entries(root, ""))]  # a stack, so that depth is not bound by recursion
     while pending:
@@ -152,7 +170,7 @@ def _found(path: str, status: os.stat_result | None, unsafe: Unsafe | None) -> F
     )
 
 
-def open_found(export: Path, found: Found) -> BinaryIO:
+def open_found(export: Path | Tree, found: Found) -> BinaryIO:
     """Open a file of the export for reading, if it still is the one that was found.
 
     Never follows a link at the end of the path and never waits for a pipe, whatever was put in
@@ -171,11 +189,13 @@ def open_found(export: Path, found: Found) -> BinaryIO:
         raise UnsafePathError(
             f"not a plain file ({found.unsafe}); replace it by a copy of the file"
         )
+    if not isinstance(export, Path):
+        return export.open(found)
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
         stream = _InputFile(io.FileIO(os.open(export / found.path, flags)))
     except FileNotFoundError:
-        raise InputChangedError(_CHANGED) from None
+        raise InputChangedError(CHANGED) from None
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise UnsafePathError(f"cannot be opened ({reason}); check its permissions") from None
@@ -183,11 +203,11 @@ def open_found(export: Path, found: Found) -> BinaryIO:
     now = (status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev)
     if now != (found.size, found.mtime_ns, found.inode, found.device):
         stream.close()
-        raise InputChangedError(_CHANGED)
+        raise InputChangedError(CHANGED)
     return stream
 
 
-_CHANGED = "changed since the run began; let the export come to rest, then run again"
+CHANGED = "changed since the run began; let the export come to rest, then run again"
 
 
 class _InputFile(io.BufferedReader):
@@ -294,13 +314,15 @@ def _folded(path: str) -> str:
     return unicodedata.normalize("NFD", folded)
 
 
-def check_trees(export: Path, out: Path, state: Path) -> None:
+def check_trees(export: Path | None, out: Path | None, state: Path) -> None:
     """Refuse places where a run could write into what it reads, or leave secrets in OUT.
 
     Parameters
     ----------
-    export, out, state : Path
-        The export, OUT, and the folder of journal and receipts; the last two may not exist yet.
+    export, out : Path or None
+        The export and OUT, which may not exist yet; None for one that is no folder here.
+    state : Path
+        The folder of journal and receipts; may not exist yet.
 
     Raises
     ------
@@ -312,25 +334,28 @@ def check_trees(export: Path, out: Path, state: Path) -> None:
         Two of the three are the same or lie in one another, also by links or on a file system
         that ignores case; or `out` or `state` is no folder, a broken link, or not writable.
     """
-    if any(not os.fspath(path) or "\0" in os.fspath(path) for path in (export, out, state)):
+    named = {"EXPORT": export, "OUT": out, "the state folder": state}
+    places = {name: path for name, path in named.items() if path is not None}
+    if any(not os.fspath(path) or "\0" in os.fspath(path) for path in places.values()):
         raise ConfigError("a path is empty or not a path; name EXPORT and OUT")
-    if not export.is_dir():
-        raise InputError("EXPORT is not a folder; name the folder that holds the export")
-    if not _allowed(export, os.R_OK | os.X_OK):
-        raise InputError("EXPORT may not be read; ask for read permission on it")
-    places = {"EXPORT": export, "OUT": out, "the state folder": state}
-    for one, other in (
-        ("EXPORT", "OUT"),
-        ("EXPORT", "the state folder"),
-        ("OUT", "the state folder"),
-    ):
+    if export is not None:
+        _check_readable(export)
+    for one, other in combinations(places, 2):
         if _overlap(places[one], places[other]):
             raise OutputError(
                 f"{one} and {other} are the same folder or lie in one another; "
                 f"choose {other} elsewhere"
             )
-    _check_writable("OUT", out)
-    _check_writable("the state folder", state)
+    for name, path in places.items():
+        if name != "EXPORT":
+            _check_writable(name, path)
+
+
+def _check_readable(export: Path) -> None:
+    if not export.is_dir():
+        raise InputError("EXPORT is not a folder; name the folder that holds the export")
+    if not _allowed(export, os.R_OK | os.X_OK):
+        raise InputError("EXPORT may not be read; ask for read permission on it")
 
 
 def _overlap(one: Path, other: Path) -> bool:

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from medprotect.imaging.dicom.dictionary import name_of, vr_of
 from medprotect.imaging.dicom.elements import PIXEL_DATA
@@ -25,7 +25,7 @@ _ROOT_OFFSETS = (
 )
 
 
-def read_new_uids(original: Path, protected: Path) -> dict[str, str]:
+def read_new_uids(original: Path | BinaryIO, protected: Path | BinaryIO) -> dict[str, str]:
     """Return the new UIDs of a protected file by the names of the old, as pydicom reads them.
 
     {} where one of the files cannot be read.
@@ -43,12 +43,12 @@ def read_new_uids(original: Path, protected: Path) -> dict[str, str]:
     }
 
 
-def _read_own(path: Path) -> dict[str, str]:
+def _read_own(file: Path | BinaryIO) -> dict[str, str]:
     from pydicom import dcmread
 
     keywords = {"instance": "SOPInstanceUID", "series": "SeriesInstanceUID"}
     tags = list(keywords.values())
-    dataset = dcmread(path, force=True, stop_before_pixels=True, specific_tags=tags)
+    dataset = dcmread(file, force=True, stop_before_pixels=True, specific_tags=tags)
     return {
         kind: str(dataset.get(keyword) or "").strip(" \0") for kind, keyword in keywords.items()
     }
