@@ -20,6 +20,11 @@ class _Bar:
     lowest: float
     highest: float
 
+    @property
+    def name(self) -> str:
+        """The number of workers, in words."""
+        return "1 worker" if self.jobs == 1 else f"{self.jobs} workers"
+
 
 def draw_throughput(report: Mapping[str, object]) -> str:
     """Draw files a second by the number of workers, with their spread, as SVG without script.
@@ -36,7 +41,7 @@ def draw_throughput(report: Mapping[str, object]) -> str:
     """
     bars = _read_bars(report)
     top = _round_up(max(bar.highest for bar in bars))
-    told = ", ".join(f"{bar.jobs} workers {bar.median:.0f}" for bar in bars)
+    told = ", ".join(f"{bar.name} {bar.median:.0f}" for bar in bars)
     described = f"Median files a second: {told}. {report['machine']}."
     drawn = [_axis(top), *(_bar(bar, at, len(bars), top) for at, bar in enumerate(bars))]
     return (
@@ -90,7 +95,6 @@ def _bar(bar: _Bar, at: int, count: int, top: int) -> str:
     middle = _LEFT + (_WIDTH - _LEFT - _RIGHT) * (at + 0.5) / count
     upper, lower = _y(bar.highest, top), _y(bar.lowest, top)
     y, bottom = _y(bar.median, top), _y(0, top)
-    word = "worker" if bar.jobs == 1 else "workers"
     return (
         f'<rect x="{middle - _BAR / 2:.1f}" y="{y:.1f}" width="{_BAR}" '
         f'height="{bottom - y:.1f}" fill="{_COLOUR}"/>'
@@ -98,7 +102,7 @@ def _bar(bar: _Bar, at: int, count: int, top: int) -> str:
         f'M{middle - 6:.1f} {lower:.1f}h12" stroke="{_INK}" stroke-width="1.4" fill="none"/>'
         f'<text x="{middle:.1f}" y="{upper - 6:.1f}" text-anchor="middle">{bar.median:.1f}</text>'
         f'<text x="{middle:.1f}" y="{bottom + 16:.1f}" text-anchor="middle">'
-        f"{bar.jobs} {word}</text>"
+        f"{bar.name}</text>"
     )
 
 

@@ -76,6 +76,7 @@ class _Clock:
     marks: tuple[float, float] = (0.0, 0.0)
 
     def start(self) -> None:
+        """Begin with a slice."""
         self.spent = {name: Spent() for name in (*STEPS, REST)}
         self.marks = thread_time(), perf_counter()
 
@@ -89,6 +90,7 @@ class _Clock:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
+        """Charge what is done meanwhile to a step, but for steps within it."""
         self.charge()
         self.steps.append(name)
         if self.spent:

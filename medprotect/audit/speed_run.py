@@ -5,7 +5,7 @@ import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 from medprotect.confounder.key import Key
 from medprotect.errors import UnsupportedImageError
@@ -48,6 +48,8 @@ class Timing:
         To the plan; from the first file that was done to the last; of writing the receipt.
     early, last : Peaks
         After a tenth of the files, and after all of them.
+    busy_seconds : float
+        Of processor time that the run's own process took for a file: plan, journal and receipt.
     state_bytes : int
         Size of journal and receipt.
     """
@@ -59,6 +61,7 @@ class Timing:
     receipt_seconds: float
     early: Peaks
     last: Peaks
+    busy_seconds: float
     state_bytes: int
 
     @property
@@ -74,9 +77,14 @@ class Timing:
 
 @dataclass(slots=True)
 class _Watch:
-    """Notes when the files of a run are done, and how much memory there is meanwhile."""
+    """Notes when the files of a run are done, and how much memory there is meanwhile.
+
+    Of the processor, too: at the beginning, at the plan, at the first file that is done, at the
+    last.
+    """
 
     began: float = field(default_factory=perf_counter)
+    busy: list[float] = field(default_factory=lambda: [process_time()])
     planned: float = 0.0
     count: int = 0
     times: list[float] = field(default_factory=list)
@@ -84,10 +92,15 @@ class _Watch:
     last: Peaks = field(default_factory=Peaks)
 
     def begin(self, entries: list[Entry]) -> None:
+        """Note that the plan is made."""
         self.planned, self.count = perf_counter(), len(entries)
+        self.busy.append(process_time())
 
     def note(self, _number: int, _entry: Entry) -> None:
+        """Note that a file is done."""
         self.times.append(perf_counter())
+        if len(self.times) in (1, self.count):
+            self.busy.append(process_time())
         if len(self.times) in (max(1, round(_EARLY * self.count)), self.count):
             self.early, self.last = self.last, _read_peaks()
 
@@ -125,14 +138,16 @@ def time_run(settings: Settings, key: Key, together: int = 1) -> Timing:
     """
     watch = _Watch()
     summary = protect_export(settings, key, Progress(began=watch.begin, done=watch.note))
-    began = perf_counter()
+    began, began_busy = perf_counter(), process_time()
     with Journal(settings.state) as journal:
         write_receipt(settings, key, journal, summary.entries)  # once more, for its time alone
-    receipt_seconds = perf_counter() - began
+    receipt_seconds, receipt_busy = perf_counter() - began, process_time() - began_busy
     state_bytes = sum(path.stat().st_size for path in settings.state.iterdir() if path.is_file())
     remove_run(settings)
     if summary.exit_code:
         raise UnsupportedImageError("some of the slices cannot be protected; choose others")
+    started, planned, first, last = watch.busy
+    once = (planned - started + receipt_busy) / watch.count
     return Timing(
         count=watch.count,
         together=together,
@@ -141,6 +156,7 @@ def time_run(settings: Settings, key: Key, together: int = 1) -> Timing:
         receipt_seconds=receipt_seconds,
         early=watch.early,
         last=watch.last,
+        busy_seconds=once + (last - first) / (watch.count - together),
         state_bytes=state_bytes,
     )
 

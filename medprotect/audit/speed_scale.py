@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from statistics import mean
 
 from medprotect.audit.speed_export import build_series, find_slices
 from medprotect.audit.speed_row import WORKERS, Row
@@ -53,38 +54,39 @@ def measure_scale(
     """
     sizes = list_sizes(many)
     _build(scratch, sizes)
-    timings: dict[int, list[Timing]] = {size: [] for size in sizes}
-    ratios: dict[int, list[float]] = {size: [] for size in sizes[1:]}
+    turns = []
     for turn in range(repeats):
-        few = 0.0
-        for size in [each for each in sizes if turn == 0 or each <= LEAST_MANY]:
+        timings: dict[int, list[Timing]] = {size: [] for size in sizes}
+        # The smallest once more at the end: a long run may meet other load than one before it.
+        for size in [*(each for each in sizes if turn == 0 or each <= LEAST_MANY), sizes[0]]:
             say(f"runs of tiny files, {turn + 1} of {repeats}: {size}")
-            timing = _time_apart(scratch, str(size), key)
-            timings[size].append(timing)
-            few = few or timing.seconds
-            if size != sizes[0]:
-                ratios[size].append(timing.seconds / few)
-    return _time_rows(timings, ratios) + _memory_rows(many, timings[many])
+            timings[size].append(_time_apart(scratch, str(size), key))
+        turns.append(timings)
+    return _time_rows(turns, sizes) + _memory_rows(many, turns)
 
 
-def _time_rows(timings: dict[int, list[Timing]], ratios: dict[int, list[float]]) -> list[Row]:
-    taken = [
-        Row(
-            "h",
-            f"run of {size:,} tiny files, time of a file",
-            "ms",
-            [1000 * timing.seconds for timing in several],
-        )
-        for size, several in timings.items()
-    ]
-    compared = [
-        Row("h", f"run of {size:,} tiny files / of {_FEW}, time of a file", "x", each, _MOST_TIME)
-        for size, each in ratios.items()
-    ]
-    return taken + compared
+def _time_rows(turns: Sequence[dict[int, list[Timing]]], sizes: Sequence[int]) -> list[Row]:
+    few, *others = sizes
+    rows = []
+    for what, of_file in (
+        ("time of a file", lambda timing: timing.seconds),
+        ("processor time of a file outside the workers", lambda timing: timing.busy_seconds),
+    ):
+        taken = {
+            size: [mean(map(of_file, turn[size])) for turn in turns if turn[size]] for size in sizes
+        }
+        for size in sizes:
+            milliseconds = [1000 * seconds for seconds in taken[size]]
+            rows.append(Row("h", f"run of {size:,} tiny files, {what}", "ms", milliseconds))
+        for size in others:
+            ratios = [many / one for many, one in zip(taken[size], taken[few], strict=False)]
+            name = f"run of {size:,} tiny files / of {few}, {what}"
+            rows.append(Row("h", name, "x", ratios, most=_MOST_TIME))
+    return rows
 
 
-def _memory_rows(many: int, timings: Sequence[Timing]) -> list[Row]:
+def _memory_rows(many: int, turns: Sequence[dict[int, list[Timing]]]) -> list[Row]:
+    timings = [timing for turn in turns for timing in turn[many]]
     after = f"after all of {many:,} files / after a tenth"
     workers = [each.last.worker / (each.early.worker or 1) for each in timings]
     runs = [each.last.run / (each.early.run or 1) for each in timings]

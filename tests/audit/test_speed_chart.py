@@ -34,7 +34,7 @@ def test_it_says_in_words_what_it_shows() -> None:
     assert title is not None
     assert description is not None
     assert drawn.attrib["aria-labelledby"].split() == [title.attrib["id"], description.attrib["id"]]
-    assert "1 workers 10, 2 workers 20" in (description.text or "")
+    assert "1 worker 10, 2 workers 20" in (description.text or "")
 
 
 def test_a_report_without_such_rows_is_refused() -> None:
