@@ -4,18 +4,17 @@ Ratios hold across machines, and on one that has other work to do; seconds do no
 measured in turns with what it is compared with, several times, and its median and spread are told.
 """
 
-import multiprocessing
 import os
 import platform
-import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
 
+from medprotect.audit.speed_codec import measure_codecs
 from medprotect.audit.speed_commands import measure_commands
+from medprotect.audit.speed_engine import measure_engines
 from medprotect.audit.speed_export import (
     build_series,
     find_slices,
@@ -24,19 +23,15 @@ from medprotect.audit.speed_export import (
 )
 from medprotect.audit.speed_network import measure_network
 from medprotect.audit.speed_plan import measure_plan
-from medprotect.audit.speed_row import Row
+from medprotect.audit.speed_row import JOBS, WORKERS, Row, name_jobs
+from medprotect.audit.speed_run import PIPELINE, make_settings, remove_run, time_run
+from medprotect.audit.speed_scale import LEAST_MANY, measure_scale
 from medprotect.confounder.key import Key
-from medprotect.errors import ConfigError, UnsupportedImageError
-from medprotect.plan.selection import find_candidates
-from medprotect.protect.engine import Progress, protect_export
-from medprotect.protect.journal import Entry
-from medprotect.protect.settings import Settings
+from medprotect.errors import ConfigError
+from medprotect.protect.engine import protect_export
 
-FORMAT = 1
-PIPELINE = "radiology-grey"
-_WORKERS = 2
+FORMAT = 2
 _SMALL_SIDE = 16
-_PEAK = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +46,14 @@ class Amount:
         Files of each plan.
     repeats : int
         How often.
+    many : int
+        Files of the largest run of tiny ones.
     """
 
     slices: int = 100
     planned: int = 2000
     repeats: int = 5
-
-
-@dataclass(frozen=True, slots=True)
-class _Rate:
-    """Files a second of a run once its workers run, and the peak memory of one in MB."""
-
-    files: float
-    peak: float
+    many: int = LEAST_MANY
 
 
 def measure_speed(
@@ -89,26 +79,12 @@ def measure_speed(
     InputError
         There are no slices, or some cannot be protected.
     """
-    if amount.slices < 2 * _WORKERS:
-        raise ConfigError(f"A rate takes at least {2 * _WORKERS} slices.")
+    least = 2 * max(JOBS)
+    if amount.slices < least or amount.many < LEAST_MANY:
+        raise ConfigError(f"A rate takes {least} slices, and {LEAST_MANY} tiny files, at least.")
     load = os.getloadavg()[0]
-    key = Key.new()
     with TemporaryDirectory(dir=folder, prefix="medprotect-speed-") as name:
-        scratch = Path(name)
-        say("slices")
-        build_series(find_slices(images), scratch / "export", amount.slices)
-        make_null_pipeline(scratch / "null")
-        rows = _measure_runs(scratch, key, amount, say)
-        say("networks")
-        rows += measure_network(PIPELINE, key, amount.repeats)
-        say("commands")
-        build_series(find_slices(None), scratch / "one", 1)
-        protect_export(_settings(scratch, "one", PIPELINE, 1), key)
-        rows += measure_commands(scratch / "one", scratch / "out", scratch, amount.repeats)
-        _remove_run(scratch)
-        say("plan")
-        build_series(find_slices(None), scratch / "small", amount.planned, _SMALL_SIDE)
-        rows += measure_plan(_settings(scratch, "small", PIPELINE, 1), amount.repeats)
+        rows = _measure(Path(name), images, amount, say)
     return {
         "format": FORMAT,
         "machine": f"{platform.machine()}, {os.cpu_count()} processors",
@@ -116,76 +92,72 @@ def measure_speed(
         "slices": amount.slices,
         "planned": amount.planned,
         "repeats": amount.repeats,
+        "many": amount.many,
         "rows": [row.as_json() for row in sorted(rows, key=lambda row: row.row)],
     }
 
 
+def _measure(
+    scratch: Path, images: Path | None, amount: Amount, say: Callable[[str], None]
+) -> list[Row]:
+    key = Key.new()
+    say("slices")
+    build_series(find_slices(images), scratch / "export", amount.slices)
+    make_null_pipeline(scratch / "null")
+    rows = _measure_runs(scratch, key, amount, say)
+    rows += measure_codecs(scratch, key, amount.repeats, say)
+    say("networks")
+    rows += measure_network(PIPELINE, key, amount.repeats)
+    rows += measure_engines(PIPELINE, key, scratch / "export", amount.repeats, say)
+    say("commands")
+    build_series(find_slices(None), scratch / "one", 1)
+    one = make_settings(scratch, "one", PIPELINE, 1)
+    protect_export(one, key)
+    rows += measure_commands(one.export, one.out, scratch, amount.repeats)
+    remove_run(one)
+    say("plan")
+    build_series(find_slices(None), scratch / "small", amount.planned, _SMALL_SIDE)
+    rows += measure_plan(make_settings(scratch, "small", PIPELINE, 1), amount.repeats)
+    return rows + measure_scale(scratch, key, amount.many, amount.repeats, say)
+
+
 def _measure_runs(scratch: Path, key: Key, amount: Amount, say: Callable[[str], None]) -> list[Row]:
-    _rate(_settings(scratch, "export", PIPELINE, 1), key)  # what is loaded once is loaded now
-    turns = []
+    null = make_settings(scratch, "export", str(scratch / "null"), 1)
+    real = {jobs: make_settings(scratch, "export", PIPELINE, jobs) for jobs in JOBS}
+    time_run(real[1], key)  # what is loaded once is loaded now
+    over_plain: dict[str, list[float]] = {"null": [], "real": []}
+    rates: dict[int, list[float]] = {jobs: [] for jobs in JOBS}
+    peaks = []
     for turn in range(amount.repeats):
         say(f"runs, {turn + 1} of {amount.repeats}")
         plain = plain_loop(scratch / "export", scratch / "plain")
         shutil.rmtree(scratch / "plain")
-        null, real, several = (
-            _rate(_settings(scratch, "export", pipeline, jobs), key)
-            for pipeline, jobs in ((str(scratch / "null"), 1), (PIPELINE, 1), (PIPELINE, _WORKERS))
+        over_plain["null"].append(plain / time_run(null, key).files)
+        timings = {jobs: time_run(settings, key) for jobs, settings in real.items()}
+        over_plain["real"].append(plain / timings[1].files)
+        for jobs, timing in timings.items():
+            rates[jobs].append(timing.files)
+        peaks.append(timings[WORKERS].last.worker)
+    plain_rows = [
+        Row(letter, f"{name} network, 1 worker / plain loop, time of a file", "x", each, most)
+        for (name, each), (letter, most) in zip(
+            over_plain.items(), (("a", 1.3), ("b", None)), strict=True
         )
-        turns.append((plain, null, real, several))
-    null_ratios = [plain / null.files for plain, null, _, _ in turns]
-    real_ratios = [plain / real.files for plain, _, real, _ in turns]
-    gains = [several.files / real.files for _, _, real, several in turns]
-    rates = [several.files for *_, several in turns]
-    peaks = [several.peak for *_, several in turns]
-    return [
-        Row("a", "null network, 1 worker / plain loop, time of a file", "x", null_ratios, most=1.3),
-        Row("b", "real network, 1 worker / plain loop, time of a file", "x", real_ratios),
-        Row("b", f"real network, {_WORKERS} workers", "files/s", rates, least=30),
-        Row("e", "peak memory of the largest worker", "MB", peaks, most=1024),
-        Row("h", f"{_WORKERS} workers / 1 worker, files a second", "x", gains, least=1.8),
     ]
+    peak = Row("e", "peak memory of the largest worker", "MB", peaks, most=1024)
+    return [*plain_rows, *_rate_rows(rates), peak]
 
 
-def _settings(scratch: Path, export: str, pipeline: str, jobs: int) -> Settings:
-    return Settings(
-        export=scratch / export,
-        out=scratch / "out",
-        state=scratch / "out.medprotect",
-        candidates=find_candidates([pipeline]),
-        jobs=jobs,
-        hold_series=False,
-    )
-
-
-def _rate(settings: Settings, key: Key) -> _Rate:
-    """Carry out a run as a user would, and remove what it wrote."""
-    times: list[float] = []
-    peaks: dict[int, float] = {}
-
-    def done(_number: int, _entry: Entry) -> None:
-        times.append(perf_counter())
-        for process in multiprocessing.active_children():
-            peaks[process.pid or 0] = _peak_mb(process.pid or 0)
-
-    summary = protect_export(settings, key, Progress(done=done))
-    _remove_run(settings.out.parent)
-    if summary.exit_code:
-        raise UnsupportedImageError("some of the slices cannot be protected; choose others")
-    return _Rate((len(times) - 1) / (times[-1] - times[0]), max(peaks.values(), default=0.0))
-
-
-def _peak_mb(process: int) -> float:
-    """Return the most memory that a process has held so far; 0 where that is not told."""
-    try:
-        found = _PEAK.search(Path(f"/proc/{process}/status").read_text())
-    except OSError:
-        return 0.0
-    return int(found[1]) / 1024 if found else 0.0
-
-
-def _remove_run(scratch: Path) -> None:
-    shutil.rmtree(scratch / "out")
-    shutil.rmtree(scratch / "out.medprotect")
+def _rate_rows(rates: dict[int, list[float]]) -> list[Row]:
+    rows = []
+    for jobs, each in rates.items():
+        is_goal = jobs == WORKERS
+        rows.append(Row("b", name_jobs(jobs), "files/s", each, least=30 if is_goal else None))
+        if jobs > 1:
+            gains = [several / one for several, one in zip(each, rates[1], strict=True)]
+            what = f"{jobs} workers / 1 worker, files a second"
+            rows.append(Row("h", what, "x", gains, least=1.8 if is_goal else None))
+    return rows
 
 
 def write_table(report: dict[str, object]) -> str:

@@ -52,8 +52,10 @@ def _is_slice(path: Path) -> bool:
     return header.get("Modality") == "CT" and "Rows" in header and is_one
 
 
-def build_series(sources: Sequence[Path], folder: Path, count: int, side: int = 0) -> None:
-    """Write native CT slices of one series, each another shift of a source's pixels.
+def build_series(
+    sources: Sequence[Path], folder: Path, count: int, side: int = 0, length: int = 0
+) -> None:
+    """Write native CT slices of one series or more, each another shift of a source's pixels.
 
     Parameters
     ----------
@@ -64,7 +66,9 @@ def build_series(sources: Sequence[Path], folder: Path, count: int, side: int = 
     count : int
         How many slices.
     side : int
-        Where not 0, slices are cut to so many rows and columns.
+        Where not 0, slices are cut to so many rows and columns, of the middle.
+    length : int
+        Where not 0, so many slices make a series.
     """
     from pydicom import dcmread
     from pydicom.uid import ExplicitVRLittleEndian
@@ -77,10 +81,11 @@ def build_series(sources: Sequence[Path], folder: Path, count: int, side: int = 
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
         pixels = np.array(dataset.pixel_array)
         if side:
-            pixels = np.ascontiguousarray(pixels[:side, :side])
+            top, left = (size // 2 - side // 2 for size in pixels.shape)  # what is not air
+            pixels = np.ascontiguousarray(pixels[top : top + side, left : left + side])
         dataset.Rows, dataset.Columns = pixels.shape
-        dataset.SeriesInstanceUID = "2.25.1"
         for number in range(first, count, len(sources)):
+            dataset.SeriesInstanceUID = f"2.25.1.{number // length}" if length else "2.25.1"
             dataset.SOPInstanceUID = f"2.25.{number + 2}"
             dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
             dataset.PixelData = np.roll(pixels, number // len(sources), axis=0).tobytes()

@@ -4,6 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+WORKERS = 2
+"""Of the runs that goals are about."""
+
+JOBS = (1, WORKERS, 2 * WORKERS)
+"""Workers of the runs that are compared."""
+
+
+def name_jobs(jobs: int) -> str:
+    """Return what the row of runs with so many workers is called."""
+    return f"real network, {jobs} worker{'s' if jobs > 1 else ''}"
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

@@ -104,13 +104,20 @@ def speed(
         typer.Argument(help="A folder of CT slices; else one that pydicom ships, shifted."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="A file for the report, in JSON.")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="A file for a picture of files a second, in SVG.")
+    ] = None,
     folder: Annotated[
         Path | None,
         typer.Option(help="Where the work is done, and removed again: on the disk that counts."),
     ] = None,
-    slices: Annotated[int, typer.Option(min=4, help="Images of each run.")] = 100,
+    slices: Annotated[int, typer.Option(min=8, help="Images of each run.")] = 100,
     planned: Annotated[int, typer.Option(min=1, help="Files of each plan.")] = 2000,
     repeats: Annotated[int, typer.Option(min=1, help="How often each is measured.")] = 5,
+    many: Annotated[
+        int,
+        typer.Option(min=1000, help="Tiny files of the largest run: 10,000 take some minutes."),
+    ] = 1000,
 ) -> None:
     """Measure how fast protection, planning and the commands are, beside plain work in one run.
 
@@ -119,12 +126,42 @@ def speed(
     with ending():
         print("loading", file=sys.stderr, flush=True)
         from medprotect.audit.speed import Amount, measure_speed, write_table
+        from medprotect.audit.speed_chart import draw_throughput
         from medprotect.protect.atomic import write_whole
 
-        report = measure_speed(images, folder, Amount(slices, planned, repeats), _say)
+        report = measure_speed(images, folder, Amount(slices, planned, repeats, many), _say)
         if out is not None:
             write_whole(out, (json.dumps(report, indent=2) + "\n").encode())
+        if figure is not None:
+            write_whole(figure, draw_throughput(report).encode())
         print(write_table(report), end="")
+
+
+@app.command()
+def profile(
+    images: Annotated[
+        Path | None,
+        typer.Argument(help="A folder of CT slices; else one that pydicom ships, shifted."),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Where the work is done, and removed again: on the disk that counts."),
+    ] = None,
+    slices: Annotated[int, typer.Option(min=1, help="Slices that are protected.")] = 40,
+    syntax: Annotated[
+        str | None,
+        typer.Option(help="UID of a transfer syntax to compress them in; else they are native."),
+    ] = None,
+) -> None:
+    """Show where the time of one slice goes, step by step, with a null network and a real one."""
+    with ending():
+        print("loading", file=sys.stderr, flush=True)
+        from medprotect.audit.speed_codec import SYNTAXES
+        from medprotect.audit.speed_profile import profile_slice, write_profile
+
+        if syntax is not None:
+            _take(syntax, SYNTAXES, "syntax")
+        print(write_profile(profile_slice(images, folder, slices, syntax)), end="")
 
 
 def _take(text: str, known: Collection[str], option: str) -> tuple[str, ...]:

@@ -175,7 +175,7 @@ def _write_all(descriptor: int, data: memoryview) -> None:
         data = data[os.write(descriptor, data) :]
 
 
-def publish(tmp: Path, final: Path, *, replace: bool = False) -> None:
+def publish(tmp: Path, final: Path, *, replace: bool = False, flush: bool = True) -> None:
     """Give a written file its name in OUT, in one step that survives a power cut.
 
     Missing folders above `final` are made. Where `tmp` lies on another file system its bytes
@@ -190,6 +190,9 @@ def publish(tmp: Path, final: Path, *, replace: bool = False) -> None:
         Its name in OUT.
     replace : bool
         Take the place of a file that is there already; else that is an error.
+    flush : bool
+        Whether the name is on the disk when this returns; else its folder is to be flushed with
+        `fsync_dir` before anybody is told.
 
     Raises
     ------
@@ -211,7 +214,8 @@ def publish(tmp: Path, final: Path, *, replace: bool = False) -> None:
             finally:
                 partial.unlink(missing_ok=True)
             tmp.unlink()
-        _fsync_folder(final.parent)
+        if flush:
+            _fsync_folder(final.parent)
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o644) -> None:

@@ -173,6 +173,7 @@ class Run:
         self._entries: list[Entry] = []
         self._blocked: set[str] = set()
         self._members: dict[str, list[int]] = {}
+        self._planned: Counter[str] = Counter()
         self._places: list[tuple[int, int]] = []
         self._images: set[str] = set()
         self._uids: dict[str, str] | None = None
@@ -189,6 +190,7 @@ class Run:
         self._progress.began(self._entries)
         for at, entry in enumerate(self._entries):
             self._members.setdefault(self._series(entry), []).append(at)
+            self._planned[self._series(entry)] += entry.outcome is Outcome.PLANNED
         self._images = set() if self._settings.keep_uids else images_of(self._entries)
         self._publish_whole()
         try:
@@ -280,7 +282,7 @@ class Run:
         )
         self._record([entry])
         staged_path(self._settings.state, entry.path).unlink(missing_ok=True)
-        self._publish_if_whole(self._series(entry))
+        self._publish_with_series(entry)
 
     def _tasks(self, outcome: Outcome = Outcome.PLANNED) -> Iterator[Task]:
         for at in range(len(self._entries)):
@@ -334,7 +336,7 @@ class Run:
             self._drop(entries)
         else:
             self._record(entries)
-            self._publish_if_whole(series)
+            self._publish_with_series(entry)
 
     def _series(self, entry: Entry) -> str:
         """Return the series that an entry waits for; "" where it waits for none."""
@@ -349,16 +351,28 @@ class Run:
 
     def _publish_whole(self) -> None:
         for series in self._members:
+            if series:
+                self._publish_if_whole(series)
+            else:
+                staged = [each for each in self._of_series("") if each.outcome is Outcome.STAGED]
+                self._publish([entry for entry in staged if self._is_ready(entry)])
+
+    def _publish_with_series(self, entry: Entry) -> None:
+        """Publish a file just recorded, with the series it waits for; else by itself."""
+        series = self._series(entry)
+        if series:
             self._publish_if_whole(series)
+        elif self._is_ready(self._entry(entry.path)):
+            self._publish([self._entry(each.path) for each in self._pair(entry)])
 
     def _publish_if_whole(self, series: str) -> None:
-        """Publish a series once all of it is ready; files of none each by itself."""
-        entries = self._of_series(series)
-        staged = [entry for entry in entries if entry.outcome is Outcome.STAGED]
-        ready = [entry for entry in staged if self._is_ready(entry)]
-        to_come = any(entry.outcome is Outcome.PLANNED for entry in entries)
-        if not series or (len(ready) == len(staged) and not to_come):
-            self._publish(ready)
+        """Publish a series once all of it is ready."""
+        if self._planned[series]:  # known without a look at each: it is asked after every file
+            return
+        staged = [each for each in self._of_series(series) if each.outcome is Outcome.STAGED]
+        # References are remapped in order, so that one which is not ready is found from the end.
+        if all(self._is_ready(entry) for entry in reversed(staged)):
+            self._publish(staged)
 
     def _of_series(self, series: str) -> list[Entry]:
         return [self._entries[at] for at in self._members[series]]
@@ -384,7 +398,10 @@ class Run:
                 )
 
     def _publish(self, entries: list[Entry]) -> None:
-        """Give staged files their names in OUT; the journal knows of them before a series does."""
+        """Give staged files their names in OUT; the journal knows of them before a series does.
+
+        The folders of a series are flushed once, when all of it has its names.
+        """
         if entries:
             self._check_places()
         for is_header in (False, True):  # headers once their voxels are there
@@ -437,7 +454,11 @@ class Run:
         self._journal.record(entries)
         for entry in entries:
             at = self._numbers[entry.path]
-            was_to_come = self._entries[at].outcome in _TO_COME
+            before = self._entries[at].outcome
+            was_to_come = before in _TO_COME
+            self._planned[self._series(entry)] += (entry.outcome is Outcome.PLANNED) - (
+                before is Outcome.PLANNED
+            )
             self._entries[at] = entry
             if was_to_come and entry.outcome not in _TO_COME:
                 self._progress.done(at + 1, entry)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from medprotect.plan.plan import ignores_case
 from medprotect.protect.atomic import (
+    fsync_dir,
     mapped_errors,
     publish,
     remove_partials,
@@ -99,13 +100,20 @@ class OutFolder:
     def publish(self, files: Sequence[tuple[Path, str]]) -> None:
         """Give written files their names; see `medprotect.protect.atomic.publish`.
 
+        Each folder is flushed once, when all of them have their names.
+
         Raises
         ------
         OutputError, StorageError
             As there.
         """
+        unflushed = set()
         for staged, name in files:
-            publish(staged, join_under(self._path, name))
+            final = join_under(self._path, name)
+            publish(staged, final, flush=False)
+            unflushed.add(final.parent)
+        for folder in unflushed:
+            fsync_dir(folder)
 
     def remove(self, names: Iterable[str]) -> None:
         """Remove what must not lie in it, and the folders that are empty then."""

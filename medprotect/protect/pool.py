@@ -125,23 +125,32 @@ class Pool:
         self.backend = answer["backend"]
 
     def results(self, tasks: Iterator[Task]) -> Iterator[tuple[Task, Result]]:
-        """Work off tasks, which are drawn as workers fall idle, and yield results as they come."""
-        more, last = True, time.monotonic()
-        while more or self._busy:
-            for connection in [each for each in self._workers if each not in self._busy]:
-                task = next(tasks, None) if more and not self.stopping else None
-                if task is None:
-                    more = False
-                    break
-                _send(connection, asdict(task))
-                self._busy[connection] = task
-                self._spent[connection] = 0
+        """Work off tasks, which are drawn as workers fall idle, and yield results as they come.
+
+        A worker has its next task before the run takes its last result: the run then waits for
+        the disk, and nobody need wait for the run.
+        """
+        last = time.monotonic()
+        self._hand_out(tasks)
+        while self._busy:
             ready = wait(list(self._busy), _WAIT_SECONDS)
             for connection in [each for each in self._busy if each in ready]:
-                yield self._finish(connection)
+                finished = self._finish(connection)
+                self._hand_out(tasks)
+                yield finished
             now = time.monotonic()
             yield from self._end_overdue(now - last)
+            self._hand_out(tasks)
             last = now
+
+    def _hand_out(self, tasks: Iterator[Task]) -> None:
+        for connection in [each for each in self._workers if each not in self._busy]:
+            task = None if self.stopping else next(tasks, None)
+            if task is None:
+                return
+            _send(connection, asdict(task))
+            self._busy[connection] = task
+            self._spent[connection] = 0
 
     def _end_overdue(self, seconds: float) -> Iterator[tuple[Task, Result]]:
         """End the workers that have taken too long for their file, and yield what became of it."""

@@ -32,7 +32,8 @@ def protect_stream(
 ) -> Saved:
     """Protect a DICOM file as `LoadProtectable`, `Protect` and `SaveProtected` do, frame by frame.
 
-    The file that comes out is the same, byte for byte.
+    The file that comes out is the same, byte for byte. Its name may not outlive a power cut, as
+    with ``flush_names=False``.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ def protect_stream(
     try:
         with partial.open("rb") as written:
             checked = check_stream(stream, written, protect.strength)
-        publish(partial, final)
+        publish(partial, final, flush=False)
     finally:
         partial.unlink(missing_ok=True)
     return Saved(checked, rewritten.notes)

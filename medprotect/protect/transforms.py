@@ -207,13 +207,18 @@ class SaveProtected(Transform):
         format's name gets the ending of the lossless one it is promoted to.
     data_root_dir : str or PathLike, optional
         What of their path is left out; without it, all but the name.
+    flush_names : bool
+        Whether a file's name, too, is on the disk when it is returned; its bytes are in any case.
     """
 
     def __init__(
         self,
         folder: str | os.PathLike[str] | None = None,
         data_root_dir: str | os.PathLike[str] | None = None,
+        *,
+        flush_names: bool = True,
     ) -> None:
+        self._flush_names = flush_names
         self._folder = None if folder is None else Path(folder)
         self._root = None if data_root_dir is None else Path(data_root_dir)
 
@@ -258,9 +263,26 @@ class SaveProtected(Transform):
         del encoded  # a large file lies in memory often enough
         if len(members) != len(finals):
             raise ConfigError("An image in two files takes two paths to write to.")
-        checked = _write(members, finals, source.data, derivation.strength)
+        checked = self._write(members, finals, source.data, derivation.strength)
         meta = {**image.meta, SAVED: os.fspath(finals[0]), NOTES: notes}
         return to_tensor(from_tensor(image), {**meta, CHECKED: Carried(checked)}, image)
+
+    def _write(
+        self, members: list[bytes], finals: list[Path], source: Content, strength: str
+    ) -> FileCheck:
+        """Write files, check them as read from the disk, and give them names: headers last."""
+        partials = [path.with_name(f".medprotect-{secrets.token_hex(8)}.part") for path in finals]
+        try:
+            for partial, data in zip(partials, members, strict=True):
+                write_file(partial, data)
+            members.clear()
+            checked = _check(source, partials, strength)
+            for partial, final in reversed(list(zip(partials, finals, strict=True))):
+                publish(partial, final, flush=self._flush_names)
+        finally:
+            for partial in partials:
+                partial.unlink(missing_ok=True)
+        return checked
 
     def _paths(self, image: MetaTensor) -> list[Path]:
         name = image.meta.get("filename_or_obj")
@@ -282,22 +304,6 @@ class SaveProtected(Transform):
 
 def _members(data: Content) -> list[bytes]:
     return [data.header, data.voxels] if isinstance(data, Pair) else [data]
-
-
-def _write(members: list[bytes], finals: list[Path], source: Content, strength: str) -> FileCheck:
-    """Write files, check them as read from the disk, and give them their names: headers last."""
-    partials = [path.with_name(f".medprotect-{secrets.token_hex(8)}.part") for path in finals]
-    try:
-        for partial, data in zip(partials, members, strict=True):
-            write_file(partial, data)
-        members.clear()
-        checked = _check(source, partials, strength)
-        for partial, final in reversed(list(zip(partials, finals, strict=True))):
-            publish(partial, final)
-    finally:
-        for partial in partials:
-            partial.unlink(missing_ok=True)
-    return checked
 
 
 def _check(source: Content, partials: list[Path], strength: str) -> FileCheck:
@@ -359,7 +365,7 @@ class SaveProtectedd(MapTransform):
     ----------
     keys : KeysCollection
         Of the images.
-    folder, data_root_dir : str or PathLike, optional
+    folder, data_root_dir, flush_names
         As `SaveProtected` takes them.
     path_key : Hashable
         Key of the file to write, where it is given.
@@ -375,10 +381,11 @@ class SaveProtectedd(MapTransform):
         path_key: Hashable = "path",
         data_root_dir: str | os.PathLike[str] | None = None,
         voxels_path_key: Hashable = "voxels_path",
+        flush_names: bool = True,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self._save = SaveProtected(folder, data_root_dir)
+        self._save = SaveProtected(folder, data_root_dir, flush_names=flush_names)
         self._path_key, self._voxels_path_key = path_key, voxels_path_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

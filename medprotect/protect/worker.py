@@ -255,8 +255,10 @@ class Worker:
         return Saved(check_of(image), tuple(image.meta[NOTES]))
 
     def _compose(self, pipeline: str) -> Compose:
-        steps = [LoadProtectabled("image"), self._protect[pipeline], SaveProtectedd("image")]
-        return Compose(steps)
+        # A staged file is hashed before a run that goes on trusts it, so its name need not outlive
+        # a power cut; the one in OUT does.
+        save = SaveProtectedd("image", flush_names=False)
+        return Compose([LoadProtectabled("image"), self._protect[pipeline], save])
 
 
 def _check_size(task: Task) -> None:

@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -92,7 +91,7 @@ class NodeWorker:
 
     def __init__(self) -> None:
         self._export = Path()
-        self._task: Task | None = None
+        self._pool: Pool | None = None
         self._answer = ""
 
     def begin(self, words: str) -> str:
@@ -121,8 +120,10 @@ class NodeWorker:
     def do(self, words: str) -> str:
         """Do a task and answer its result, both as JSON."""
         try:
-            self._task = self._on_this_node(parse_task(json.loads(words)))
-            _, result = next(self._results)
+            if self._pool is None:
+                raise RuntimeError("a task before the setup")
+            task = self._on_this_node(parse_task(json.loads(words)))
+            ((_, result),) = self._pool.results(iter([task]))
             return json.dumps(asdict(result))
         except Exception as error:
             raise RuntimeError(place_of(error)) from None
@@ -138,14 +139,8 @@ class NodeWorker:
         if {name: _hash_of(folder) for name, folder in setup.pipelines.items()} != sight.pipelines:
             raise PipelineError("a node has other pipelines; install one medprotect on all nodes")
         secret, memory = key.secret.hex(), worker_bytes(max(_processors_of_this_node(), 1))
-        pool = Pool(1, replace(setup, secret=secret, memory_bytes=memory))
-        self._results = pool.results(self._tasks())
-        return pool.backend
-
-    def _tasks(self) -> Iterator[Task]:
-        """Yield what there is to do; its one worker asks once for each task that `do` is told."""
-        while self._task is not None:
-            yield self._task
+        self._pool = Pool(1, replace(setup, secret=secret, memory_bytes=memory))
+        return self._pool.backend
 
     def _on_this_node(self, task: Task) -> Task:
         voxels = self._device_of(task.voxels) if task.voxels else None

@@ -106,14 +106,15 @@ def test_by_default_all_protections_are_compared() -> None:
 
 @pytest.mark.slow
 def test_speed_is_measured_and_written(tmp_path: Path) -> None:
-    out, folder = tmp_path / "speed.json", tmp_path / "disk"
+    out, figure, folder = (tmp_path / name for name in ("speed.json", "speed.svg", "disk"))
     folder.mkdir()
-    few = ["--slices", "4", "--planned", "2", "--repeats", "1"]
-    done = medprotect("bench", "speed", *few, "--folder", folder, "--out", out)
+    few = ["--slices", "8", "--planned", "2", "--repeats", "1"]
+    done = medprotect("bench", "speed", *few, "--folder", folder, "--out", out, "--figure", figure)
     assert done.returncode == 0, done.stderr
     report = json.loads(out.read_text())
-    assert (report["slices"], report["planned"], report["repeats"]) == (4, 2, 1)
-    assert {row["row"] for row in report["rows"]} == set("abdefgh")
+    assert [report[name] for name in ("slices", "planned", "repeats", "many")] == [8, 2, 1, 1000]
+    assert {row["row"] for row in report["rows"]} == set("abcdefgh")
+    assert "4 workers" in figure.read_text()
     for row in report["rows"]:
         assert row["lowest"] <= row["median"] <= row["highest"]
         assert f"| {row['row']} | {row['what']} |" in done.stdout
@@ -121,6 +122,25 @@ def test_speed_is_measured_and_written(tmp_path: Path) -> None:
             assert row["holds"]
     assert list(folder.iterdir()) == []
     assert os.fspath(tmp_path) not in out.read_text()
+
+
+@pytest.mark.slow
+def test_a_profile_names_each_step_of_a_compressed_slice(tmp_path: Path) -> None:
+    few = ["--slices", "1", "--syntax", "1.2.840.10008.1.2.4.80", "--folder", tmp_path]
+    done = medprotect("bench", "profile", *few)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split(" | ") for line in done.stdout.splitlines()]
+    assert {line[0]: line[1] for line in lines if line[0] in ("| decode", "| encode")} == {
+        "| decode": "3",
+        "| encode": "1",
+    }
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_profile_of_another_syntax_is_refused() -> None:
+    refused = CliRunner().invoke(app, ["bench", "profile", "--syntax", "1.2.840.10008.1.2.4.50"])
+    assert refused.exit_code == 2
+    assert "there are 1.2.840.10008.1.2.4.80" in refused.stderr
 
 
 def test_speed_of_no_slices_is_refused(tmp_path: Path) -> None:

@@ -189,6 +189,23 @@ class TestPublish:
         assert names(tmp_path) == ["a", "final", "taken"]
         assert (tmp_path / "taken").read_bytes() == b"old"
 
+    @pytest.mark.parametrize("flush", [True, False])
+    def test_its_folder_is_flushed_unless_somebody_else_will(
+        self, tmp_path: Path, flush: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write_file(tmp_path / "tmp", b"1")
+        flushed = []
+        flush_to_disk = os.fsync
+
+        def count(descriptor: int) -> None:
+            flushed.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+            flush_to_disk(descriptor)
+
+        monkeypatch.setattr(os, "fsync", count)
+        publish(tmp_path / "tmp", tmp_path / "final", flush=flush)
+        assert flushed == [tmp_path] * flush
+        assert names(tmp_path) == ["final"]
+
     def test_a_missing_file_is_an_output_error(self, tmp_path: Path) -> None:
         with pytest.raises(OutputError):
             publish(tmp_path / "gone", tmp_path / "final")

@@ -23,8 +23,9 @@ from medprotect.errors import (
     StateMismatchError,
 )
 from medprotect.plan.selection import find_candidates
-from medprotect.protect.engine import Progress, Summary, protect_export
-from medprotect.protect.journal import Outcome
+from medprotect.protect import out_tree
+from medprotect.protect.engine import Progress, Run, Summary, protect_export
+from medprotect.protect.journal import Entry, Outcome
 from medprotect.protect.settings import Settings
 from medprotect.protect.verify import verify_run
 
@@ -310,6 +311,32 @@ class TestGoingOn:
 
 
 class TestSeries:
+    def test_it_is_looked_at_once_and_its_folder_flushed_once(
+        self, tmp_path: Path, pydicom_file: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        root = tmp_path / "export"
+        root.mkdir()
+        for number in range(4):
+            content = slice_of(pydicom_file("J2K_pixelrep_mismatch.dcm"), 1, number)
+            (root / f"{number}.dcm").write_bytes(content)
+        looked, flushed = [], []
+        look, flush = Run._of_series, out_tree.fsync_dir
+
+        def count_looks(run: Run, series: str) -> list[Entry]:
+            looked.append(len(looked))
+            return look(run, series)
+
+        def count_flushes(folder: Path) -> None:
+            flushed.append(folder)
+            flush(folder)
+
+        monkeypatch.setattr(Run, "_of_series", count_looks)
+        monkeypatch.setattr(out_tree, "fsync_dir", count_flushes)
+        assert run(root, tmp_path / "out").counts == {Outcome.PROTECTED: 4}
+        assert flushed == [tmp_path / "out"]
+        # When its last file is there, and when references are settled.
+        assert len(looked) == 2
+
     @pytest.fixture
     def root(self, tmp_path: Path, pydicom_file: Callable[[str], Path]) -> Path:
         """Two series of three; one file of the second cannot be decoded, as its worker finds."""

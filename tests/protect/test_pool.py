@@ -191,7 +191,19 @@ class TestPool:
             for task, _ in pool.results(tasks_of(root)):
                 done.append(task.found.path)
                 pool.stopping = True
-        assert done == ["0.png"]
+        assert done == ["0.png", "1.png"]
+
+    def test_a_worker_has_its_next_file_before_the_run_takes_its_last(self, root: Path) -> None:
+        drawn = []
+
+        def tasks() -> Iterator[Task]:
+            for task in tasks_of(root):
+                drawn.append(task.found.path)
+                yield task
+
+        with Pool(1, setup_of(root)) as pool:
+            ahead = [len(drawn) for _ in pool.results(tasks())]
+        assert ahead == [2, 3, 4, 5, 5]
 
     def test_an_error_ends_the_workers_at_once(self, root: Path) -> None:
         with pytest.raises(StorageError), Pool(2, setup_of(root)) as pool:  # noqa: PT012

@@ -5,7 +5,9 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image as Picture
 
 pytest.importorskip("ray")
 
@@ -63,10 +65,12 @@ def test_runs_here_and_there_go_on_with_each_other(shared: House, joined: tuple[
 def test_a_file_that_ends_worker_after_worker_is_rejected(
     tmp_path: Path, cluster: Cluster, joined: tuple[str, ...]
 ) -> None:
-    house = House(tmp_path, 1)
+    house = House(tmp_path, 0)
+    shades = np.random.default_rng(0).integers(0, 256, (3000, 3000), dtype=np.uint8)
+    Picture.fromarray(shades).save(house.export / "large.png")  # which takes seconds
     process = house.begin("OUT", *joined)
     for _ in range(3):
-        wait_for(cluster.workers, "no worker got the file")
+        wait_for(lambda: cluster.workers() or process.poll(), "no worker got the file")
         for pid in cluster.workers():
             with_signal(pid, signal.SIGKILL)
         wait_for(lambda: not cluster.workers(), "a worker outlived its end")

@@ -236,25 +236,29 @@ def _signed(cells: Container, layout: PixelLayout, precision: int) -> np.ndarray
 
 # RLE: pylibjpeg-rle -------------------------------------------------------------------------
 
+# 0 to 127: as many literal bytes, and one; 129 to 255: one byte repeated; 128: nothing.
+_RUN_WRITES = tuple(run + 1 if run < 128 else (257 - run) % 129 for run in range(256))
+_RUN_TAKES = tuple(run + 2 if run < 128 else 2 - (run == 128) for run in range(256))
+"""How many bytes a run expands to, by its first byte, and how many it takes."""
+
 
 def _check_rle(codestream: bytes, layout: PixelLayout) -> None:
     """Check that every segment expands to one byte plane (PS3.5 annex G), without expanding it.
 
     The decoder ends its thread with a panic where a run leads out of the plane.
     """
-    planes = layout.samples * layout.bits_allocated // 8
+    planes, plane = layout.samples * layout.bits_allocated // 8, layout.rows * layout.columns
     count, *offsets = struct.unpack_from("<16I", codestream)
     ends = [*offsets[1:planes], len(codestream)]
     if count != planes or offsets[0] != 64 or offsets[:planes] != sorted(offsets[:planes]):
         raise CorruptImageError("an RLE frame has another number of planes than the header says")
     for start, end in zip(offsets, ends, strict=False):
         pos, size = start, 0
-        while pos < end and size < layout.rows * layout.columns:
+        while pos < end and size < plane:
             run = codestream[pos]
-            # 0 to 127: as many literal bytes, and one; 129 to 255: one byte repeated; 128: nothing.
-            size += run + 1 if run < 128 else (257 - run) % 129
-            pos += run + 2 if run < 128 else 2 - (run == 128)
-        if size != layout.rows * layout.columns or pos > end or end - pos > 1:
+            size += _RUN_WRITES[run]
+            pos += _RUN_TAKES[run]
+        if size != plane or pos > end or end - pos > 1:
             raise CorruptImageError("an RLE frame has another size than the header says")
 
 

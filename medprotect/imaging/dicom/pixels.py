@@ -202,6 +202,7 @@ class EncapsulatedPixels:
         self._left: Iterator[bytes] = iter(())
         self._precisions: dict[int, int] = {}
         self._lossy: set[int] = set()
+        self._last: tuple[int, Container] | None = None
 
     def _read(self, index: int) -> bytes:
         """Return the codestream of a frame, from however many fragments."""
@@ -246,7 +247,14 @@ class EncapsulatedPixels:
         self._precisions[index] = decoded.precision
         if decoded.lossy:
             self._lossy.add(index)
+        if self._has_unused_bits(decoded.precision):
+            decoded.cells.flags.writeable = False
+            self._last = index, decoded.cells  # which are wanted again where the frame is written
         return decoded.cells
+
+    def _has_unused_bits(self, precision: int) -> bool:
+        """Whether a codestream holds bits besides the stored values, which stay as they are."""
+        return precision > self._layout.bits_stored or self._layout.shift > 0
 
     def stored(self, index: int) -> Stored:
         """Return the stored values of a frame."""
@@ -263,8 +271,10 @@ class EncapsulatedPixels:
     def _fill(self, index: int, stored: Stored) -> tuple[Container, int]:
         layout = self._layout
         precision = self._precisions.get(index)
-        if precision is None or precision > layout.bits_stored or layout.shift:
-            cells = fill_container(self._cells(index), stored, layout)
+        if precision is None or self._has_unused_bits(precision):
+            known = self._last if self._last and self._last[0] == index else None
+            before = known[1] if known else self._cells(index)
+            cells = fill_container(before, stored, layout)
             return cells, max(self._precisions[index], layout.bits_stored)
         width = layout.bits_allocated // 8
         cells = stored.astype(f"{'i' if layout.signed else 'u'}{width}").view(f"u{width}")

@@ -312,3 +312,31 @@ def test_transfer_syntax_changes_are_documented(shipped: Shipped) -> None:
     data = shipped("JPEG2000.dcm")
     _, encoded = protect(data)
     assert "TransferSyntaxUID" in named(dicom.changed_elements(data, encoded.data))
+
+
+@pytest.mark.parametrize(("frames", "decodings"), [(1, 1), (2, 4)])
+def test_a_frame_with_unused_bits_is_decoded_once_where_it_was_read_last(
+    made: Made, frames: int, decodings: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = np.random.default_rng(0).integers(0, 1 << 16, (frames, 20, 24)).astype("u2")
+    native = made(cells if frames > 1 else cells[0], frames=frames, BitsStored=12, HighBit=11)
+    dataset, layout = read(native), layout_of(cells.shape[1:], 16)
+    encode = codecs.CODECS[codecs.RLE_LOSSLESS].encode
+    dataset.PixelData = encapsulate([encode(frame, layout, 16) for frame in cells])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = UID(codecs.RLE_LOSSLESS)
+    decoded: list[str] = []
+
+    def count(syntax: str, codestream: bytes, layout: PixelLayout) -> codecs.Decoded:
+        decoded.append(syntax)
+        return codecs.decode_frame(syntax, codestream, layout)
+
+    monkeypatch.setattr("medprotect.imaging.dicom.pixels.decode_frame", count)
+    changed, encoded = protect(write(dataset))
+    assert len(decoded) == decodings
+    for frame, other in zip(changed, stored(encoded.data), strict=True):
+        np.testing.assert_array_equal(frame, other)
+    written = generate_frames(read(encoded.data).PixelData, number_of_frames=frames)
+    for codestream, before in zip(written, cells, strict=True):
+        after = codecs.decode_frame(codecs.RLE_LOSSLESS, codestream, layout).cells
+        np.testing.assert_array_equal(after >> 12, before >> 12)
