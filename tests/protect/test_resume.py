@@ -200,6 +200,11 @@ class TestReconcile:
         left = list((place.state / STAGING).iterdir())
         assert left == [staged_path(place.state, "a.png")]
 
+    def test_a_staged_file_whose_name_a_power_cut_took_is_done_again(self, place: Place) -> None:
+        place.finish(place.reconcile()["a.png"], Outcome.STAGED)
+        staged_path(place.state, "a.png").unlink()
+        assert outcomes(place.reconcile())["a.png"] == "planned"
+
     def test_a_rejection_stands_with_its_reason_also_when_the_file_is_touched(
         self, place: Place
     ) -> None:

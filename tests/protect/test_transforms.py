@@ -105,6 +105,27 @@ class TestProtect:
 
 
 class TestSave:
+    @pytest.mark.parametrize("flush_names", [True, False])
+    def test_bytes_are_flushed_and_the_name_unless_that_is_not_wanted(
+        self,
+        flush_names: bool,
+        ct: Path,
+        protect: Protect,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        folder, flushed, flush = tmp_path / "new", [], os.fsync
+
+        def count(descriptor: int) -> None:
+            flushed.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+            flush(descriptor)
+
+        image = protect(LoadProtectable()(ct))
+        monkeypatch.setattr(os, "fsync", count)
+        SaveProtected(folder, flush_names=flush_names)(image)
+        within = [path for path in flushed if path != tmp_path]
+        assert [path == folder for path in within] == [False, True][: 1 + flush_names]
+
     def test_the_file_is_checked_and_named_as_its_source(
         self, ct: Path, protect: Protect, tmp_path: Path
     ) -> None:
