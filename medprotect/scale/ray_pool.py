@@ -17,8 +17,14 @@ from typing import Any, Self
 
 from medprotect import limits
 from medprotect.confounder.key import Key
-from medprotect.errors import ImageTooLargeError, PeerError, StateMismatchError
-from medprotect.protect.atomic import make_folders, mapped_errors, publish, write_file
+from medprotect.errors import ImageTooLargeError, MedprotectError, PeerError, StateMismatchError
+from medprotect.protect.atomic import (
+    make_folders,
+    mapped_errors,
+    publish,
+    remove_partials,
+    write_file,
+)
 from medprotect.protect.pool import error_of
 from medprotect.protect.resume import STAGING
 from medprotect.protect.tasks import WORKER_ENDED, Result, Setup, Task, parse_result
@@ -109,6 +115,7 @@ class RayPool:
         self._next_start = self._without = 0.0
         self.backend: dict[str, str] = {}
         self.stopping = False
+        self._staging = cluster.state / STAGING
         self._closing = ExitStack()
         try:
             self._ray = self._closing.enter_context(ray_session(cluster.address, jobs))
@@ -145,6 +152,8 @@ class RayPool:
         for path in self._litter:
             with suppress(OSError):  # the next run removes what is there then
                 path.unlink()
+        with suppress(MedprotectError):  # what workers had begun to write when they were killed
+            remove_partials(self._staging)
         self._closing.close()
 
     def _kill(self, actor: Any) -> None:
