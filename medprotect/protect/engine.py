@@ -153,7 +153,8 @@ def protect_export(
         claim(journal, settings, settings.identity(key))
         run = Run(settings, key, journal, progress or Progress(), hire)
         with _Signals(run):
-            return run.go()
+            run.go()
+        return run.summary  # of all signals: who comes later than this finds the caller's handlers
 
 
 class Run:
@@ -180,7 +181,12 @@ class Run:
         self._signal = 0
         self._pool: Workers | None = None
 
-    def go(self) -> Summary:
+    @property
+    def summary(self) -> Summary:
+        """How it ended, or how far it has come."""
+        return Summary(self._entries, self._signal)
+
+    def go(self) -> None:
         """Do what is left to do."""
         self._settings.target.begin()
         with mapped_errors():
@@ -197,9 +203,7 @@ class Run:
             if any(entry.outcome in _TO_COME for entry in self._entries) or self._stale():
                 self._work()
         finally:
-            summary = Summary(self._entries, self._signal)
-            write_receipt(self._settings, self._key, self._journal, summary.entries)
-        return summary
+            write_receipt(self._settings, self._key, self._journal, self._entries)
 
     def _work(self) -> None:
         cards = {each.card.name: each.card for each in self._settings.candidates}

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -23,7 +24,7 @@ from medprotect.errors import (
     StateMismatchError,
 )
 from medprotect.plan.selection import find_candidates
-from medprotect.protect import out_tree
+from medprotect.protect import engine, out_tree
 from medprotect.protect.engine import Progress, Run, Summary, protect_export
 from medprotect.protect.journal import Entry, Outcome
 from medprotect.protect.settings import Settings
@@ -430,11 +431,30 @@ class TestPipelines:
         assert set(files(tmp_path / "out")) == {"a.png"}
 
 
+class TestSignals:
+    def test_one_that_comes_while_the_receipt_is_written_is_told_of(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Else who runs again and again, as `watch` does, would never hear of it."""
+        (root := tmp_path / "export").mkdir()
+        (root / "0.png").write_bytes(png(0))
+        write = engine.write_receipt
+
+        def write_and_be_told(*arguments: Any) -> None:
+            write(*arguments)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        monkeypatch.setattr(engine, "write_receipt", write_and_be_told)
+        summary = run(root, tmp_path / "out")
+        assert summary.told == signal.SIGTERM
+        assert not summary.interrupted
+        assert summary.exit_code == 0
+
+
 class TestCrash:
     def test_a_worker_that_dies_costs_one_file(self, tmp_path: Path) -> None:
         """The first file's worker is killed while it works; another takes the rest."""
         import multiprocessing
-        import signal
         import threading
 
         root = tmp_path / "export"
