@@ -34,6 +34,9 @@ def verify(
     public_key: Annotated[
         str, typer.Option(help="The owner's public key, told by another way than the statement.")
     ] = "",
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes.", show_default="one per core")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
 ) -> None:
     """Check a finished run again, from the files on the disk, with other readers than it had.
@@ -54,9 +57,10 @@ def verify(
         if out is None:
             raise ConfigError("OUT is missing: medprotect verify EXPORT OUT.")
         from medprotect.cli.places import find_trees
+        from medprotect.cli.run import usable_cores
         from medprotect.protect.verify import verify_run
 
-        result = verify_run(*find_trees(export, out, state))
+        result = verify_run(*find_trees(export, out, state), jobs=jobs or usable_cores())
         if as_json:
             print(json.dumps(_as_json(result), indent=1))
         else:

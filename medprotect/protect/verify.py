@@ -5,9 +5,9 @@ The journal says what is to be there; receipt, files and pixels have to bear it 
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +26,7 @@ from medprotect.plan.plan import MaskNames, is_folder_marker
 from medprotect.protect.comparison import compare_files
 from medprotect.protect.journal import IN_OUT, NAME, Entry, Journal, Outcome
 from medprotect.protect.lock import hold_lock
+from medprotect.protect.processes import spread
 from medprotect.protect.protectable import sha256_of
 from medprotect.protect.receipt import NAME as RECEIPT
 from medprotect.protect.receipt import count, file_lines
@@ -34,6 +35,9 @@ from medprotect.scan.walk import Found, Tree, check_trees, join_under, open_foun
 
 _SAID_TWICE = ("strength", "key", "keep_uids", MASK_NAMES)
 """What journal and receipt both say of the whole run."""
+
+_FILES_A_PROCESS = 20
+"""So many take as long as a process takes to begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +85,23 @@ class Verification:
     share: float = 0.0
     faults: list[Fault] = field(default_factory=list)
 
+    def add(self, part: "Verification") -> None:
+        """Add what was found of some files; entries were counted before."""
+        self.checked += part.checked
+        self.images += part.images
+        self.read_twice += part.read_twice
+        self.by_name += part.by_name
+        self.share = max(self.share, part.share)
+        self.faults += part.faults
+
 
 def verify_run(
     export: Path | Tree,
     out: Path | Tree,
     state: Path,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    jobs: int = 1,
 ) -> Verification:
     """Check counts, bounds and headers of a run.
 
@@ -103,6 +118,9 @@ def verify_run(
         Of the run.
     progress : callable, optional
         ``progress(files_done, files)``.
+    jobs : int
+        Processes that files are checked in, where both trees are folders; few files are checked
+        in this one.
 
     Raises
     ------
@@ -131,16 +149,8 @@ def verify_run(
     by_path, uids = {e.path: e for e in entries}, _read_uids(export, out, there, entries)
     trees = _Trees(export, out, strength, there, by_path, said, uids)
     present = [(at, e) for at, e in enumerate(entries, start=1) if e.outcome in IN_OUT]
-    for done, (number, entry) in enumerate(present, start=1):
-        try:
-            if entry.path in there:
-                _check(trees, entry, result)
-        except PeerError:
-            raise
-        except MedprotectError as error:
-            result.faults.append(Fault(number, error.slug, str(error)))
-        except OSError as error:
-            result.faults.append(Fault(number, "unreadable", type(error).__name__))
+    for done, part in enumerate(_check_files(trees, present, jobs), start=1):
+        result.add(part)
         if progress:
             progress(done, len(present))
     return result
@@ -217,6 +227,53 @@ def _read_uids(
                 for name, uid in read_new_uids(original, protected).items():
                     found.setdefault(name, uid)
     return found
+
+
+def _check_files(
+    trees: _Trees, present: list[tuple[int, Entry]], jobs: int
+) -> Iterator[Verification]:
+    """Yield what is found of each file, in order."""
+    jobs = min(jobs, len(present) // _FILES_A_PROCESS)
+    if jobs < 2 or not (isinstance(trees.export, Path) and isinstance(trees.out, Path)):
+        return (_check_file(trees, *each) for each in present)
+    shared = replace(trees, there={}, entries={})
+    asked = ((each, _excerpt(trees, each[1])) for each in present)
+    return spread(_check_excerpt, shared, asked, jobs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Excerpt:
+    """What is known of one file, and of the other one of a pair."""
+
+    there: dict[str, Found]
+    entries: dict[str, Entry]
+
+
+def _excerpt(trees: _Trees, entry: Entry) -> _Excerpt:
+    paths = {entry.path, entry.row.header, entry.row.voxels}
+    return _Excerpt(
+        {path: trees.there[path] for path in paths if path in trees.there},
+        {path: trees.entries[path] for path in paths if path in trees.entries},
+    )
+
+
+def _check_excerpt(trees: _Trees, asked: tuple[tuple[int, Entry], _Excerpt]) -> Verification:
+    each, known = asked
+    return _check_file(replace(trees, there=known.there, entries=known.entries), *each)
+
+
+def _check_file(trees: _Trees, number: int, entry: Entry) -> Verification:
+    result = Verification()
+    try:
+        if entry.path in trees.there:
+            _check(trees, entry, result)
+    except PeerError:
+        raise
+    except MedprotectError as error:
+        result.faults.append(Fault(number, error.slug, str(error)))
+    except OSError as error:
+        result.faults.append(Fault(number, "unreadable", type(error).__name__))
+    return result
 
 
 def _check(trees: _Trees, entry: Entry, result: Verification) -> None:

@@ -7,15 +7,12 @@ costs the run one file.
 import hashlib
 import importlib.metadata
 import json
-import multiprocessing
 import os
-import signal
-import threading
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from io import BytesIO
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -49,6 +46,7 @@ from medprotect.protect.atomic import (
     write_file,
 )
 from medprotect.protect.confinement import confine, is_available, keep_freed_memory
+from medprotect.protect.processes import serve_parent
 from medprotect.protect.protectable import FileCheck, check_remapped, sha256_of
 from medprotect.protect.streaming import Saved, protect_stream
 from medprotect.protect.tasks import TOO_LITTLE_OR_DAMAGED, Result, Setup, Task, parse_task
@@ -79,11 +77,9 @@ _TOO_LITTLE_MEMORY = "there is too little memory for it; run again with fewer --
 
 def serve(connection: Connection) -> None:
     """Answer a setup with the backend, then each task with a result, until the pipe is closed."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # they may come to the whole group,
-        signal.signal(number, signal.SIG_IGN)  # and the run decides when to stop
+    serve_parent()  # what it goes on with when it was killed must not meet what we write
     torch.set_num_threads(1)
     keep_freed_memory()
-    threading.Thread(target=_end_with_the_run, daemon=True).start()
     try:
         setup = Setup(**json.loads(connection.recv_bytes()))
         worker = Worker(setup)
@@ -96,14 +92,6 @@ def serve(connection: Connection) -> None:
         return  # the run has ended
     except MedprotectError as error:
         _send(connection, {"slug": error.slug, "detail": str(error)})
-
-
-def _end_with_the_run() -> None:
-    """End at once when the run is killed: what it goes on with must not meet what we write."""
-    run = multiprocessing.parent_process()
-    if run is not None:
-        wait([run.sentinel])
-        os._exit(1)
 
 
 def _send(connection: Connection, fields: Mapping[str, Any]) -> None:

@@ -19,12 +19,13 @@ from pydicom import dcmread
 from medprotect.confounder.key import Key
 from medprotect.plan.plan import Action
 from medprotect.plan.selection import find_candidates
-from medprotect.protect.engine import protect_export
+from medprotect.protect import verify
+from medprotect.protect.engine import Summary, protect_export
 from medprotect.protect.journal import Journal, Outcome
 from medprotect.protect.settings import Settings
 from medprotect.protect.verify import Fault, Verification, verify_run
 
-from ..e2e.seeds import MAKERS
+from ..e2e.seeds import MAKERS, nifti_pair
 from ..imaging.raster.pictures import COLOUR, GREY, png
 
 FILES = {
@@ -82,6 +83,17 @@ class Place:
         (self.state / "receipt.json").write_text(json.dumps(receipt))
 
 
+def protect(place: Place) -> Summary:
+    settings = Settings(
+        export=place.root,
+        out=place.out,
+        state=place.state,
+        candidates=find_candidates(["auto"]),
+        copy_others=True,
+    )
+    return protect_export(settings, Key(bytes(range(32))))
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Place:
     place = Place(tmp_path_factory.mktemp("finished"))
@@ -93,15 +105,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Place:
         path = place.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    settings = Settings(
-        export=place.root,
-        out=place.out,
-        state=place.state,
-        candidates=find_candidates(["auto"]),
-        copy_others=True,
-    )
-    summary = protect_export(settings, Key(bytes(range(32))))
-    assert summary.counts == {Outcome.PROTECTED: len(files) - 1, Outcome.COPIED: 1}
+    assert protect(place).counts == {Outcome.PROTECTED: len(files) - 1, Outcome.COPIED: 1}
     return place
 
 
@@ -119,6 +123,34 @@ class TestUntouched:
         assert found.checked == len(FILES) + 2
         assert found.read_twice == len(FILES)
         assert 0 < found.share <= 1
+
+
+class TestProcesses:
+    def test_several_find_what_one_finds_and_in_the_same_order(
+        self, tmp_path: Path, pydicom_file: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Pairs, references, copies and damage among them."""
+        monkeypatch.setattr(verify, "_FILES_A_PROCESS", 2)
+        place = Place(tmp_path)
+        place.root.mkdir()
+        dataset = dcmread(pydicom_file("CT_small.dcm"))
+        for number in range(6):
+            dataset.SOPInstanceUID = f"1.2.3.{number}"
+            dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+            dataset.save_as(place.root / f"{number}.dcm")
+        for name, data in zip(("v.hdr", "v.img"), nifti_pair(0), strict=True):
+            (place.root / name).write_bytes(data)
+        (place.root / "table.csv").write_bytes(TEXT)
+        protect(place)
+        for name in ("1.dcm", "4.dcm", "v.img"):
+            data = bytearray((place.out / name).read_bytes())
+            data[-1] ^= 1
+            (place.out / name).write_bytes(data)
+        alone, together = (
+            verify_run(place.root, place.out, place.state, jobs=jobs) for jobs in (1, 3)
+        )
+        assert [fault.number for fault in alone.faults] == [2, 5, 8, 9]
+        assert together == alone
 
 
 def with_pixel(name: str, data: bytes, original: bytes, by: int) -> bytes:
