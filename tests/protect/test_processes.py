@@ -43,6 +43,12 @@ def note_and_wait(folder: str, asked: int) -> None:
     time.sleep(300)
 
 
+@pytest.fixture(autouse=True)
+def found_by_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they are to do stands in this module: they must find it, however tests are started."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])
+
+
 class TestSpread:
     def test_answers_come_in_order_from_several_processes(self) -> None:
         answers = list(spread(add, 100, range(30), 2))
