@@ -16,6 +16,7 @@ STAGE = "generator"
 """The stage that is drawn."""
 
 SHARES = {
+    "p_in_training": "P in training",
     "told": "told",
     "code_read": "codes read",
     "kept": "kept",
@@ -28,8 +29,8 @@ LOSSES = {"confounder": "confounder", "utility": "utility", "decoy": "decoy"}
 _WIDTH, _HEIGHT, _GAP = 640, 240, 36
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 110, 28, 30
 _LABEL_GAP = 14
-_COLOURS = ("#1b6ca8", "#b3541e", "#3d7a3a", "#7a4fa3", "#8a6d00", "#555")
-_DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 4", "1 4")
+_COLOURS = ("#1b6ca8", "#b3541e", "#3d7a3a", "#7a4fa3", "#8a6d00", "#555", "#a02c5a")
+_DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 4", "1 4", "12 4")
 
 
 class Curves:

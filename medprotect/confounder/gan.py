@@ -40,6 +40,8 @@ from medprotect.confounder.noise import NoiseNetwork
 from medprotect.confounder.ranks import average_figures, average_gradients, check_agreement, rank
 from medprotect.confounder.samples import Samples, draw_batch, step_rng
 from medprotect.confounder.start import begin_from
+from medprotect.confounder.trial import EVERY as TRIAL_EVERY
+from medprotect.confounder.trial import Trial
 from medprotect.errors import PipelineError
 
 STEPS = 600
@@ -231,6 +233,14 @@ def _train_generator(
     checkpoint = Checkpoint(folder, "generator", {**settings, "begun": state_sha256(modules)})
     done, figures = checkpoint.load(modules, [maker, reader, judge])
     check_agreement(done)
+    trial = Trial(
+        samples,
+        clean.logits,
+        seed=recipe.seed,
+        mirrored=recipe.mirrored,
+        width=recipe.widths.assigner,
+        steps=recipe.steps,
+    )
     for step in range(done, recipe.steps):
         rng = step_rng(recipe.seed, "generator", step, rank())
         _set_generator_rate(maker, step, recipe.steps)
@@ -250,6 +260,8 @@ def _train_generator(
         _smooth(figures, average_figures(measured))
         figures["faded_in"] = ramp
         _refuse_collapse(figures, step, recipe)
+        if (step + 1) % TRIAL_EVERY == 0 or step + 1 == recipe.steps:
+            figures |= trial.measure(modules["generator"])
         if (step + 1) % REPORT_EVERY == 0 or step + 1 == recipe.steps:
             progress("generator", step + 1, recipe.steps, dict(figures))
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == recipe.steps:

@@ -1,0 +1,110 @@
+"""P while a generator is trained: a small victim learns, each time anew, from what it makes so far.
+
+It tells a training that goes well from one that does not. The audit tells what a pipeline protects:
+the assigner has seen these images, and one small victim is not all that attackers have.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from medprotect.confounder.assigning import balanced_accuracy, logits_of, set_rate
+from medprotect.confounder.distortions import flip, shift
+from medprotect.confounder.networks import Assigner, channels_last, pad_to_stride
+from medprotect.confounder.samples import Samples, step_rng
+
+EVERY = 200
+"""Steps of the generator from one trial to the next."""
+
+STEPS, BATCH, LOOKS = 150, 48, 5
+"""Of the victim; at its best look it is taken, as an attacker with clean images would."""
+
+LEARNED, TESTED = 2000, 1000
+"""Images at most that a victim learns from, and that it is tested on."""
+
+MEASURABLE = 0.15
+"""What learns less than this above chance from clean images says nothing; as in the audit."""
+
+_RATE = 3e-3
+
+
+class Trial:
+    """Victims of one training, which all begin alike.
+
+    Parameters
+    ----------
+    samples : Samples
+        Of the training. Two thirds are learned from, the others tested on.
+    logits : callable
+        The assigner's, calibrated, (B, K) of presented values (B, C, h, w): images are protected
+        without labels.
+    steps : int
+        Of a victim, at most `STEPS`.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        logits: Callable[[Tensor], Tensor],
+        *,
+        seed: int,
+        mirrored: bool,
+        width: int,
+        steps: int,
+    ) -> None:
+        order = torch.randperm(len(samples), generator=step_rng(seed, "trial", 0))
+        tested = min(TESTED, len(samples) // 3)
+        self._tested = samples.take(order[:tested])
+        self._learned = samples.take(order[tested:][:LEARNED])
+        self._logits = logits
+        self._seed, self._mirrored, self._width = seed, mirrored, width
+        self._steps = min(STEPS, steps)
+        self._clean: float | None = None
+
+    def measure(self, generator: nn.Module) -> dict[str, float]:
+        """Return ``p_in_training`` of a generator; nothing where it cannot be measured."""
+        if self._clean is None:
+            self._clean = self._learn(self._learned.presented)
+        chance = 1 / len(self._tested.classes)
+        if self._clean - chance < MEASURABLE:
+            return {}
+        kept = self._learn(self._protect(generator))
+        return {"p_in_training": (self._clean - kept) / (self._clean - chance)}
+
+    @torch.no_grad()
+    def _protect(self, generator: nn.Module) -> Tensor:
+        parts = []
+        height, width = self._learned.presented.shape[-2:]
+        for presented, budget in zip(
+            self._learned.presented.split(64), self._learned.budget.split(64), strict=True
+        ):
+            code = functional.softmax(self._logits(presented), 1)
+            pattern = generator(pad_to_stride(presented), code, torch.zeros_like(code))
+            parts.append((presented + pattern[..., :height, :width] * budget).clamp(0, 1))
+        return torch.cat(parts)
+
+    def _learn(self, presented: Tensor) -> float:
+        """Return the best balanced accuracy on clean images of a victim of these."""
+        classes = len(self._tested.classes)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._seed)
+            victim = channels_last(Assigner(presented.shape[1], classes, self._width))
+        optimizer = torch.optim.AdamW(victim.parameters(), lr=_RATE, weight_decay=1e-2)
+        best = 0.0
+        for step in range(self._steps):
+            rng = step_rng(self._seed, "victim", step)
+            indices = torch.randint(len(presented), (BATCH,), generator=rng)
+            images = shift(presented[indices], rng)
+            images = flip(images, rng) if self._mirrored else images
+            set_rate(optimizer, _RATE, step, self._steps)
+            victim.train()
+            logits = victim(images.contiguous(memory_format=torch.channels_last))
+            optimizer.zero_grad()
+            functional.cross_entropy(logits, self._learned.labels[indices]).backward()
+            optimizer.step()
+            if (step + 1) % max(1, self._steps // LOOKS) == 0 or step + 1 == self._steps:
+                seen = logits_of(victim, self._tested.presented).argmax(1)
+                best = max(best, balanced_accuracy(seen, self._tested.labels))
+        return best

@@ -1,0 +1,85 @@
+"""Victims that try the noise while a generator is trained."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from medprotect.confounder.samples import Samples
+from medprotect.confounder.trial import Trial
+
+Stripes = Callable[..., Samples]
+
+
+class Silent(nn.Module):
+    """Changes nothing."""
+
+    def forward(self, presented: Tensor, _code: Tensor, _decoy: Tensor) -> Tensor:
+        return torch.zeros_like(presented)
+
+
+class Outright(nn.Module):
+    """Says the code by which quarter of the image is light, as plainly as the budget lets it."""
+
+    def forward(self, presented: Tensor, code: Tensor, _decoy: Tensor) -> Tensor:
+        blocks = code.view(-1, 1, 2, 2) * 2 - 1
+        return nn.functional.interpolate(blocks, presented.shape[-2:])
+
+
+def told(samples: Samples) -> Callable[[Tensor], Tensor]:
+    """The logits of an assigner that is always right: it knows each image by its first row."""
+    known = {
+        row.numpy().tobytes(): label
+        for row, label in zip(samples.presented[:, 0, 0], samples.labels.tolist(), strict=True)
+    }
+
+    def logits(presented: Tensor) -> Tensor:
+        labels = [known[row.numpy().tobytes()] for row in presented[:, 0, 0]]
+        return 30.0 * nn.functional.one_hot(torch.tensor(labels), len(samples.classes))
+
+    return logits
+
+
+def loud(samples: Samples) -> Samples:
+    return replace(samples, budget=torch.full_like(samples.budget, 0.8))
+
+
+def trial(samples: Samples, steps: int = 60) -> Trial:
+    return Trial(samples, told(samples), seed=1, mirrored=False, width=8, steps=steps)
+
+
+def test_noise_that_changes_nothing_protects_nothing(stripes: Stripes) -> None:
+    assert trial(stripes(240)).measure(Silent()) == {"p_in_training": 0.0}
+
+
+def test_noise_that_outshouts_the_image_protects_it(stripes: Stripes) -> None:
+    assert trial(loud(stripes(240))).measure(Outright())["p_in_training"] > 0.5
+
+
+def test_the_same_noise_gives_the_same_figure(stripes: Stripes) -> None:
+    samples = loud(stripes(240))
+    first, again = (trial(samples).measure(Outright()) for _ in range(2))
+    assert first == again
+    assert first["p_in_training"] != 0.0
+
+
+def test_where_nothing_can_be_learned_nothing_is_stated(stripes: Stripes) -> None:
+    samples = stripes(240)
+    shuffled = samples.labels[torch.randperm(240, generator=torch.Generator().manual_seed(1))]
+    assert trial(replace(samples, labels=shuffled)).measure(Outright()) == {}
+
+
+def test_a_trial_does_not_disturb_the_randomness_of_its_caller(stripes: Stripes) -> None:
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    trial(stripes(48), steps=5).measure(Silent())
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("count", [3, 4, 7])
+def test_few_images_are_enough_for_it_to_run(count: int, stripes: Stripes) -> None:
+    samples = stripes(48).take(torch.arange(count))
+    assert trial(samples, steps=2).measure(Silent()).keys() <= {"p_in_training"}
