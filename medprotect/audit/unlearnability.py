@@ -7,18 +7,20 @@ from it, and are tested on clean images. Prints the findings of `medprotect.audi
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medprotect.audit.aids import AIDED
 from medprotect.audit.countermeasures import COUNTERMEASURES
+from medprotect.audit.countermeasures.countermeasure import Aid
 from medprotect.audit.examination import NONE, Budget, examine
 from medprotect.audit.halves import Halves, Labelled, read_halves
 from medprotect.audit.pairs import Pairs
 from medprotect.audit.victims import VICTIMS
-from medprotect.confounder.card import load_card
+from medprotect.confounder.card import Card, load_card
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import Confounder
 from medprotect.errors import BudgetBelowOneError
@@ -88,6 +90,27 @@ def pair_half_b(
     )
 
 
+def give_half_a(
+    halves: Halves, card: Card, strength: str, *, leaked: int = 0, other: bool = False
+) -> Aid:
+    """Return what an attacker has who holds images of half A, which no victim learns from.
+
+    Parameters
+    ----------
+    leaked : int
+        So many in clear and protected under another owner's key: from whoever has the pipeline,
+        too, and protects images of their own.
+    other : bool
+        Whether all of them in clear, without labels.
+    """
+    aid = Aid(other=halves.a.images if other else None)
+    if not leaked:
+        return aid
+    part = leave_out_rejected(halves.a, strength).images[:leaked]
+    protected = protect(part, Confounder(card, Key.new()), strength)
+    return replace(aid, leaked_clean=part, leaked_protected=protected)
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path, required=True, help="MedMNIST npz, or a folder")
@@ -96,8 +119,12 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--strength", default="standard", choices=list(STRENGTHS))
     parser.add_argument("--labels-known", action="store_true", help="protect with labels")
     parser.add_argument("--victims", nargs="+", default=["resnet18"], choices=list(VICTIMS))
-    tried = [name for name in COUNTERMEASURES if name != NONE]
+    tried = [name for name in COUNTERMEASURES if name not in (NONE, *AIDED)]
     parser.add_argument("--countermeasures", nargs="*", default=[], choices=tried)
+    parser.add_argument("--leaked", type=int, default=0, help="pairs of another key: inverse")
+    parser.add_argument(
+        "--other", action="store_true", help="half A in clear: autoencoder, diffusion"
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--steps", type=int, default=500)
     return parser.parse_args()
@@ -109,8 +136,9 @@ def main() -> None:
     folder = Path(given.pipeline)
     card = load_card(folder if folder.is_dir() else given.pipeline)
     key = Key.load(given.key) if given.key else Key.new()
+    halves = read_halves(given.images)
     pairs = pair_half_b(
-        read_halves(given.images),
+        halves,
         Confounder(card, key),
         given.strength,
         labels_known=given.labels_known,
@@ -122,9 +150,13 @@ def main() -> None:
         seeds=tuple(given.seeds),
         steps=given.steps,
     )
-    decoys = "on" if card.codes.decoys else "off"
+    aid = give_half_a(halves, card, given.strength, leaked=given.leaked, other=given.other)
     found = examine(
-        pairs, budget, decoys=decoys, say=lambda line: print(line, file=sys.stderr, flush=True)
+        pairs,
+        budget.aided_by(aid),
+        decoys="on" if card.codes.decoys else "off",
+        aid=aid,
+        say=lambda line: print(line, file=sys.stderr, flush=True),
     )
     made = {"pipeline": card.name, "pipeline_sha256": card.pipeline_sha256, "key": key.fingerprint}
     json.dump({**made, "strength": given.strength, **asdict(found)}, sys.stdout, indent=2)
