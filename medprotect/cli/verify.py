@@ -9,7 +9,7 @@ import typer
 from medprotect.cli.ending import ending
 
 if TYPE_CHECKING:
-    from medprotect.protect.verify import Verification
+    from medprotect.protect.file_check import Verification
 
 
 def verify(

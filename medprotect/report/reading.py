@@ -9,8 +9,8 @@ from typing import BinaryIO, Self
 from medprotect.errors import InputError, OutputError, VerificationError
 from medprotect.imaging import formats
 from medprotect.imaging.image import Image, Pair, Readable
+from medprotect.protect.file_check import open_both
 from medprotect.protect.journal import Entry
-from medprotect.protect.verify import open_both
 from medprotect.scan.walk import Found, walk
 
 _CHANGED = "A file is no more as the run left it, in EXPORT or OUT; see medprotect verify."

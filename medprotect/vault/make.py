@@ -15,11 +15,11 @@ from medprotect.errors import (
     VerificationError,
 )
 from medprotect.protect.atomic import make_folders, mapped_errors, publish, write_chunks
+from medprotect.protect.file_check import open_both
 from medprotect.protect.journal import IN_OUT, Entry, Journal, Outcome
 from medprotect.protect.journal import NAME as JOURNAL
 from medprotect.protect.lock import hold_lock
 from medprotect.protect.protectable import sha256_of
-from medprotect.protect.verify import open_both
 from medprotect.scan.walk import Found, check_trees, join_under, open_found, walk
 from medprotect.vault.folding import LIST_STREAM, fold, open_base, open_vault, unfold
 from medprotect.vault.listing import Kept, Listing, count_reasons, write_listing
