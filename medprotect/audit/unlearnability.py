@@ -97,6 +97,8 @@ def give_half_a(
 
     Parameters
     ----------
+    card : Card
+        Of the pipeline that the other owner uses.
     leaked : int
         So many in clear and protected under another owner's key: from whoever has the pipeline,
         too, and protects images of their own.
@@ -122,6 +124,7 @@ def _parse() -> argparse.Namespace:
     tried = [name for name in COUNTERMEASURES if name not in (NONE, *AIDED)]
     parser.add_argument("--countermeasures", nargs="*", default=[], choices=tried)
     parser.add_argument("--leaked", type=int, default=0, help="pairs of another key: inverse")
+    parser.add_argument("--leaked-by", help="pipeline of that key's owner; else the same")
     parser.add_argument(
         "--other", action="store_true", help="half A in clear: autoencoder, diffusion"
     )
@@ -130,11 +133,15 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _load(pipeline: str) -> Card:
+    folder = Path(pipeline)
+    return load_card(folder if folder.is_dir() else pipeline)
+
+
 def main() -> None:
     """Run from the command line."""
     given = _parse()
-    folder = Path(given.pipeline)
-    card = load_card(folder if folder.is_dir() else given.pipeline)
+    card = _load(given.pipeline)
     key = Key.load(given.key) if given.key else Key.new()
     halves = read_halves(given.images)
     pairs = pair_half_b(
@@ -150,7 +157,8 @@ def main() -> None:
         seeds=tuple(given.seeds),
         steps=given.steps,
     )
-    aid = give_half_a(halves, card, given.strength, leaked=given.leaked, other=given.other)
+    leaker = _load(given.leaked_by) if given.leaked_by else card
+    aid = give_half_a(halves, leaker, given.strength, leaked=given.leaked, other=given.other)
     found = examine(
         pairs,
         budget.aided_by(aid),
