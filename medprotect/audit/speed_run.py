@@ -10,10 +10,11 @@ from time import perf_counter, process_time
 from medprotect.confounder.key import Key
 from medprotect.errors import UnsupportedImageError
 from medprotect.plan.selection import find_candidates
-from medprotect.protect.engine import Progress, protect_export
+from medprotect.protect.engine import protect_export
 from medprotect.protect.journal import Entry, Journal
 from medprotect.protect.receipt import write_receipt
 from medprotect.protect.settings import Settings
+from medprotect.protect.summary import Progress
 
 PIPELINE = "radiology-grey"
 

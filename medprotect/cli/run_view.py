@@ -22,10 +22,10 @@ from medprotect.cli.plan_view import in_words
 from medprotect.cli.vault_view import vault_as_json, vault_in_words
 from medprotect.confounder.key import Key
 from medprotect.errors import MedprotectError
-from medprotect.protect.engine import Progress, Summary
 from medprotect.protect.journal import ENDS, Entry, Outcome
 from medprotect.protect.receipt import NAME, NOT_FOR_DIAGNOSIS, warn_in_words
 from medprotect.protect.settings import Settings
+from medprotect.protect.summary import Progress, Summary
 
 if TYPE_CHECKING:
     from medprotect.vault.make import Made

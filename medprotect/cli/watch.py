@@ -23,7 +23,7 @@ from medprotect.cli.run import (
 )
 
 if TYPE_CHECKING:
-    from medprotect.protect.engine import Summary
+    from medprotect.protect.summary import Summary
 
 
 def watch(

@@ -10,9 +10,10 @@ from medprotect.errors import StateMismatchError
 from medprotect.network.ledger import Fate, Ledger, Line
 from medprotect.network.spool import Spool
 from medprotect.protect.atomic import publish
-from medprotect.protect.engine import Summary, protect_export
+from medprotect.protect.engine import protect_export
 from medprotect.protect.journal import IN_OUT, Entry, Outcome
 from medprotect.protect.settings import Settings
+from medprotect.protect.summary import Summary
 from medprotect.scan.walk import join_under
 
 

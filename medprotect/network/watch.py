@@ -6,8 +6,9 @@ from pathlib import Path
 
 from medprotect.confounder.key import Key
 from medprotect.errors import InputError, StorageError
-from medprotect.protect.engine import Progress, Summary, protect_export
+from medprotect.protect.engine import protect_export
 from medprotect.protect.settings import Settings
+from medprotect.protect.summary import Progress, Summary
 from medprotect.scan.walk import Found, walk
 
 _POLL_SECONDS = 1.0

@@ -11,9 +11,10 @@ from types import FrameType
 from medprotect.confounder.key import Key
 from medprotect.errors import ConfigError
 from medprotect.protect.atomic import check_space, make_folders, mapped_errors, write_chunks
-from medprotect.protect.engine import Progress, Summary, protect_export
+from medprotect.protect.engine import protect_export
 from medprotect.protect.journal import Entry
 from medprotect.protect.settings import Settings
+from medprotect.protect.summary import Progress, Summary
 from medprotect.scan.walk import Found, join_under, open_found
 
 _BLOCK_BYTES = 4 * 1024**2

@@ -15,10 +15,10 @@ from medprotect.preview.scratch import protect_in_scratch, settings_within
 from medprotect.preview.selection import PAGE_BYTES, Place, Series, choose_series, find_series
 from medprotect.protect.atomic import write_whole
 from medprotect.protect.dry_run import plan_export
-from medprotect.protect.engine import Progress, Summary
 from medprotect.protect.inspection import check_picture_folder
 from medprotect.protect.journal import Entry, Outcome
 from medprotect.protect.settings import Settings
+from medprotect.protect.summary import Progress, Summary
 from medprotect.report.reading import Trees, read_both
 
 _PAGES = (".html", ".htm")

@@ -7,14 +7,12 @@ that refers to images of the export, once it names them by their new UIDs (see
 from OUT what the journal does not know.
 """
 
-import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from types import FrameType
+from collections.abc import Iterator
+from dataclasses import replace
 
 from medprotect.confounder.key import Key
-from medprotect.errors import InputError, MedprotectError, OutputError, VerificationError
+from medprotect.errors import OutputError
 from medprotect.plan.plan import Action, Row
 from medprotect.protect.atomic import mapped_errors
 from medprotect.protect.confinement import (
@@ -38,74 +36,10 @@ from medprotect.protect.resume import (
     staged_path,
 )
 from medprotect.protect.settings import Settings
+from medprotect.protect.signals import told
+from medprotect.protect.summary import TO_COME, Progress, Summary
 from medprotect.protect.tasks import Result, Setup, Task
 from medprotect.scan.walk import check_trees
-
-_TO_COME = frozenset({Outcome.PLANNED, Outcome.STAGED})
-
-SIGNALLED = 128
-"""Added to the number of the signal that ended a command, as shells do."""
-
-REJECTED_EXIT_CODE = 4
-"""Of a run that is done, and rejected some files."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Whom a run tells how it goes; each may do nothing.
-
-    Attributes
-    ----------
-    planned : callable
-        ``planned(entries_so_far)``.
-    began : callable
-        ``began(entries)``, with what is done already.
-    done : callable
-        ``done(number, entry)``, for each entry whose outcome became known.
-    """
-
-    planned: Callable[[int], None] = lambda _count: None
-    began: Callable[[list[Entry]], None] = lambda _entries: None
-    done: Callable[[int, Entry], None] = lambda _number, _entry: None
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """How a run ended.
-
-    Attributes
-    ----------
-    entries : list of Entry
-        All, in the order of the paths.
-    told : int
-        Number of the signal that came, else 0.
-    """
-
-    entries: list[Entry]
-    told: int = 0
-
-    @property
-    def interrupted(self) -> int:
-        """Number of the signal that ended the run early; 0 where nothing was left to do."""
-        return self.told if any(entry.outcome in _TO_COME for entry in self.entries) else 0
-
-    @property
-    def counts(self) -> Counter[Outcome]:
-        """How many entries had which outcome."""
-        return Counter(entry.outcome for entry in self.entries)
-
-    @property
-    def exit_code(self) -> int:
-        """What a command that ends so returns; 0 where every image is protected."""
-        if self.interrupted:
-            return SIGNALLED + self.interrupted
-        reasons = {e.row.reason for e in self.entries if e.outcome is Outcome.REJECTED}
-        for kind in (MedprotectError, VerificationError):
-            if kind.slug in reasons:
-                return kind.exit_code
-        if self.counts[Outcome.REJECTED]:
-            return REJECTED_EXIT_CODE
-        return 0 if self.counts[Outcome.PROTECTED] else InputError.exit_code
 
 
 def protect_export(
@@ -152,7 +86,7 @@ def protect_export(
             restart(journal, settings)
         claim(journal, settings, settings.identity(key))
         run = Run(settings, key, journal, progress or Progress(), hire)
-        with _Signals(run):
+        with told(run.interrupt):
             run.go()
         return run.summary  # of all signals: who comes later than this finds the caller's handlers
 
@@ -200,7 +134,7 @@ class Run:
         self._images = set() if self._settings.keep_uids else images_of(self._entries)
         self._publish_whole()
         try:
-            if any(entry.outcome in _TO_COME for entry in self._entries) or self._stale():
+            if any(entry.outcome in TO_COME for entry in self._entries) or self._stale():
                 self._work()
         finally:
             write_receipt(self._settings, self._key, self._journal, self._entries)
@@ -439,7 +373,7 @@ class Run:
         series = self._series(entry)
         if series:
             self._blocked.add(series)
-            self._drop([each for each in self._of_series(series) if each.outcome in _TO_COME])
+            self._drop([each for each in self._of_series(series) if each.outcome in TO_COME])
 
     def _drop(self, entries: list[Entry]) -> None:
         """Hold entries: their staged files go, and they do not."""
@@ -459,12 +393,12 @@ class Run:
         for entry in entries:
             at = self._numbers[entry.path]
             before = self._entries[at].outcome
-            was_to_come = before in _TO_COME
+            was_to_come = before in TO_COME
             self._planned[self._series(entry)] += (entry.outcome is Outcome.PLANNED) - (
                 before is Outcome.PLANNED
             )
             self._entries[at] = entry
-            if was_to_come and entry.outcome not in _TO_COME:
+            if was_to_come and entry.outcome not in TO_COME:
                 self._progress.done(at + 1, entry)
 
     def interrupt(self, number: int) -> None:
@@ -497,23 +431,3 @@ def _staged(entry: Entry, result: Result) -> Entry:
         uids=result.uids,
         references=result.references,
     )
-
-
-class _Signals:
-    """Tell a run of SIGINT and SIGTERM."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def __enter__(self) -> None:
-        self._before = {
-            number: signal.signal(number, self._handle)
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, _frame: FrameType | None) -> None:
-        self._run.interrupt(number)

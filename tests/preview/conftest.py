@@ -16,8 +16,8 @@ from medprotect.plan.selection import find_candidates
 from medprotect.preview.page import Preview
 from medprotect.preview.scratch import scratch_folder
 from medprotect.preview.write import Asked, write_preview
-from medprotect.protect.engine import Progress
 from medprotect.protect.settings import Settings
+from medprotect.protect.summary import Progress
 
 from ..e2e.seeds import MAKERS, nifti_pair
 from ..imaging.raster.pictures import png

@@ -10,8 +10,9 @@ import pytest
 from medprotect.errors import ConfigError
 from medprotect.preview.scratch import protect_in_scratch, scratch_folder
 from medprotect.protect.dry_run import plan_export
-from medprotect.protect.engine import Progress, protect_export
+from medprotect.protect.engine import protect_export
 from medprotect.protect.journal import Outcome
+from medprotect.protect.summary import Progress
 
 from .conftest import KEY, PATIENT, Make, make_settings
 

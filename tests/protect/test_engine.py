@@ -25,9 +25,10 @@ from medprotect.errors import (
 )
 from medprotect.plan.selection import find_candidates
 from medprotect.protect import engine, out_tree
-from medprotect.protect.engine import Progress, Run, Summary, protect_export
+from medprotect.protect.engine import Run, protect_export
 from medprotect.protect.journal import Entry, Outcome
 from medprotect.protect.settings import Settings
+from medprotect.protect.summary import Progress, Summary
 from medprotect.protect.verify import verify_run
 
 KEY = Key(bytes(range(32)))

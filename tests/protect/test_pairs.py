@@ -18,11 +18,12 @@ from medprotect.confounder.key import Key
 from medprotect.plan.plan import MaskNames
 from medprotect.plan.selection import find_candidates
 from medprotect.protect.dry_run import plan_export
-from medprotect.protect.engine import Summary, protect_export
+from medprotect.protect.engine import protect_export
 from medprotect.protect.file_check import Fault
 from medprotect.protect.journal import Journal, Outcome
 from medprotect.protect.resume import staged_path
 from medprotect.protect.settings import Settings
+from medprotect.protect.summary import Summary
 from medprotect.protect.verify import verify_run
 
 RANDOM = np.random.default_rng(3)

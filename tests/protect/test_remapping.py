@@ -16,9 +16,10 @@ from pydicom.fileset import FileSet
 
 from medprotect.confounder.key import Key
 from medprotect.plan.selection import find_candidates
-from medprotect.protect.engine import Summary, protect_export
+from medprotect.protect.engine import protect_export
 from medprotect.protect.journal import Journal, Outcome
 from medprotect.protect.settings import Settings
+from medprotect.protect.summary import Summary
 from medprotect.protect.verify import verify_run
 
 KEY = Key(bytes(range(32)))

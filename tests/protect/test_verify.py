@@ -20,10 +20,11 @@ from medprotect.confounder.key import Key
 from medprotect.plan.plan import Action
 from medprotect.plan.selection import find_candidates
 from medprotect.protect import verify
-from medprotect.protect.engine import Summary, protect_export
+from medprotect.protect.engine import protect_export
 from medprotect.protect.file_check import Fault, Verification
 from medprotect.protect.journal import Journal, Outcome
 from medprotect.protect.settings import Settings
+from medprotect.protect.summary import Summary
 from medprotect.protect.verify import verify_run
 
 from ..e2e.seeds import MAKERS, nifti_pair

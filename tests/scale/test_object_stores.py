@@ -30,10 +30,11 @@ from medprotect.errors import (
 )
 from medprotect.plan.selection import find_candidates
 from medprotect.protect.dry_run import plan_export
-from medprotect.protect.engine import Progress, Summary, protect_export
+from medprotect.protect.engine import protect_export
 from medprotect.protect.journal import Entry
 from medprotect.protect.pool import Pool
 from medprotect.protect.settings import Settings
+from medprotect.protect.summary import Progress, Summary
 from medprotect.protect.verify import verify_run
 from medprotect.scale import object_store
 from medprotect.scale.object_store import Store

@@ -1,0 +1,75 @@
+"""How a run goes and how it ends, for whom it tells."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from medprotect.errors import InputError, MedprotectError, VerificationError
+from medprotect.protect.journal import Entry, Outcome
+
+TO_COME = frozenset({Outcome.PLANNED, Outcome.STAGED})
+"""Outcomes of what a run has still to do."""
+
+SIGNALLED = 128
+"""Added to the number of the signal that ended a command, as shells do."""
+
+REJECTED_EXIT_CODE = 4
+"""Of a run that is done, and rejected some files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Whom a run tells how it goes; each may do nothing.
+
+    Attributes
+    ----------
+    planned : callable
+        ``planned(entries_so_far)``.
+    began : callable
+        ``began(entries)``, with what is done already.
+    done : callable
+        ``done(number, entry)``, for each entry whose outcome became known.
+    """
+
+    planned: Callable[[int], None] = lambda _count: None
+    began: Callable[[list[Entry]], None] = lambda _entries: None
+    done: Callable[[int, Entry], None] = lambda _number, _entry: None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a run ended.
+
+    Attributes
+    ----------
+    entries : list of Entry
+        All, in the order of the paths.
+    told : int
+        Number of the signal that came, else 0.
+    """
+
+    entries: list[Entry]
+    told: int = 0
+
+    @property
+    def interrupted(self) -> int:
+        """Number of the signal that ended the run early; 0 where nothing was left to do."""
+        return self.told if any(entry.outcome in TO_COME for entry in self.entries) else 0
+
+    @property
+    def counts(self) -> Counter[Outcome]:
+        """How many entries had which outcome."""
+        return Counter(entry.outcome for entry in self.entries)
+
+    @property
+    def exit_code(self) -> int:
+        """What a command that ends so returns; 0 where every image is protected."""
+        if self.interrupted:
+            return SIGNALLED + self.interrupted
+        reasons = {e.row.reason for e in self.entries if e.outcome is Outcome.REJECTED}
+        for kind in (MedprotectError, VerificationError):
+            if kind.slug in reasons:
+                return kind.exit_code
+        if self.counts[Outcome.REJECTED]:
+            return REJECTED_EXIT_CODE
+        return 0 if self.counts[Outcome.PROTECTED] else InputError.exit_code
