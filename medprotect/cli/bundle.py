@@ -7,7 +7,9 @@ import typer
 
 from medprotect.cli.ending import ending
 from medprotect.cli.run import (
+    AlongZ,
     Export,
+    HowAlongZ,
     HowStrong,
     Jobs,
     KeyFile,
@@ -67,6 +69,7 @@ def run(
     export: Export,
     out: Out,
     strength: HowStrong = Strength.STANDARD,
+    along_z: HowAlongZ = AlongZ.COHERENT,
     key: KeyFile = None,
     keep_uids: Annotated[
         bool, typer.Option("--keep-uids", help="Keep the UIDs of DICOM instances and series.")
@@ -95,6 +98,7 @@ def run(
                 state=state or state_beside(out),
                 candidates=(Candidate(card, named=True),),
                 strength=strength.value,
+                along_z=along_z.value,
                 jobs=jobs or usable_cores(),
                 keep_uids=keep_uids,
             )
