@@ -184,6 +184,7 @@ class TestMixedExport:
             ({"strength": "low"}, "strength"),
             ({"candidates": find_candidates(["radiology-grey"])}, "pipelines"),
             ({"keep_uids": True}, "keep_uids"),
+            ({"along_z": "independent"}, "along_z"),
             ({"labels": {}, "labels_sha256": "ab"}, "labels"),
         ],
     )
