@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import nibabel
@@ -34,7 +35,7 @@ def noise_of(along_z: str) -> NDArray[np.float64]:
 def likeness(noise: NDArray[np.float64]) -> float:
     """Median correlation of the noise of neighbouring planes where both may change."""
     found = []
-    for one, other in zip(noise[:-1], noise[1:], strict=True):
+    for one, other in pairwise(noise):
         both = (one != 0) & (other != 0)
         found.append(np.corrcoef(one[both], other[both])[0, 1])
     return float(np.median(found))
