@@ -122,9 +122,9 @@ def chain(part: Labelled, depth: int) -> Stacks:
 
 
 def likeness(slices: NDArray[np.integer]) -> float:
-    """Return the median correlation of neighbouring slices of stacks (N, D, H, W, C)."""
+    """Return the mean correlation of neighbouring slices of stacks (N, D, H, W, C)."""
     features = _features(slices.reshape(-1, *slices.shape[2:])).reshape(*slices.shape[:2], -1)
-    return round(float(np.median((features[:, 1:] * features[:, :-1]).sum(-1))), 4)
+    return round(float((features[:, 1:] * features[:, :-1]).sum(-1).mean()), 4)
 
 
 def _features(images: NDArray[np.integer]) -> NDArray[np.float32]:
