@@ -85,7 +85,9 @@ def read_stacks(source: Path, depth: int, side: int = 28) -> StackedParts:
     are_volumes = halves.b.images.shape[3] > 3
     make = cut if are_volumes else chain
     return StackedParts(
-        *(make(part, depth) for part in (halves.b, halves.validation, halves.test)),
+        b=make(halves.b, depth),
+        validation=make(halves.validation, depth),
+        test=make(halves.test, depth),
         classes=halves.classes,
         made_of=VOLUMES if are_volumes else CHAINS,
     )
@@ -131,7 +133,8 @@ def _features(images: NDArray[np.integer]) -> NDArray[np.float32]:
     """Return images as rows of mean 0 and length 1: their products are correlations."""
     rows = images.reshape(len(images), -1).astype(np.float32)
     rows -= rows.mean(1, keepdims=True)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+    return rows
 
 
 def _read_folder(folder: Path, depth: int, side: int) -> StackedParts:
@@ -140,12 +143,13 @@ def _read_folder(folder: Path, depth: int, side: int) -> StackedParts:
         raise ConfigError(f"{folder} holds no folders, one a class.")
     files = [(file, label) for label, path in enumerate(classes) for file in sorted(path.iterdir())]
     read = [_read_volume(file, label, depth, side) for file, label in files]
-    place = np.arange(len(files)) % 10
-    parts = [
-        _join([stacks for stacks, at in zip(read, place, strict=True) if at in places])
-        for places in ((1, 3, 5, 7), (8,), (9,))
-    ]
-    return StackedParts(*parts, classes=tuple(path.name for path in classes), made_of=VOLUMES)
+    return StackedParts(
+        b=_join([stacks for at in (1, 3, 5, 7) for stacks in read[at::10]]),
+        validation=_join(read[8::10]),
+        test=_join(read[9::10]),
+        classes=tuple(path.name for path in classes),
+        made_of=VOLUMES,
+    )
 
 
 def _read_volume(file: Path, label: int, depth: int, side: int) -> Stacks:

@@ -145,11 +145,7 @@ def inference(card: Card) -> Config:
             "shuffle": False,
             "num_workers": 0,
         },
-        "inferer": {
-            "_target_": "medprotect.bundle.inferer.NoiseInferer",
-            "key_file": "@key_file",
-            "along_z": "@along_z",
-        },
+        "inferer": _inferer(),
         "postprocessing": _compose(
             _add_noise(),
             {
@@ -296,6 +292,14 @@ def _add_noise() -> Config:
         "key_file": "@key_file",
         "strength": "@strength",
         "keep_uids": "@keep_uids",
+        "along_z": "@along_z",
+    }
+
+
+def _inferer() -> Config:
+    return {
+        "_target_": "medprotect.bundle.inferer.NoiseInferer",
+        "key_file": "@key_file",
         "along_z": "@along_z",
     }
 

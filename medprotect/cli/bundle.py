@@ -12,6 +12,7 @@ from medprotect.cli.run import (
     HowAlongZ,
     HowStrong,
     Jobs,
+    KeepUids,
     KeyFile,
     Out,
     State,
@@ -71,9 +72,7 @@ def run(
     strength: HowStrong = Strength.STANDARD,
     along_z: HowAlongZ = AlongZ.COHERENT,
     key: KeyFile = None,
-    keep_uids: Annotated[
-        bool, typer.Option("--keep-uids", help="Keep the UIDs of DICOM instances and series.")
-    ] = False,
+    keep_uids: KeepUids = False,
     jobs: Jobs = None,
     state: State = None,
 ) -> None:

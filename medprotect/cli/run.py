@@ -154,6 +154,9 @@ Recipients = Annotated[
     ),
 ]
 HowStrong = Annotated[Strength, typer.Option(help="How much a pixel may change.")]
+KeepUids = Annotated[
+    bool, typer.Option("--keep-uids", help="Keep the UIDs of DICOM instances and series.")
+]
 HowAlongZ = Annotated[
     AlongZ,
     typer.Option(
@@ -182,9 +185,7 @@ def run(
     vault: VaultFile = None,
     recipient: Recipients = None,
     key: KeyFile = None,
-    keep_uids: Annotated[
-        bool, _flag("--keep-uids", "Keep the UIDs of DICOM instances and series.")
-    ] = False,
+    keep_uids: KeepUids = False,
     jobs: Jobs = None,
     engine: HowDriven = Engine.LOCAL,
     address: Address = None,
