@@ -42,7 +42,7 @@ def protect(
     protected = np.empty_like(images)
     for index, stored in enumerate(images):
         label = None if labels is None else int(labels[index])
-        changed = add_noise([_as_png(stored)], confounder.noise, strength, label)
+        changed = add_noise([as_png(stored)], confounder.noise, strength, label)
         protected[index] = changed.reshape(stored.shape)
     return protected
 
@@ -54,7 +54,7 @@ def leave_out_rejected(part: Labelled, strength: str) -> Labelled:
 
 
 def _is_protectable(stored: NDArray[np.uint8], strength: str) -> bool:
-    seen, reach = view(_as_png(stored)), Reach()
+    seen, reach = view(as_png(stored)), Reach()
     reach.add(seen, budget_lsb(seen, strength))
     try:
         reach.check()
@@ -63,7 +63,8 @@ def _is_protectable(stored: NDArray[np.uint8], strength: str) -> bool:
     return True
 
 
-def _as_png(stored: NDArray[np.uint8]) -> Image:
+def as_png(stored: NDArray[np.uint8]) -> Image:
+    """Return an image (H, W, C) as a run reads it from a PNG."""
     colour = stored.shape[2] == 3
     return Image(
         stored if colour else stored[..., 0],

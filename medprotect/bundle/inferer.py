@@ -10,6 +10,7 @@ import torch
 from monai.data.meta_tensor import MetaTensor
 from monai.inferers.inferer import Inferer
 
+from medprotect.confounder.along_z import COHERENT, check_along_z
 from medprotect.confounder.card import load_card
 from medprotect.confounder.key import Key, default_key_path
 from medprotect.confounder.noise import NoiseNetwork, fill, key_noise, network_arguments
@@ -38,11 +39,18 @@ class NoiseInferer(Inferer):
     ----------
     key_file : str
         The owner's key; "" for that of the user's configuration folder. Read when it is needed.
+    along_z : str
+        ``coherent`` or ``independent``; see `medprotect.confounder.along_z`.
+
+    Raises
+    ------
+    ConfigError
+        There is no such way along z.
     """
 
-    def __init__(self, key_file: str = "") -> None:
+    def __init__(self, key_file: str = "", along_z: str = COHERENT) -> None:
         super().__init__()
-        self._key_file = key_file
+        self._key_file, self._along_z = key_file, check_along_z(along_z)
         self._key: Key | None = None
 
     def __call__(
@@ -68,7 +76,7 @@ class NoiseInferer(Inferer):
             for index in range(planes.shape[-1]):
                 presented = planes[..., index].permute(1, 2, 0).cpu().numpy()
                 known = hashes[at][index] if hashes else _digest(presented)
-                pattern = key_noise(network, self._key, presented, known)
+                pattern = key_noise(network, self._key, presented, known, along_z=self._along_z)
                 made[..., index] = torch.from_numpy(pattern).permute(2, 0, 1)
         return noise
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import medprotect
+from medprotect.confounder.along_z import COHERENT
 from medprotect.confounder.card import CARD, Card, load_card
 from medprotect.confounder.checkpoint import write_private
 from medprotect.confounder.noise import network_arguments
@@ -123,6 +124,7 @@ def inference(card: Card) -> Config:
         "key_file": "",
         "strength": "standard",
         "keep_uids": False,
+        "along_z": COHERENT,
         "device": _DEVICE,
         "network_def": {"_target_": _NETWORK, **network_arguments(card)},
         "network": "$@network_def.to(@device)",
@@ -143,10 +145,7 @@ def inference(card: Card) -> Config:
             "shuffle": False,
             "num_workers": 0,
         },
-        "inferer": {
-            "_target_": "medprotect.bundle.inferer.NoiseInferer",
-            "key_file": "@key_file",
-        },
+        "inferer": _inferer(),
         "postprocessing": _compose(
             _add_noise(),
             {
@@ -293,6 +292,15 @@ def _add_noise() -> Config:
         "key_file": "@key_file",
         "strength": "@strength",
         "keep_uids": "@keep_uids",
+        "along_z": "@along_z",
+    }
+
+
+def _inferer() -> Config:
+    return {
+        "_target_": "medprotect.bundle.inferer.NoiseInferer",
+        "key_file": "@key_file",
+        "along_z": "@along_z",
     }
 
 

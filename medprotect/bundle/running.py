@@ -17,6 +17,7 @@ from typing import Any
 from medprotect.bundle.archive import Contents
 from medprotect.bundle.layout import bundle_version
 from medprotect.bundle.references import collect_uids
+from medprotect.confounder.along_z import COHERENT
 from medprotect.confounder.card import CARD, Card, load_card, parse_card
 from medprotect.errors import OutputError, PipelineError, VerificationError
 from medprotect.plan.plan import Action, Row, ignores_case, plan_rows, reject_collisions
@@ -99,7 +100,7 @@ def run_program(card: Card, settings: Settings, key_file: Path) -> ProgramRun:
     OutputError
         OUT is not empty.
     PipelineError
-        The program failed.
+        The program failed, or is too old to know of noise that is independent along z.
     VerificationError
         OUT is not what it should be.
     """
@@ -113,6 +114,7 @@ def run_program(card: Card, settings: Settings, key_file: Path) -> ProgramRun:
         key_file=str(key_file.resolve()),
         strength=settings.strength,
         keep_uids=settings.keep_uids,
+        along_z=settings.along_z,
     )
     return check_output(settings)
 
@@ -140,12 +142,22 @@ def check_output(settings: Settings) -> ProgramRun:
 def _run_monai(folder: Path, **overrides: Any) -> None:
     if not (folder / INFERENCE).is_file():
         raise PipelineError(f"The bundle holds no {INFERENCE} to run.")
+    _check_along_z((folder / INFERENCE).read_bytes(), overrides["along_z"])
     config = str(folder / INFERENCE)
     arguments = json.dumps({"config_file": config, "bundle_root": str(folder), **overrides})
     command = [sys.executable, "-m", "medprotect.bundle.program"]
     done = subprocess.run(command, input=arguments, text=True, check=False)  # noqa: S603 - ours
     if done.returncode:
         raise PipelineError("The bundle's own program failed; OUT is not to be used.")
+
+
+def _check_along_z(program: bytes, along_z: str) -> None:
+    """Refuse a program that would make coherent noise, whatever was asked for."""
+    if along_z != COHERENT and b'"@along_z"' not in program:
+        raise PipelineError(
+            f"The bundle's configs know nothing of --along-z {along_z}: leave it out, or write "
+            "them again with python -m medprotect.bundle.layout FOLDER."
+        )
 
 
 def _check_names(out: Path, images: list[Row]) -> None:

@@ -17,6 +17,7 @@ from monai.transforms.transform import MapTransform
 from numpy.typing import NDArray
 
 from medprotect.bundle.inferer import HASHES, find_key
+from medprotect.confounder.along_z import COHERENT, check_along_z
 from medprotect.confounder.card import load_card
 from medprotect.errors import ConfigError
 from medprotect.imaging.image import Derivation, Image, Stored
@@ -91,11 +92,13 @@ class AddNoised(MapTransform):
         ``low``, ``standard`` or ``high``.
     keep_uids : bool
         Whether DICOM UIDs are kept.
+    along_z : str
+        As the noise was made with, ``coherent`` or ``independent``: new UIDs tell them apart.
 
     Raises
     ------
     ConfigError
-        There is no such strength.
+        There is no such strength, or no such way along z.
     """
 
     def __init__(
@@ -107,6 +110,7 @@ class AddNoised(MapTransform):
         image_key: Hashable = "image",
         strength: str = "standard",
         keep_uids: bool = False,
+        along_z: str = COHERENT,
         allow_missing_keys: bool = False,
     ) -> None:
         super().__init__(keys, allow_missing_keys)
@@ -114,6 +118,7 @@ class AddNoised(MapTransform):
             raise ConfigError(f"Strength is one of {', '.join(STRENGTHS)}.")
         self._image_key, self._strength = image_key, strength
         self._folder, self._key_file, self._keep_uids = Path(folder), key_file, keep_uids
+        self._along_z = check_along_z(along_z)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return the items with stored values, protected, under the keys of the noise."""
@@ -138,7 +143,7 @@ class AddNoised(MapTransform):
 
     def _derive(self) -> Derivation:
         card, key = load_card(self._folder), find_key(self._key_file)
-        return derive(card, key, self._strength, keep_uids=self._keep_uids)
+        return derive(card, key, self._strength, keep_uids=self._keep_uids, along_z=self._along_z)
 
 
 class PresentAgaind(MapTransform):

@@ -7,9 +7,12 @@ import typer
 
 from medprotect.cli.ending import ending
 from medprotect.cli.run import (
+    AlongZ,
     Export,
+    HowAlongZ,
     HowStrong,
     Jobs,
+    KeepUids,
     KeyFile,
     Out,
     State,
@@ -67,10 +70,9 @@ def run(
     export: Export,
     out: Out,
     strength: HowStrong = Strength.STANDARD,
+    along_z: HowAlongZ = AlongZ.COHERENT,
     key: KeyFile = None,
-    keep_uids: Annotated[
-        bool, typer.Option("--keep-uids", help="Keep the UIDs of DICOM instances and series.")
-    ] = False,
+    keep_uids: KeepUids = False,
     jobs: Jobs = None,
     state: State = None,
 ) -> None:
@@ -95,6 +97,7 @@ def run(
                 state=state or state_beside(out),
                 candidates=(Candidate(card, named=True),),
                 strength=strength.value,
+                along_z=along_z.value,
                 jobs=jobs or usable_cores(),
                 keep_uids=keep_uids,
             )

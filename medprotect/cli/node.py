@@ -9,6 +9,8 @@ import typer
 
 from medprotect.cli.ending import SIGNALLED, ending
 from medprotect.cli.run import (
+    AlongZ,
+    HowAlongZ,
     HowOthers,
     HowStrong,
     Jobs,
@@ -96,6 +98,7 @@ def node(
     as_json: AsJson = False,
     pipeline: Pipelines = None,
     strength: HowStrong = Strength.STANDARD,
+    along_z: HowAlongZ = AlongZ.COHERENT,
     others: HowOthers = Others.LEAVE,
     key: KeyFile = None,
     jobs: Jobs = None,
@@ -134,7 +137,10 @@ def node(
             retry_seconds=retry,
             again=retry_rejected,
         )
-        _serve(duty, _settings(duty, pipeline, strength, others, jobs), key)
+        settings = _settings(
+            duty, pipeline, strength=strength, along_z=along_z, others=others, jobs=jobs
+        )
+        _serve(duty, settings, key)
 
 
 def _serve(duty: "Duty", settings: "Settings", key: Path | None) -> None:
@@ -150,7 +156,13 @@ def _serve(duty: "Duty", settings: "Settings", key: Path | None) -> None:
 
 
 def _settings(
-    duty: "Duty", pipeline: list[str] | None, strength: Strength, others: Others, jobs: int | None
+    duty: "Duty",
+    pipeline: list[str] | None,
+    *,
+    strength: Strength,
+    along_z: AlongZ,
+    others: Others,
+    jobs: int | None,
 ) -> "Settings":
     from medprotect.plan.selection import find_candidates
     from medprotect.protect.atomic import make_folders
@@ -166,6 +178,7 @@ def _settings(
         state=folders[1],
         candidates=find_candidates(pipeline or ["auto"]),
         strength=strength.value,
+        along_z=along_z.value,
         jobs=jobs or usable_cores(),
         copy_others=others is Others.COPY,
         hold_series=False,

@@ -10,7 +10,9 @@ import typer
 
 from medprotect.cli.ending import ending
 from medprotect.cli.run import (
+    AlongZ,
     Export,
+    HowAlongZ,
     HowStrong,
     Jobs,
     KeyFile,
@@ -59,6 +61,7 @@ def preview(
     images: Images = 3,
     pipeline: Pipelines = None,
     strength: HowStrong = Strength.STANDARD,
+    along_z: HowAlongZ = AlongZ.COHERENT,
     labels: Labels = None,
     mask: Masks = None,
     no_mask: NoMasks = None,
@@ -91,6 +94,7 @@ def preview(
                 state=folder / "out.medprotect",
                 candidates=find_candidates(pipeline or ["auto"]),
                 strength=strength.value,
+                along_z=along_z.value,
                 jobs=jobs or usable_cores(),
                 labels=classes,
                 labels_sha256=labels_sha256,
@@ -100,7 +104,7 @@ def preview(
             asked = Asked(
                 page=page,
                 images=images,
-                command=command_of_run(strength, pipeline, given),
+                command=command_of_run(strength, pipeline, given, along_z),
                 with_names=with_names,
             )
             with RunView(settings, found, made, with_names=False, as_json=as_json) as view:
@@ -112,7 +116,10 @@ def preview(
 
 
 def command_of_run(
-    strength: Strength, pipelines: Sequence[str] | None, given: Mapping[str, object]
+    strength: Strength,
+    pipelines: Sequence[str] | None,
+    given: Mapping[str, object],
+    along_z: AlongZ = AlongZ.COHERENT,
 ) -> str:
     """Return the command that protects what was previewed, without anything personal.
 
@@ -124,8 +131,11 @@ def command_of_run(
         As asked for; folders do not stand in the command.
     given : mapping of str to object
         Other options; what they are set to does not stand in it.
+    along_z : AlongZ
+        As asked for.
     """
     words = ["medprotect run EXPORT OUT", f"--strength {strength.value}"]
+    words += [] if along_z is AlongZ.COHERENT else [f"--along-z {along_z.value}"]
     words += [f"--pipeline {'FOLDER' if os.sep in each else each}" for each in pipelines or ()]
     words += [f"{option} {_STANDS_FOR[option]}" for option, value in given.items() if value]
     return " ".join(words)

@@ -43,6 +43,13 @@ class OnReject(StrEnum):
     KEEP = "keep"
 
 
+class AlongZ(StrEnum):
+    """How the noise of the slices of one series goes together."""
+
+    COHERENT = "coherent"
+    INDEPENDENT = "independent"
+
+
 class Engine(StrEnum):
     """Where the worker processes are."""
 
@@ -147,6 +154,16 @@ Recipients = Annotated[
     ),
 ]
 HowStrong = Annotated[Strength, typer.Option(help="How much a pixel may change.")]
+KeepUids = Annotated[
+    bool, typer.Option("--keep-uids", help="Keep the UIDs of DICOM instances and series.")
+]
+HowAlongZ = Annotated[
+    AlongZ,
+    typer.Option(
+        help="Noise of the slices of a volume or series: much alike from one to the next, or each "
+        "its own."
+    ),
+]
 
 
 def _flag(name: str, words: str) -> Any:
@@ -158,6 +175,7 @@ def run(
     out: OutOrUrl,
     pipeline: Pipelines = None,
     strength: HowStrong = Strength.STANDARD,
+    along_z: HowAlongZ = AlongZ.COHERENT,
     dry_run: Annotated[bool, _flag("--dry-run", "Show the plan and write nothing.")] = False,
     labels: Labels = None,
     others: HowOthers = Others.LEAVE,
@@ -167,9 +185,7 @@ def run(
     vault: VaultFile = None,
     recipient: Recipients = None,
     key: KeyFile = None,
-    keep_uids: Annotated[
-        bool, _flag("--keep-uids", "Keep the UIDs of DICOM instances and series.")
-    ] = False,
+    keep_uids: KeepUids = False,
     jobs: Jobs = None,
     engine: HowDriven = Engine.LOCAL,
     address: Address = None,
@@ -201,6 +217,7 @@ def run(
             **places.fields(),
             candidates=find_candidates(pipeline or ["auto"]),
             strength=strength.value,
+            along_z=along_z.value,
             jobs=jobs or usable_cores(),
             copy_others=others is Others.COPY,
             hold_series=on_reject is OnReject.HOLD_SERIES,

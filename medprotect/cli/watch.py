@@ -8,6 +8,8 @@ import typer
 
 from medprotect.cli.ending import SIGNALLED, ending
 from medprotect.cli.run import (
+    AlongZ,
+    HowAlongZ,
     HowOthers,
     HowStrong,
     Jobs,
@@ -34,6 +36,7 @@ def watch(
     ] = 30,
     pipeline: Pipelines = None,
     strength: HowStrong = Strength.STANDARD,
+    along_z: HowAlongZ = AlongZ.COHERENT,
     others: HowOthers = Others.LEAVE,
     key: KeyFile = None,
     jobs: Jobs = None,
@@ -55,6 +58,7 @@ def watch(
             state=state or state_beside(out),
             candidates=find_candidates(pipeline or ["auto"]),
             strength=strength.value,
+            along_z=along_z.value,
             jobs=jobs or usable_cores(),
             copy_others=others is Others.COPY,
         )

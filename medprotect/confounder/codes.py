@@ -1,6 +1,6 @@
-"""Codes and decoys: what the noise says, and which wrong class it shows.
+"""Codes and decoys: what the noise says, and which wrong class it shows; and where textures begin.
 
-Both are distributions over the K classes.
+The first two are distributions over the K classes.
 """
 
 import hashlib
@@ -93,5 +93,21 @@ def _near(scores: Tensor, excluded: Tensor) -> Tensor:
 
 def key_phase(key: Key) -> tuple[int, int]:
     """Return where the owner's textures begin: rows and columns, each below `PERIOD`."""
-    first, second, *_ = key.subkey("codes")
-    return first % PERIOD, second % PERIOD
+    return _phase(key.subkey("codes"))
+
+
+def slice_phase(key: Key, content_sha256: bytes) -> tuple[int, int]:
+    """Return where the textures of one slice begin, drawn by the key; as `key_phase`.
+
+    Parameters
+    ----------
+    key : Key
+        The owner's.
+    content_sha256 : bytes
+        Of the slice's stored values: no name, place or order has a say in it.
+    """
+    return _phase(hmac.new(key.subkey("phases"), content_sha256, hashlib.sha256).digest())
+
+
+def _phase(drawn: bytes) -> tuple[int, int]:
+    return drawn[0] % PERIOD, drawn[1] % PERIOD

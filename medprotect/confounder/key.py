@@ -13,6 +13,7 @@ from multiprocessing.context import get_spawning_popen
 from pathlib import Path
 from typing import Any, Self
 
+from medprotect.confounder.along_z import COHERENT
 from medprotect.confounder.private_file import parse_secret, read_private, write_private
 from medprotect.errors import KeyFileError
 
@@ -112,7 +113,7 @@ class Key:
         Parameters
         ----------
         purpose : str
-            ``uids``, ``codes``, ``decoys``, ``fingerprint`` ...
+            ``uids``, ``codes``, ``decoys``, ``phases``, ``fingerprint`` ...
         """
         info = f"medprotect {purpose}".encode()
         from cryptography.hazmat.primitives.hashes import SHA256
@@ -121,13 +122,20 @@ class Key:
         return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(self.secret)
 
     def new_uid(
-        self, kind: str, source_uid: str, *, pipeline_sha256: str, strength: str, decoys: bool
+        self,
+        kind: str,
+        source_uid: str,
+        *,
+        pipeline_sha256: str,
+        strength: str,
+        decoys: bool,
+        along_z: str = COHERENT,
     ) -> str:
         """Derive the UID of a protected object from that of its source.
 
         The same inputs give the same UID, so a resumed run agrees with itself; any other pixel
-        stream (pipeline, strength, decoys) has another UID. In the form of PS3.5 B.2, without the
-        version bits of a UUID: ``2.25.`` and 128 bits.
+        stream (pipeline, strength, decoys, way along z) has another UID. In the form of PS3.5 B.2,
+        without the version bits of a UUID: ``2.25.`` and 128 bits.
 
         Parameters
         ----------
@@ -139,6 +147,8 @@ class Key:
             From the plan.
         decoys : bool
             Whether the pipeline's decoys are on.
+        along_z : str
+            ``coherent`` or ``independent``.
         """
         fields = [
             str(UID_FORMAT),
@@ -148,6 +158,8 @@ class Key:
             strength,
             "decoys" if decoys else "no decoys",
         ]
+        if along_z != COHERENT:  # the UIDs of coherent noise are older than the choice
+            fields.append(f"{along_z} along z")
         digest = hmac.new(self.subkey("uids"), _encode(fields), hashlib.sha256).digest()
         return f"2.25.{int.from_bytes(digest[:16], 'big')}"
 

@@ -178,8 +178,9 @@ class Discriminator(nn.Module):
 
 
 def channels_last(network: Network) -> Network:
-    """Lay the weights out so that convolutions on a CPU run about twice as fast."""
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    """Lay the weights out so that convolutions on a CPU run about twice as fast; 3-D ones stay."""
+    if all(parameter.ndim < 5 for parameter in network.parameters()):
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
 
 

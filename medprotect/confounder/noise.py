@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medprotect.confounder.along_z import COHERENT, check_along_z
 from medprotect.confounder.card import Card
 from medprotect.confounder.checkpoint import load_tensors
-from medprotect.confounder.codes import key_decoy, key_phase
+from medprotect.confounder.codes import key_decoy, key_phase, slice_phase
 from medprotect.confounder.key import Key
 from medprotect.confounder.networks import Assigner, Generator, pad_to_stride
 from medprotect.errors import PipelineError
@@ -150,6 +151,8 @@ class Confounder:
         Says where the textures begin, and draws the decoys.
     device : str
         A torch device.
+    along_z : str
+        ``coherent`` or ``independent``; see `medprotect.confounder.along_z`.
 
     Raises
     ------
@@ -157,10 +160,15 @@ class Confounder:
         The weights are not those of the card.
     PipelineError
         The weights are missing or not of the card's networks.
+    ConfigError
+        There is no such way along z.
     """
 
-    def __init__(self, card: Card, key: Key, device: str = "cpu") -> None:
+    def __init__(
+        self, card: Card, key: Key, device: str = "cpu", *, along_z: str = COHERENT
+    ) -> None:
         self.card = card
+        self._along_z = check_along_z(along_z)
         self._key, self._device = key, torch.device(device)
         self._network = NoiseNetwork(**network_arguments(card))
         fill(self._network, card)
@@ -170,7 +178,9 @@ class Confounder:
         self, presented: NDArray[np.float32], content_sha256: bytes, label: int | None = None
     ) -> NDArray[np.float32]:
         """Return the noise of one image; see `key_noise`."""
-        return key_noise(self._network, self._key, presented, content_sha256, label)
+        return key_noise(
+            self._network, self._key, presented, content_sha256, label, along_z=self._along_z
+        )
 
     @torch.inference_mode()
     def posterior(self, presented: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -198,6 +208,8 @@ def key_noise(
     presented: NDArray[np.float32],
     content_sha256: bytes,
     label: int | None = None,
+    *,
+    along_z: str = COHERENT,
 ) -> NDArray[np.float32]:
     """Return the noise of one image under a key, in -1..1: its share of the budget, and the sign.
 
@@ -212,9 +224,12 @@ def key_noise(
     presented : NDArray of float32
         (H, W, C), 0..1; C as in the card, or 1.
     content_sha256 : bytes
-        SHA-256 of the image's stored values: draws its decoy.
+        SHA-256 of the image's stored values: draws its decoy, and where its textures begin.
     label : int, optional
         The class, where it is known; else the assigner's posterior is the code.
+    along_z : str
+        Whether the textures of all images begin at one place (``coherent``), or those of each at
+        its own (``independent``).
 
     Returns
     -------
@@ -232,7 +247,8 @@ def key_noise(
     decoy = None
     if network.decoys:
         decoy = key_decoy(key, content_sha256, seen, code.argmax(1))
-    noise = network.unbounded(image, code, decoy, key_phase(key))
+    phase = key_phase(key) if along_z == COHERENT else slice_phase(key, content_sha256)
+    noise = network.unbounded(image, code, decoy, phase)
     if presented.shape[2] < noise.shape[1]:
         noise = noise.mean(1, keepdim=True)
     pattern: NDArray[np.float32] = noise.clamp(-1, 1)[0].permute(1, 2, 0).cpu().numpy()

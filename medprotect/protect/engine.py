@@ -151,6 +151,7 @@ class Run:
             strength=self._settings.strength,
             labels_sha256=self._settings.labels_sha256,
             keep_uids=self._settings.keep_uids,
+            along_z=self._settings.along_z,
             memory_bytes=worker_bytes(workers),
         )
         with self._hire(workers, setup) as pool:

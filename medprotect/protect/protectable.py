@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import medprotect
+from medprotect.confounder.along_z import COHERENT
 from medprotect.confounder.card import Card
 from medprotect.confounder.key import Key
 from medprotect.errors import UnsupportedImageError, VerificationError
@@ -173,17 +174,28 @@ def _collect(images: Sequence[Image], made: Iterable[Stored]) -> Stored:
 
 
 def derive(
-    card: Card, key: Key, strength: str, *, labels_sha256: str = "", keep_uids: bool = False
+    card: Card,
+    key: Key,
+    strength: str,
+    *,
+    labels_sha256: str = "",
+    keep_uids: bool = False,
+    along_z: str = COHERENT,
 ) -> Derivation:
     """Return what a protected file says of itself.
 
-    With labels the same image gets other pixels, so UIDs depend on them too.
+    With labels, or another way along z, the same image gets other pixels, so UIDs depend on them
+    too.
     """
     identity = card.pipeline_sha256
     if labels_sha256:
         identity = hashlib.sha256(f"{identity} labels {labels_sha256}".encode()).hexdigest()
     new_uid = partial(
-        key.new_uid, pipeline_sha256=identity, strength=strength, decoys=card.codes.decoys
+        key.new_uid,
+        pipeline_sha256=identity,
+        strength=strength,
+        decoys=card.codes.decoys,
+        along_z=along_z,
     )
     return Derivation(
         pipeline=card.name,

@@ -76,6 +76,7 @@ def make_receipt(
         "key": key.fingerprint,
         "with_labels": bool(settings.labels_sha256),
         "keep_uids": settings.keep_uids,
+        "along_z": settings.along_z,
         "mask_names": asdict(settings.mask_names),
         "largest_share_of_budget": max((e.share for e in entries), default=0.0),
         "pipelines": [_about(card) for card in cards],

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import medprotect
+from medprotect.confounder.along_z import COHERENT, check_along_z
 from medprotect.confounder.key import Key
 from medprotect.errors import ConfigError
 from medprotect.intensity.budget import STRENGTHS
@@ -49,6 +50,8 @@ class Settings:
         What is a mask and what is none, where that is not left to its voxels.
     keep_uids : bool
         Whether DICOM UIDs are kept.
+    along_z : str
+        Whether the noise of the slices of a series is ``coherent`` or ``independent``.
     earlier_uid : callable
         Tells the new UID of what an earlier run of the same owner protected, by the name of the
         old, or None: files that refer to those are given them, too.
@@ -73,6 +76,7 @@ class Settings:
     labels_sha256: str = ""
     mask_names: MaskNames = field(default_factory=MaskNames)
     keep_uids: bool = False
+    along_z: str = COHERENT
     earlier_uid: EarlierUid = lambda _name: None
     rehash: bool = False
     export_tree: Tree | None = None
@@ -81,6 +85,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.strength not in STRENGTHS:
             raise ConfigError(f"Strength is one of {', '.join(STRENGTHS)}.")
+        check_along_z(self.along_z)
         if self.jobs < 1:
             raise ConfigError("There must be at least one job.")
         names = [each.card.name for each in self.candidates]
@@ -125,4 +130,5 @@ class Settings:
             "key": key.fingerprint,
             "labels": self.labels_sha256,
             "keep_uids": self.keep_uids,
+            "along_z": self.along_z,
         }

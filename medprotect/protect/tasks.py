@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from medprotect import limits
+from medprotect.confounder.along_z import COHERENT
 from medprotect.scan.walk import Found
 
 TOO_LITTLE_OR_DAMAGED = (
@@ -28,7 +29,7 @@ class Setup:
         The owner's key, in hex.
     pipelines : dict of str to str
         Folder by name.
-    strength, labels_sha256, keep_uids
+    strength, labels_sha256, keep_uids, along_z
         As `medprotect.protect.transforms.Protect` takes them.
     memory_bytes : int
         How much memory the worker may take.
@@ -40,6 +41,7 @@ class Setup:
     strength: str
     labels_sha256: str = ""
     keep_uids: bool = False
+    along_z: str = COHERENT
     memory_bytes: int = limits.LEAST_WORKER_BYTES
 
 

@@ -31,6 +31,7 @@ from monai.data.meta_tensor import MetaTensor
 from monai.transforms.transform import MapTransform, Transform
 from torch.utils.data._utils.collate import default_collate_fn_map
 
+from medprotect.confounder.along_z import COHERENT
 from medprotect.confounder.card import Card, load_card
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import Confounder
@@ -126,13 +127,15 @@ class Protect(Transform):
         Identity of the table that the labels come from, where they are given.
     keep_uids : bool
         Whether DICOM UIDs are kept.
+    along_z : str
+        ``coherent`` or ``independent``; see `medprotect.confounder.along_z`.
     device : str
         A torch device.
 
     Raises
     ------
     ConfigError
-        There is no such strength.
+        There is no such strength, or no such way along z.
     PipelineError, HashMismatchError
         The pipeline is missing or damaged.
     """
@@ -145,15 +148,21 @@ class Protect(Transform):
         strength: str = "standard",
         labels_sha256: str = "",
         keep_uids: bool = False,
+        along_z: str = COHERENT,
         device: str = "cpu",
     ) -> None:
         if strength not in STRENGTHS:
             raise ConfigError(f"Strength is one of {', '.join(STRENGTHS)}.")
         card = pipeline if isinstance(pipeline, Card) else load_card(pipeline)
-        self.confounder = Confounder(card, key, device)
+        self.confounder = Confounder(card, key, device, along_z=along_z)
         self.strength = strength
         self.derivation = derive(
-            card, key, strength, labels_sha256=labels_sha256, keep_uids=keep_uids
+            card,
+            key,
+            strength,
+            labels_sha256=labels_sha256,
+            keep_uids=keep_uids,
+            along_z=along_z,
         )
 
     def __call__(self, image: MetaTensor, label: str | None = None) -> MetaTensor:

@@ -22,7 +22,7 @@ from medprotect.protect.receipt import count, file_lines
 from medprotect.protect.resume import MASK_NAMES
 from medprotect.scan.walk import Found, Tree, check_trees, open_found, walk
 
-_SAID_TWICE = ("strength", "key", "keep_uids", MASK_NAMES)
+_SAID_TWICE = ("strength", "key", "keep_uids", "along_z", MASK_NAMES)
 """What journal and receipt both say of the whole run."""
 
 _FILES_A_PROCESS = 20

@@ -123,6 +123,7 @@ class Worker:
                 strength=setup.strength,
                 labels_sha256=setup.labels_sha256,
                 keep_uids=setup.keep_uids,
+                along_z=setup.along_z,
             )
             for name, folder in setup.pipelines.items()
         }

@@ -262,7 +262,8 @@ def _pipelines(statement: Mapping[str, Any]) -> str:
         }
         parts.append(_facts(facts))
     labels = "known for some images" if statement["with_labels"] else "not given"
-    parts.append(_facts({"labels": labels, "UIDs": _uids(statement)}))
+    facts = {"labels": labels, "noise along z": statement["along_z"], "UIDs": _uids(statement)}
+    parts.append(_facts(facts))
     return "".join(parts)
 
 

@@ -30,7 +30,7 @@ _DOMAIN = b"medprotect statement 1\n"
 
 _OF_RUN = (
     *("medprotect", "finished", "counts", "warnings", "statements", "strength", "key"),
-    *("with_labels", "keep_uids", "largest_share_of_budget", "pipelines", "backend"),
+    *("with_labels", "keep_uids", "along_z", "largest_share_of_budget", "pipelines", "backend"),
 )
 _OF_FILE = (
     *("file", "outcome", "kind", "pipeline", "reason", "images", "share", "notes"),

@@ -112,9 +112,9 @@ def test_monai_verifies_metadata_and_network_without_a_network(name: str) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize(("inside", "along_z"), [(True, "coherent"), (False, "independent")])
 def test_monai_writes_the_bytes_that_medprotect_writes(
-    inside: bool, bundle: Path, mixed: Path, key_file: Path, tmp_path: Path
+    inside: bool, along_z: str, bundle: Path, mixed: Path, key_file: Path, tmp_path: Path
 ) -> None:
     place = bundle if inside else tmp_path
     options = () if inside else ("--bundle_root", bundle)
@@ -123,9 +123,11 @@ def test_monai_writes_the_bytes_that_medprotect_writes(
         "configs/inference.json" if inside else bundle / "configs/inference.json",
     )
     places = ("--dataset_dir", mixed, "--output_dir", tmp_path / "monai" / "out")
-    run("monai.bundle", "run", *config, *options, *places, "--key_file", key_file, folder=place)
+    own = (*places, "--key_file", key_file, "--along_z", along_z)
+    run("monai.bundle", "run", *config, *options, *own, folder=place)
     out = tmp_path / "ours" / "out"
-    run("medprotect", "run", mixed, out, "--pipeline", NAME, "--key", key_file, folder=tmp_path)
+    own = ("--pipeline", NAME, "--key", key_file, "--along-z", along_z)
+    run("medprotect", "run", mixed, out, *own, folder=tmp_path)
     kinds = {dcmread(path).file_meta.TransferSyntaxUID for path in out.rglob("*.dcm")}
     assert len(kinds) + len({"png", "tif", "jpg", "nii.gz"}) >= 10
     assert len(contents(out)) == len(DICOM) + 5

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,18 @@ def test_a_program_that_fails_is_named_by_its_error_and_no_more(
     said = capfd.readouterr()
     assert "program failed: FileNotFoundError" in said.err
     assert "patient" not in said.out + said.err
+
+
+def test_a_program_that_knows_no_independent_noise_is_not_asked_for_it(
+    exported: Contents, settings: Settings, tmp_path: Path
+) -> None:
+    old = exported.files[INFERENCE].replace(b'"@along_z"', b'"coherent"')
+    with (
+        unpacked(with_file(exported, INFERENCE, old), whole=True) as card,
+        pytest.raises(PipelineError, match="know nothing of --along-z independent"),
+    ):
+        run_program(card, replace(settings, along_z="independent"), tmp_path / "no.key")
+    assert not settings.out.exists()
 
 
 @pytest.mark.slow

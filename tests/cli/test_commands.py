@@ -392,14 +392,17 @@ class TestPreview:
         assert 0 < told["largest_share_of_budget"] <= 1
 
     def test_the_command_that_follows_tells_no_folder_and_no_pattern(self) -> None:
-        from medprotect.cli.preview import Strength, command_of_run
+        from medprotect.cli.preview import AlongZ, Strength, command_of_run
 
         given = {"--labels": None, "--mask": ["Roe*"], "--key": Path("roe.key")}
-        command = command_of_run(Strength.HIGH, ["of-roe/mine", "radiology-grey"], given)
+        pipelines = ["of-roe/mine", "radiology-grey"]
+        command = command_of_run(Strength.HIGH, pipelines, given)
         assert command == (
             "medprotect run EXPORT OUT --strength high --pipeline FOLDER "
             "--pipeline radiology-grey --mask PATTERN --key KEY"
         )
+        independent = command_of_run(Strength.HIGH, pipelines, given, AlongZ.INDEPENDENT)
+        assert independent == command.replace("high", "high --along-z independent")
 
 
 class TestKey:

@@ -12,6 +12,7 @@ from medprotect.confounder.codes import (
     draw_decoys,
     key_decoy,
     key_phase,
+    slice_phase,
 )
 from medprotect.confounder.key import Key
 
@@ -70,6 +71,16 @@ def test_the_key_decides_where_textures_begin() -> None:
     assert all(0 <= place < 16 for phase in phases for place in phase)
     assert len(phases) > 30
     assert key_phase(KEYS[0]) == key_phase(Key(bytes(32)))
+
+
+def test_key_and_content_decide_where_the_textures_of_a_slice_begin() -> None:
+    contents = [hashlib.sha256(bytes([number])).digest() for number in range(200)]
+    phases = [slice_phase(KEYS[0], content) for content in contents]
+    assert {place for phase in phases for place in phase} == set(range(16))
+    assert len(set(phases)) > 100
+    assert phases == [slice_phase(KEYS[0], content) for content in contents]
+    others = [slice_phase(KEYS[1], content) for content in contents]
+    assert sum(one == other for one, other in zip(phases, others, strict=True)) < 10
 
 
 def test_the_decoy_of_an_image_is_near_never_its_class_and_follows_content_and_key() -> None:

@@ -169,9 +169,16 @@ def test_everything_that_changes_pixels_changes_the_uid() -> None:
         KEY.new_uid("instance", "1.2.3", **{**PLAN, "pipeline_sha256": "cd" * 32}),
         KEY.new_uid("instance", "1.2.3", **{**PLAN, "strength": "low"}),
         KEY.new_uid("instance", "1.2.3", **{**PLAN, "decoys": False}),
+        KEY.new_uid("instance", "1.2.3", **PLAN, along_z="independent"),
         Key(bytes(32)).new_uid("instance", "1.2.3", **PLAN),
     ]
     assert len(set(uids)) == len(uids)
+
+
+def test_uids_of_coherent_noise_are_those_from_before_there_was_a_choice() -> None:
+    known = "2.25.24234628596772798293223007468588217193"
+    assert KEY.new_uid("instance", "1.2.3", **PLAN) == known
+    assert KEY.new_uid("instance", "1.2.3", **PLAN, along_z="coherent") == known
 
 
 def test_fields_of_a_uid_cannot_run_into_each_other() -> None:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
+from medprotect.confounder.along_z import COHERENT, INDEPENDENT
 from medprotect.confounder.card import Card, Codes, Images, Training, load_card
 from medprotect.confounder.codes import key_phase
 from medprotect.confounder.export import export
@@ -29,7 +30,7 @@ from medprotect.confounder.noise import (
     shrink,
 )
 from medprotect.confounder.samples import Samples
-from medprotect.errors import HashMismatchError, PipelineError
+from medprotect.errors import ConfigError, HashMismatchError, PipelineError
 
 KEY = Key(bytes(range(32)))
 CONTENT = hashlib.sha256(b"content").digest()
@@ -166,6 +167,22 @@ def test_keys_differ_in_where_their_textures_begin(make: Make) -> None:
     keys = [Key(bytes([number]) * 32) for number in range(6)]
     noises = {Confounder(card, key).noise(picture(12, 12), CONTENT).tobytes() for key in keys}
     assert len(noises) == len({key_phase(key) for key in keys}) > 1
+
+
+def test_along_z_slices_share_where_their_textures_begin_unless_they_are_independent(
+    make: Make,
+) -> None:
+    card = make(decoys=False)
+    contents = [hashlib.sha256(bytes([number])).digest() for number in range(6)]
+    for along_z, expected in ((COHERENT, 1), (INDEPENDENT, 6)):
+        confounder = Confounder(card, KEY, along_z=along_z)
+        noises = [confounder.noise(picture(12, 12), content).tobytes() for content in contents]
+        assert len(set(noises)) == expected
+        assert noises[::-1] == [
+            confounder.noise(picture(12, 12), content).tobytes() for content in contents[::-1]
+        ]
+    with pytest.raises(ConfigError, match="coherent, independent"):
+        Confounder(card, KEY, along_z="alike")
 
 
 def test_the_posterior_is_one_distribution_over_the_classes(make: Make) -> None:

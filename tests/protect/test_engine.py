@@ -185,6 +185,7 @@ class TestMixedExport:
             ({"strength": "low"}, "strength"),
             ({"candidates": find_candidates(["radiology-grey"])}, "pipelines"),
             ({"keep_uids": True}, "keep_uids"),
+            ({"along_z": "independent"}, "along_z"),
             ({"labels": {}, "labels_sha256": "ab"}, "labels"),
         ],
     )

@@ -276,6 +276,7 @@ class TestClaim:
             "strength": place.settings(strength="low").identity(KEY),
             "labels": place.settings(labels_sha256="ab").identity(KEY),
             "keep_uids": place.settings(keep_uids=True).identity(KEY),
+            "along_z": place.settings(along_z="independent").identity(KEY),
             "named, pipelines": place.settings(
                 candidates=find_candidates(["radiology-grey"])
             ).identity(KEY),
