@@ -15,7 +15,7 @@ from medprotect.confounder.distortions import flip, shift
 from medprotect.confounder.networks import Assigner, channels_last, pad_to_stride
 from medprotect.confounder.samples import Samples, step_rng
 
-EVERY = 200
+EVERY = 100
 """Steps of the generator from one trial to the next."""
 
 STEPS, BATCH, LOOKS = 150, 48, 5
