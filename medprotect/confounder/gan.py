@@ -145,7 +145,7 @@ def train(
     recipe : Recipe
         How.
     start : NoiseNetwork, optional
-        What to begin from; see `medprotect.confounder.start`. Of the recipe's widths.
+        Whose assigner to begin from; see `medprotect.confounder.start`. Of the recipe's widths.
     folder : Path, optional
         For checkpoints; a training that broke off goes on from there.
     progress : callable, optional
@@ -164,7 +164,7 @@ def train(
         assigner = channels_last(Assigner(*shape, recipe.widths.assigner))
         generator = Generator(*shape, recipe.widths.generator)
         if start is not None:
-            begin_from(start, generator, assigner)
+            begin_from(start, assigner)
         modules = _generator_modules(samples, generator)
         second = channels_last(ConfounderClassifier(*shape, 24))
     clean: dict[str, nn.Module] = {"assigner": assigner, "second classifier": second}
@@ -229,8 +229,13 @@ def _train_generator(
         torch.optim.Adam(modules[name].parameters(), lr=RATE, betas=betas)
         for name, betas in _BETAS.items()
     )
-    settings = {"samples": samples.sha256, "recipe": asdict(recipe)}
-    checkpoint = Checkpoint(folder, "generator", {**settings, "begun": state_sha256(modules)})
+    settings = {
+        "samples": samples.sha256,
+        "recipe": asdict(recipe),
+        "begun": state_sha256(modules),
+        "known": [state_sha256(network) for network in clean.networks],
+    }
+    checkpoint = Checkpoint(folder, "generator", settings)
     done, figures = checkpoint.load(modules, [maker, reader, judge])
     check_agreement(done)
     trial = Trial(

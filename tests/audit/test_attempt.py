@@ -39,7 +39,7 @@ def test_images_without_anatomy_teach_nothing_of_it() -> None:
     run = attack(Labelled(shaded, PAIRS.clean.labels))
     assert run.curve.train[-1] > 0.9
     assert score(run.as_is) < 0.5
-    assert score(run.best) < score(attack(PAIRS.clean).best) - 0.2
+    assert max(run.curve.validation) < 0.5  # at no moment; renamed, stripes fit untrained features
 
 
 def test_permuted_classes_are_renamed_by_an_attacker_with_clean_images() -> None:
