@@ -74,7 +74,9 @@ def choose_pipeline(candidates: Sequence[Candidate], traits: Traits) -> Choice:
     """Pick the pipeline for an image, by modality, body part and photometric interpretation.
 
     Of several, one that was named comes before one that was not, then one for the body part,
-    then one tested on the modality; then the first.
+    then one tested on the modality, then the one that is for the fewest others: what states no
+    modality goes to the pipeline for such images, not to that of a modality which also takes
+    them. Then the first.
 
     Raises
     ------
@@ -101,13 +103,14 @@ def _is_for_channels(candidate: Candidate, traits: Traits) -> bool:
     return candidate.card.images.channels == traits.channels
 
 
-def _preference(candidate: Candidate, traits: Traits) -> tuple[bool, bool, bool, bool]:
+def _preference(candidate: Candidate, traits: Traits) -> tuple[bool, bool, bool, bool, int]:
     images = candidate.card.images
     return (
         candidate.named,
         bool(images.body_parts),
         traits.modality in images.modalities,
         traits.modality not in images.experimental,
+        -len(images.modalities),
     )
 
 

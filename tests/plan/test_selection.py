@@ -37,6 +37,16 @@ class TestChoice:
         assert choose_pipeline(candidates, CT).pipeline == "tested"
         assert choose_pipeline(candidates[:1], CT).warnings == ("experimental_modality",)
 
+    def test_what_states_no_modality_goes_to_the_one_for_such_images(self) -> None:
+        candidates = [
+            candidate("ct", modalities=("CT", ""), experimental=("CT",)),
+            candidate("grey", modalities=("",), experimental=()),
+            candidate("mr", modalities=("MR", ""), experimental=("MR",)),
+        ]
+        assert choose_pipeline(candidates, Traits("png")).pipeline == "grey"
+        assert choose_pipeline(candidates[::2], Traits("png")).pipeline == "ct"
+        assert choose_pipeline(candidates, CT).pipeline == "ct"
+
     def test_a_named_one_comes_first_and_takes_modalities_that_are_not_its_own(self) -> None:
         candidates = [
             candidate("ct", modalities=("CT",), experimental=()),
