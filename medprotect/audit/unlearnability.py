@@ -7,7 +7,7 @@ from it, and are tested on clean images. Prints the findings of `medprotect.audi
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from medprotect.audit.countermeasures import COUNTERMEASURES
 from medprotect.audit.examination import NONE, Budget, examine
-from medprotect.audit.halves import Halves, Labelled, read_halves
+from medprotect.audit.halves import Halves, Labelled, draw, read_halves
 from medprotect.audit.pairs import Pairs
+from medprotect.audit.state import State
 from medprotect.audit.victims import VICTIMS
 from medprotect.confounder.card import load_card
 from medprotect.confounder.key import Key
@@ -88,6 +89,13 @@ def pair_half_b(
     )
 
 
+def draw_parts(halves: Halves, most: int | None) -> Halves:
+    """Return so many images at most of half B, of the validation and of the test set each."""
+    parts = (halves.b, halves.validation, halves.test)
+    half, validation, test = (draw(part, most) for part in parts)
+    return replace(halves, b=half, validation=validation, test=test)
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path, required=True, help="MedMNIST npz, or a folder")
@@ -100,6 +108,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--countermeasures", nargs="*", default=[], choices=tried)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--most", type=int, help="images of half B, validation and test each")
+    parser.add_argument("--state", type=Path, help="keeps finished trainings; see the audit")
     return parser.parse_args()
 
 
@@ -110,7 +120,7 @@ def main() -> None:
     card = load_card(folder if folder.is_dir() else given.pipeline)
     key = Key.load(given.key) if given.key else Key.new()
     pairs = pair_half_b(
-        read_halves(given.images),
+        draw_parts(read_halves(given.images), given.most),
         Confounder(card, key),
         given.strength,
         labels_known=given.labels_known,
@@ -124,7 +134,11 @@ def main() -> None:
     )
     decoys = "on" if card.codes.decoys else "off"
     found = examine(
-        pairs, budget, decoys=decoys, say=lambda line: print(line, file=sys.stderr, flush=True)
+        pairs,
+        budget,
+        decoys=decoys,
+        state=State(given.state),
+        say=lambda line: print(line, file=sys.stderr, flush=True),
     )
     made = {"pipeline": card.name, "pipeline_sha256": card.pipeline_sha256, "key": key.fingerprint}
     json.dump({**made, "strength": given.strength, **asdict(found)}, sys.stdout, indent=2)
