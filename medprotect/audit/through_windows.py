@@ -2,8 +2,8 @@
 
 Images of more than 8 bits are trained on through some window, and who trains chooses it. For each
 window, victims see the clean and the protected images through it, and are tested on clean images
-through the same. Prints P, as `medprotect audit` defines it, and what a new victim reads of the
-noise alone, laid on other images: see `medprotect.audit.readability`.
+through the same. Prints P, as `medprotect audit` defines it, and with ``--noise-alone`` what a new
+victim reads of the noise, laid on other images: see `medprotect.audit.readability`.
 """
 
 import argparse
@@ -11,8 +11,6 @@ import json
 import sys
 from pathlib import Path
 from typing import TypedDict
-
-import numpy as np
 
 from medprotect.audit.examination import Budget, examine
 from medprotect.audit.fidelity import compare
@@ -29,12 +27,12 @@ class Through(TypedDict):
 
     window: str
     measurable: bool
-    clean: float
-    as_is: float
-    attacker_best: float
+    clean: float | None
+    as_is: float | None
+    attacker_best: float | None
     P: float | None
     P_interval: object
-    noise_read: float
+    noise_read: float | None
     psnr_db: float | None
     most_shown: float | None
 
@@ -57,7 +55,9 @@ def parse_window(text: str) -> Window:
     return window
 
 
-def look_through(pairs: Pairs, name: str, *, seeds: tuple[int, ...], steps: int) -> Through:
+def look_through(
+    pairs: Pairs, name: str, *, seeds: tuple[int, ...], steps: int, noise_alone: bool = False
+) -> Through:
     """Train victims on what a window shows, and return what they have learned.
 
     Parameters
@@ -67,15 +67,15 @@ def look_through(pairs: Pairs, name: str, *, seeds: tuple[int, ...], steps: int)
     name : str
         Of the window, for the table.
     seeds, steps
-        See `medprotect.audit.examination.Budget`; the noise alone is read with the first seed.
+        See `medprotect.audit.examination.Budget`.
+    noise_alone : bool
+        Whether the noise is read, too, with the first seed.
     """
     budget = Budget(
         name="given", victims=("resnet18",), countermeasures=(), seeds=seeds, steps=steps
     )
     found = examine(pairs, budget, state=State(None), say=_say)
     (row,) = found.matrix
-    swapped = Labelled(swap(pairs.clean.images, pairs.protected), pairs.clean.labels)
-    curve = read_noise(swapped, len(pairs.classes), "resnet18", seed=seeds[0], steps=steps)
     fidelity = compare(pairs.clean.images, pairs.protected)
     return {
         "window": name,
@@ -85,10 +85,16 @@ def look_through(pairs: Pairs, name: str, *, seeds: tuple[int, ...], steps: int)
         "attacker_best": row["attacker_best"],
         "P": row["P"],
         "P_interval": row["P_interval"],
-        "noise_read": round(float(np.max(curve.validation)), 4),
+        "noise_read": _read_noise(pairs, seeds[0], steps) if noise_alone else None,
         "psnr_db": fidelity["psnr_db"],
         "most_shown": fidelity["max_change"],
     }
+
+
+def _read_noise(pairs: Pairs, seed: int, steps: int) -> float:
+    swapped = Labelled(swap(pairs.clean.images, pairs.protected), pairs.clean.labels)
+    curve = read_noise(swapped, len(pairs.classes), "resnet18", seed=seed, steps=steps)
+    return round(max(curve.validation), 4)
 
 
 def _say(line: str) -> None:
@@ -104,6 +110,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
     parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--noise-alone", action="store_true", help="read the noise, too")
     return parser.parse_args()
 
 
@@ -113,7 +120,13 @@ def main() -> None:
     for name in given.windows:
         window = None if name == "header" else parse_window(name)
         pairs = read_pairs(given.clean, given.protected, given.labels, given.size, window=window)
-        found = look_through(pairs, name, seeds=tuple(given.seeds), steps=given.steps)
+        found = look_through(
+            pairs,
+            name,
+            seeds=tuple(given.seeds),
+            steps=given.steps,
+            noise_alone=given.noise_alone,
+        )
         print(json.dumps(found), flush=True)
 
 
