@@ -38,18 +38,18 @@ class Through(TypedDict):
 
 
 def parse_window(text: str) -> Window:
-    """Return the window of ``CENTER/WIDTH``, in modality values.
+    """Return the window of ``WIDTH/CENTER``, in modality values.
 
     Raises
     ------
     ConfigError
         It is none.
     """
-    center, _, width = text.partition("/")
+    width, _, center = text.partition("/")
     try:
         window = Window(float(center), float(width))
     except ValueError:
-        raise ConfigError("A window is CENTER/WIDTH, such as 40/400.") from None
+        raise ConfigError("A window is WIDTH/CENTER, such as 400/40.") from None
     if not window.width > 1:
         raise ConfigError("A window must be wider than 1.")
     return window
@@ -106,7 +106,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("clean", type=Path)
     parser.add_argument("protected", type=Path)
     parser.add_argument("--labels", type=Path, required=True, help="as medprotect audit takes it")
-    parser.add_argument("--windows", nargs="+", required=True, help="CENTER/WIDTH, or header")
+    parser.add_argument("--windows", nargs="+", required=True, help="WIDTH/CENTER, or header")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
     parser.add_argument("--steps", type=int, default=300)

@@ -73,10 +73,9 @@ def find_candidates(pipelines: Sequence[str]) -> tuple[Candidate, ...]:
 def choose_pipeline(candidates: Sequence[Candidate], traits: Traits) -> Choice:
     """Pick the pipeline for an image, by modality, body part and photometric interpretation.
 
-    Of several, one that was named comes before one that was not, then one for the body part,
-    then one tested on the modality, then the one that is for the fewest others: what states no
-    modality goes to the pipeline for such images, not to that of a modality which also takes
-    them. Then the first.
+    Of several, one that was named comes before one that was not, then one for the body part. What
+    states no modality goes to a pipeline for such images alone before one of a modality that takes
+    them besides. Then one tested on the modality comes before others; then the first.
 
     Raises
     ------
@@ -103,14 +102,14 @@ def _is_for_channels(candidate: Candidate, traits: Traits) -> bool:
     return candidate.card.images.channels == traits.channels
 
 
-def _preference(candidate: Candidate, traits: Traits) -> tuple[bool, bool, bool, bool, int]:
+def _preference(candidate: Candidate, traits: Traits) -> tuple[bool, ...]:
     images = candidate.card.images
     return (
         candidate.named,
         bool(images.body_parts),
         traits.modality in images.modalities,
+        bool(traits.modality) or not any(images.modalities),
         traits.modality not in images.experimental,
-        -len(images.modalities),
     )
 
 
