@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from medprotect.audit.bench_run import DataSettings
-from medprotect.audit.halves import Labelled, read_halves
+from medprotect.audit.halves import Labelled, draw, read_halves
 from medprotect.audit.medmnist import name_classes, read_card
 from medprotect.audit.unlearnability import leave_out_rejected
 from medprotect.confounder.noise import shrink
@@ -89,9 +89,9 @@ def read_bench_data(
     halves = read_halves(images)
     classes = name_classes(card, halves.classes)
     parts = {
-        "train": _draw(halves.b, train),
-        "validation": _draw(halves.validation, test),
-        "test": _draw(halves.test, test),
+        "train": draw(halves.b, train),
+        "validation": draw(halves.validation, test),
+        "test": draw(halves.test, test),
     }
     small = {name: _resize(part, size) for name, part in parts.items()}
     small["train"] = leave_out_rejected(small["train"], strength)
@@ -105,11 +105,6 @@ def describe_data(dataset: str) -> tuple[str, str]:
     """Return name and origin of a data set, as its card has them."""
     card = tomllib.loads(read_card(dataset))
     return card["name"], f"{card['title']}. {card['licence']}: {card['attribution']}."
-
-
-def _draw(part: Labelled, most: int | None) -> Labelled:
-    at = np.sort(np.random.default_rng(0).permutation(len(part))[:most])
-    return Labelled(part.images[at], part.labels[at])
 
 
 def _resize(part: Labelled, size: int) -> Labelled:

@@ -19,12 +19,13 @@ from medprotect.audit.bench_run import Protected, name_file, protection_folder
 from medprotect.audit.fidelity import fidelity
 from medprotect.audit.halves import Labelled
 from medprotect.audit.unlearnability import protect
-from medprotect.confounder.card import Card, load_card, shipped_cards
+from medprotect.confounder.card import Card, load_card
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import Confounder
 from medprotect.errors import ConfigError
+from medprotect.imaging.image import Traits
 from medprotect.intensity.budget import STRENGTHS
-from medprotect.plan.selection import AUTO
+from medprotect.plan.selection import AUTO, choose_pipeline, find_candidates
 from medprotect.protect.atomic import write_whole
 
 Images = NDArray[np.uint8]
@@ -73,8 +74,8 @@ def find_protection(name: str, strength: str, pipeline: str, data: BenchData) ->
     strength : str
         The budget of each.
     pipeline : str
-        With which ours is made: a name, a folder, or ``auto`` for the first one shipped that takes
-        such images.
+        With which ours is made: a name, a folder, or ``auto`` for the one that a run picks for
+        such images as PNG.
 
     Raises
     ------
@@ -113,10 +114,9 @@ def _find_card(pipeline: str, data: BenchData) -> Card:
         folder = Path(pipeline)
         return load_card(folder if folder.is_dir() else pipeline)
     channels = data.train.images.shape[3]
-    for card in shipped_cards():
-        if card.images.channels == channels:
-            return card
-    raise ConfigError(f"No pipeline is shipped for images of {channels} channels; name one.")
+    photometric = "RGB" if channels == 3 else "MONOCHROME2"
+    traits = Traits("png", photometric=photometric, channels=channels)
+    return load_card(choose_pipeline(find_candidates([AUTO]), traits).pipeline)
 
 
 @dataclass(frozen=True, slots=True)

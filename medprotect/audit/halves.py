@@ -45,6 +45,12 @@ class Halves:
     classes: tuple[str, ...]
 
 
+def draw(part: Labelled, most: int | None) -> Labelled:
+    """Return so many images at most: drawn at random, always the same; all where None."""
+    at = np.sort(np.random.default_rng(0).permutation(len(part))[:most])
+    return Labelled(part.images[at], part.labels[at])
+
+
 def read_halves(source: Path) -> Halves:
     """Read a MedMNIST file (npz), or a folder with one folder of pictures a class.
 

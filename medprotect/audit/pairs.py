@@ -1,7 +1,7 @@
 """Clean and protected images of two folders, with their labels, as victims see them."""
 
 import csv
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from medprotect.audit.halves import Labelled
 from medprotect.confounder.noise import shrink
 from medprotect.errors import ConfigError, InputError, MedprotectError
 from medprotect.imaging import formats
+from medprotect.imaging.image import Window
 from medprotect.imaging.pairs import read_content
 from medprotect.intensity.windows import present, view
 
@@ -63,7 +64,14 @@ class _Row:
     line: int
 
 
-def read_pairs(clean: Path, protected: Path, labels_csv: Path, size: int, seed: int = 1) -> Pairs:
+def read_pairs(
+    clean: Path,
+    protected: Path,
+    labels_csv: Path,
+    size: int,
+    seed: int = 1,
+    window: Window | None = None,
+) -> Pairs:
     """Read what an audit needs.
 
     Parameters
@@ -76,6 +84,10 @@ def read_pairs(clean: Path, protected: Path, labels_csv: Path, size: int, seed: 
         (train, validation or test).
     size : int
         Pixels of the long side at most; all images are brought to one square grid.
+    seed : int
+        Of the parts, where the table does not name them.
+    window : Window, optional
+        What victims see the images through; else each by the first of its own windows.
 
     Raises
     ------
@@ -90,8 +102,12 @@ def read_pairs(clean: Path, protected: Path, labels_csv: Path, size: int, seed: 
         raise ConfigError("The labels file names one class; an audit needs two or more.")
     there, left_out = _find_protected(protected, parts["train"])
     parts["train"] = [row for row, _ in there]
-    read = {name: [_read(clean, row, row.file, size) for row in parts[name]] for name in SPLITS}
-    noisy = [_read(protected, row, name, size) for row, name in there]
+
+    def look(folder: Path, row: _Row, name: str) -> Images:
+        return _read(folder, row, name, size, window)
+
+    read = {name: [look(clean, row, row.file) for row in parts[name]] for name in SPLITS}
+    noisy = [look(protected, row, name) for row, name in there]
     every = [image for images in (*read.values(), noisy) for image in images]
     if len({image.shape[2] for image in every}) > 1:
         raise ConfigError("Grey and colour images are mixed; audit each by itself.")
@@ -215,7 +231,7 @@ def _protected_name(protected: Path, row: _Row) -> str | None:
     return next((name for name in names if (protected / name).is_file()), None)
 
 
-def _read(folder: Path, row: _Row, name: str, size: int) -> Images:
+def _read(folder: Path, row: _Row, name: str, size: int, window: Window | None) -> Images:
     path = folder / name
     try:
         if Path(name).is_absolute() or ".." in Path(name).parts:
@@ -231,7 +247,10 @@ def _read(folder: Path, row: _Row, name: str, size: int) -> Images:
         raise ConfigError(
             f"The file in line {row.line} of the labels file cannot be audited: {reason}."
         ) from None
-    presented = np.ascontiguousarray(present(view(images[0])))
+    seen = view(images[0])
+    if window is not None:
+        seen = replace(seen, windows=(window,))
+    presented = np.ascontiguousarray(present(seen))
     tensor = shrink(torch.from_numpy(presented).permute(2, 0, 1)[None], size)
     result: Images = (tensor[0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte().numpy()
     return result

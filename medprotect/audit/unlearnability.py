@@ -17,8 +17,9 @@ from medprotect.audit.aids import AIDED
 from medprotect.audit.countermeasures import COUNTERMEASURES
 from medprotect.audit.countermeasures.countermeasure import Aid
 from medprotect.audit.examination import NONE, Budget, examine
-from medprotect.audit.halves import Halves, Labelled, read_halves
+from medprotect.audit.halves import Halves, Labelled, draw, read_halves
 from medprotect.audit.pairs import Pairs
+from medprotect.audit.state import State
 from medprotect.audit.victims import VICTIMS
 from medprotect.confounder.card import Card, load_card
 from medprotect.confounder.key import Key
@@ -114,6 +115,13 @@ def give_half_a(
     return replace(aid, leaked_clean=part, leaked_protected=protected)
 
 
+def draw_parts(halves: Halves, most: int | None) -> Halves:
+    """Return so many images at most of half B, of the validation and of the test set each."""
+    parts = (halves.b, halves.validation, halves.test)
+    half, validation, test = (draw(part, most) for part in parts)
+    return replace(halves, b=half, validation=validation, test=test)
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path, required=True, help="MedMNIST npz, or a folder")
@@ -131,6 +139,8 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--most", type=int, help="images of half B, validation and test each")
+    parser.add_argument("--state", type=Path, help="keeps finished trainings; see the audit")
     return parser.parse_args()
 
 
@@ -146,7 +156,7 @@ def main() -> None:
     key = Key.load(given.key) if given.key else Key.new()
     halves = read_halves(given.images)
     pairs = pair_half_b(
-        halves,
+        draw_parts(halves, given.most),
         Confounder(card, key),
         given.strength,
         labels_known=given.labels_known,
@@ -165,6 +175,7 @@ def main() -> None:
         budget.aided_by(aid),
         decoys="on" if card.codes.decoys else "off",
         aid=aid,
+        state=State(given.state),
         say=lambda line: print(line, file=sys.stderr, flush=True),
     )
     made = {"pipeline": card.name, "pipeline_sha256": card.pipeline_sha256, "key": key.fingerprint}

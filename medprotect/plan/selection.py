@@ -73,8 +73,9 @@ def find_candidates(pipelines: Sequence[str]) -> tuple[Candidate, ...]:
 def choose_pipeline(candidates: Sequence[Candidate], traits: Traits) -> Choice:
     """Pick the pipeline for an image, by modality, body part and photometric interpretation.
 
-    Of several, one that was named comes before one that was not, then one for the body part,
-    then one tested on the modality; then the first.
+    Of several, one that was named comes before one that was not, then one for the body part. What
+    states no modality goes to a pipeline for such images alone before one of a modality that takes
+    them besides. Then one tested on the modality comes before others; then the first.
 
     Raises
     ------
@@ -101,12 +102,13 @@ def _is_for_channels(candidate: Candidate, traits: Traits) -> bool:
     return candidate.card.images.channels == traits.channels
 
 
-def _preference(candidate: Candidate, traits: Traits) -> tuple[bool, bool, bool, bool]:
+def _preference(candidate: Candidate, traits: Traits) -> tuple[bool, ...]:
     images = candidate.card.images
     return (
         candidate.named,
         bool(images.body_parts),
         traits.modality in images.modalities,
+        bool(traits.modality) or not any(images.modalities),
         traits.modality not in images.experimental,
     )
 

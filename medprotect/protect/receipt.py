@@ -29,7 +29,9 @@ _WARNINGS = {
     "burned_in_annotation_not_excluded": (
         "{} files do not say that no text is burned into the picture"
     ),
-    "experimental_modality": "{} files are of a modality that their pipeline was not tested on",
+    "experimental_modality": (
+        "{} files are of a kind that their pipeline was not tested on in full size and depth"
+    ),
     "modality_not_of_pipeline": "{} files are of a modality that their pipeline is not for",
     "mask_by_name": (
         "{} files that look like images are no images because --mask names them; they are not "

@@ -87,7 +87,7 @@ class TestDryRun:
         count = sum(p.is_symlink() or not p.is_dir() for p in export.rglob("*"))
         lines = [line for line in dry.stdout.splitlines() if re.match(r"file \d+  ", line)]
         assert len(lines) == count
-        assert any("protect  dicom CT  radiology-grey (CT, HEAD, MONOCHROME2)" in x for x in lines)
+        assert any("protect  dicom CT  ct (CT, HEAD, MONOCHROME2)" in x for x in lines)
         assert "nothing was written" in dry.stdout
         assert re.search(r"about [\d.]+ MB to write, about \d+ s", dry.stdout)
 
@@ -339,7 +339,7 @@ class TestInspect:
         assert "dicom CT, MONOCHROME2, JPEG 2000 Lossless" in shown
         assert "window     40 / 80 LINEAR" in shown
         assert re.search(r"budget     \d+ to \d+ stored values", shown)
-        assert "radiology-grey (CT, HEAD, MONOCHROME2)" in shown
+        assert "ct (CT, HEAD, MONOCHROME2)" in shown
 
     def test_no_identifier_of_the_header_is_shown(self, medprotect: Run, export: Path) -> None:
         file = export / "ct" / "head.dcm"

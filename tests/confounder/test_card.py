@@ -136,10 +136,16 @@ def test_a_card_of_many_megabytes_is_not_read(tmp_path: Path) -> None:
         load_card(tmp_path)
 
 
-def test_one_colour_and_one_grey_pipeline_are_shipped() -> None:
+def test_a_pipeline_is_shipped_for_colour_and_for_each_grey_modality() -> None:
     cards = {card.name: card for card in shipped_cards()}
-    assert cards["blood-microscopy"].images.channels == 3
-    assert cards["radiology-grey"].images.channels == 1
+    assert {name: card.images.channels for name, card in cards.items()} == {
+        "blood-microscopy": 3,
+        "chest-x-ray": 1,
+        "ct": 1,
+        "mr": 1,
+        "radiology-grey": 1,
+        "ultrasound": 1,
+    }
     for name, card in cards.items():
         assert load_card(name) == card
         assert card.folder.name == name
@@ -152,6 +158,20 @@ def test_shipped_weights_are_small_and_those_of_their_cards() -> None:
         data = card.weights_path.read_bytes()
         assert len(data) < 2_000_000
         assert hashlib.sha256(data).hexdigest() == card.weights.sha256
+
+
+def test_weights_trained_on_mednist_carry_its_licence_and_attribution() -> None:
+    ours = [card for card in shipped_cards() if card.training.data == "MedNIST"]
+    assert {card.name for card in ours} == {"mr", "radiology-grey"}
+    for card in ours:
+        assert card.training.licence == "CC BY-SA 4.0"
+        text = (card.folder / "docs" / "data_license.txt").read_text()
+        assert "CC BY-SA 4.0" in text
+        assert "Erickson" in text
+        assert (
+            "CC BY-SA 4.0, and so are these weights"
+            in (card.folder / "docs" / "README.md").read_text()
+        )
 
 
 def test_shipped_pipelines_state_origin_licence_and_command() -> None:

@@ -121,7 +121,8 @@ class TestRows:
         }
         assert rows["photo.jpg"].out == "photo.jpg.png"
         assert rows["ct"].out == "ct"
-        assert rows["ct"].pipeline == "radiology-grey"
+        assert rows["ct"].pipeline == "ct"
+        assert rows["photo.jpg"].pipeline == "radiology-grey"
         assert rows["cut.dcm"].reason == "corrupt"
 
     def test_a_file_cut_short_still_counts_to_its_series(

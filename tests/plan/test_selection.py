@@ -37,6 +37,16 @@ class TestChoice:
         assert choose_pipeline(candidates, CT).pipeline == "tested"
         assert choose_pipeline(candidates[:1], CT).warnings == ("experimental_modality",)
 
+    def test_what_states_no_modality_goes_to_the_one_for_such_images(self) -> None:
+        candidates = [
+            candidate("ct", modalities=("CT", ""), experimental=("CT",)),
+            candidate("grey", modalities=("",), experimental=("",)),
+            candidate("mr", modalities=("MR", ""), experimental=("MR",)),
+        ]
+        assert choose_pipeline(candidates, Traits("png")).pipeline == "grey"
+        assert choose_pipeline(candidates[::2], Traits("png")).pipeline == "ct"
+        assert choose_pipeline(candidates, CT).pipeline == "ct"
+
     def test_a_named_one_comes_first_and_takes_modalities_that_are_not_its_own(self) -> None:
         candidates = [
             candidate("ct", modalities=("CT",), experimental=()),
@@ -71,6 +81,34 @@ class TestCandidates:
         names = {each.card.name for each in find_candidates(["auto"])}
         assert {"blood-microscopy", "radiology-grey"} <= names
         assert not any(each.named for each in find_candidates(["auto"]))
+
+    @pytest.mark.parametrize(
+        ("modality", "pipeline"),
+        [
+            ("CT", "ct"),
+            ("MR", "mr"),
+            ("CR", "chest-x-ray"),
+            ("DX", "chest-x-ray"),
+            ("US", "ultrasound"),
+            ("", "radiology-grey"),
+        ],
+    )
+    def test_of_those_shipped_each_modality_has_its_own(self, modality: str, pipeline: str) -> None:
+        for candidates in (find_candidates(["auto"]), find_candidates(["auto"])[::-1]):
+            choice = choose_pipeline(candidates, Traits("dicom", modality=modality))
+            assert choice.pipeline == pipeline
+            assert choice.warnings == ("experimental_modality",)  # none was seen in full
+
+    @pytest.mark.parametrize("modality", ["", "SM", "GM", "XC"])
+    def test_colour_goes_to_the_one_for_colour(self, modality: str) -> None:
+        traits = Traits("dicom", modality=modality, photometric="RGB", channels=3)
+        choice = choose_pipeline(find_candidates(["auto"]), traits)
+        assert choice.pipeline == "blood-microscopy"
+
+    @pytest.mark.parametrize("modality", ["MG", "XA", "PT", "NM", "OP", "OT"])
+    def test_what_none_was_made_for_has_none(self, modality: str) -> None:
+        with pytest.raises(NoPipelineError, match=f"grey images of modality {modality}"):
+            choose_pipeline(find_candidates(["auto"]), Traits("dicom", modality=modality))
 
     def test_one_named_beside_auto_is_named(self) -> None:
         named = {each.card.name: each.named for each in find_candidates(["radiology-grey", "auto"])}
