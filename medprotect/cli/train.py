@@ -27,7 +27,7 @@ Clusters = Annotated[
 Start = Annotated[
     str | None,
     typer.Option(
-        "--from", metavar="PIPELINE", help="Take over what a pipeline knows of images: sooner done."
+        "--from", metavar="PIPELINE", help="Begin from a shipped pipeline or a folder: minutes."
     ),
 ]
 Decoys = Annotated[
@@ -54,15 +54,15 @@ def train(
     clusters: Clusters = None,
     start: Start = None,
     decoys: Decoys = "off",
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the generator.")] = 600,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the generator.")] = None,
     seed: Seed = None,
     key: KeyFile = None,
     size: Annotated[int, typer.Option(min=8, help="Pixels of the long side to train at.")] = 64,
 ) -> None:
     """Train a pipeline on your own images; one that was stopped goes on from its last checkpoint.
 
-    What is shipped is public. `--from PIPELINE` makes one that is yours, in less time: what the
-    other knows of images is taken over, and a generator begins anew, from what your key draws.
+    What is shipped is public. `--from PIPELINE` makes of it, in minutes, one that is yours: it
+    learns on with textures and codes that your key draws.
 
     Without labels, `--codes clusters` finds by itself what is alike among the images; of a table
     of labels it takes the files alone.

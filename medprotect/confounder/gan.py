@@ -145,7 +145,7 @@ def train(
     recipe : Recipe
         How.
     start : NoiseNetwork, optional
-        Whose assigner to begin from; see `medprotect.confounder.start`. Of the recipe's widths.
+        What to begin from; see `medprotect.confounder.start`. Of the recipe's widths.
     folder : Path, optional
         For checkpoints; a training that broke off goes on from there.
     progress : callable, optional
@@ -164,7 +164,7 @@ def train(
         assigner = channels_last(Assigner(*shape, recipe.widths.assigner))
         generator = Generator(*shape, recipe.widths.generator)
         if start is not None:
-            begin_from(start, assigner)
+            begin_from(start, generator, assigner)
         modules = _generator_modules(samples, generator)
         second = channels_last(ConfounderClassifier(*shape, 24))
     clean: dict[str, nn.Module] = {"assigner": assigner, "second classifier": second}

@@ -1,15 +1,21 @@
-"""Beginning a training from a pipeline that is there: what it knows of images is taken over.
+"""Beginning a training from a pipeline that is there: minutes instead of half an hour.
 
-What is shipped is public, so an owner's noise must not be it: the generator begins anew.
+What is shipped is public, so an owner's noise must not be it: textures are drawn anew, and codes
+change places, before training goes on.
 """
 
+import torch
+from torch import Tensor, nn
+
 from medprotect.confounder.card import Card
-from medprotect.confounder.networks import Assigner
+from medprotect.confounder.networks import Assigner, Generator
 from medprotect.confounder.noise import NoiseNetwork, fill, network_arguments
 from medprotect.errors import ConfigError
 
-ASSIGNER_STEPS = 600
-"""Of each classifier on clean images, where the assigner begins from another."""
+STEPS = 300
+"""Of the generator, where it begins from another."""
+
+_TEXTURE, _MESSAGE, _LEAVE = "texture", "message.0.weight", "leave."
 
 
 def load_start(card: Card, channels: int) -> NoiseNetwork:
@@ -40,13 +46,31 @@ def load_start(card: Card, channels: int) -> NoiseNetwork:
     return network
 
 
-def begin_from(start: NoiseNetwork, assigner: Assigner) -> None:
-    """Take over, in place, what an assigner has learnt to see; with other classes, all but those.
+def begin_from(start: NoiseNetwork, generator: Generator, assigner: Assigner) -> None:
+    """Take over what was learnt, in place; all that is drawn comes from torch's randomness.
 
-    The generator is not taken over. One that was trained on from a public one kept much of its
-    noise, and was read later: its second training added to the first (see the decision on short
-    trainings). Begun anew from the owner's seed it is nobody else's.
+    Textures stay as they were drawn for this training, and each code takes the place of another.
+    With other classes, what belongs to a class stays as it is, too.
     """
-    own, learnt = assigner.state_dict(), start.assigner.state_dict()
-    kept = {name for name in own if own[name].shape != learnt[name].shape}
-    assigner.load_state_dict({name: own[name] if name in kept else learnt[name] for name in own})
+    learnt = start.generator.state_dict()
+    kept = {_TEXTURE}
+    if learnt[_MESSAGE].shape == generator.state_dict()[_MESSAGE].shape:
+        learnt[_MESSAGE] = _change_places(learnt[_MESSAGE])
+        _take_over(assigner, start.assigner.state_dict(), set())
+    else:
+        kept.add(_MESSAGE)
+        others = {name for name in assigner.state_dict() if name.startswith(_LEAVE)}
+        _take_over(assigner, start.assigner.state_dict(), others)
+    _take_over(generator, learnt, kept)
+
+
+def _take_over(network: nn.Module, learnt: dict[str, Tensor], kept: set[str]) -> None:
+    own = network.state_dict()
+    network.load_state_dict({name: own[name] if name in kept else learnt[name] for name in own})
+
+
+def _change_places(message: Tensor) -> Tensor:
+    """Return weights (4w, 2K) with the K codes, and likewise the K decoys, in another order."""
+    codes, decoys = message.chunk(2, 1)
+    order = torch.randperm(codes.shape[1])
+    return torch.cat([codes[:, order], decoys[:, order]], 1)

@@ -18,7 +18,7 @@ from medprotect.confounder.gan import ASSIGNER_STEPS, SEED, STEPS, WIDTHS, Recip
 from medprotect.confounder.labels import read_labels
 from medprotect.confounder.ranks import rank, wait
 from medprotect.confounder.samples import Samples
-from medprotect.confounder.start import ASSIGNER_STEPS as START_ASSIGNER_STEPS
+from medprotect.confounder.start import STEPS as START_STEPS
 from medprotect.confounder.start import load_start
 from medprotect.errors import ConfigError, OutputError
 
@@ -37,7 +37,7 @@ def train_pipeline(
     modality: str,
     clusters: int | None = None,
     start: Card | None = None,
-    steps: int = STEPS,
+    steps: int | None = None,
     seed: int = SEED,
     decoys: bool = False,
     size: int = TRAINING_SIZE,
@@ -67,8 +67,8 @@ def train_pipeline(
         are taken. Without a table all images of the folder are.
     start : Card, optional
         The pipeline to begin from, a shipped one or one's own.
-    steps : int
-        Of the generator.
+    steps : int, optional
+        Of the generator; `STEPS`, or `medprotect.confounder.start.STEPS` of one that is begun from.
     seed : int
         Of all that is drawn.
     decoys : bool
@@ -91,6 +91,8 @@ def train_pipeline(
     """
     if (out / CARD).exists():
         raise OutputError("The folder holds a pipeline already. Name another: none is overwritten.")
+    if steps is None:
+        steps = STEPS if start is None else START_STEPS
     if steps < 1 or size < 8:
         raise ConfigError("There must be at least 1 step, and 8 pixels.")
     checkpoints = out / "checkpoints"
@@ -104,7 +106,7 @@ def train_pipeline(
         samples, seen = source.clustered(clusters, search, seed, checkpoints, progress)
     recipe = Recipe(
         steps=steps,
-        assigner_steps=min(ASSIGNER_STEPS if start is None else START_ASSIGNER_STEPS, 2 * steps),
+        assigner_steps=min(ASSIGNER_STEPS, 2 * steps),
         seed=seed,
         decoys=decoys,
         mirrored=_mirrored(samples.channels),

@@ -509,14 +509,6 @@ class TestTrain:
         assert refused.returncode == 2
         assert not (house / "never").exists()
 
-    def test_its_help_and_its_training_agree_on_the_steps(self) -> None:
-        import inspect
-
-        from medprotect.cli.train import train
-        from medprotect.confounder.gan import STEPS
-
-        assert inspect.signature(train).parameters["steps"].default == STEPS
-
     def test_from_a_shipped_pipeline_each_key_makes_its_own(
         self, medprotect: Run, house: Path
     ) -> None:
