@@ -224,8 +224,7 @@ def _parse() -> argparse.Namespace:
 def main() -> None:
     """Run from the command line."""
     given = _parse()
-    folder = Path(given.pipeline)
-    card = load_card(folder if folder.is_dir() else given.pipeline)
+    card = load_card(given.pipeline)
     key = Key.load(given.key) if given.key else Key.new()
     whole = read_stacks(given.source, given.depth, given.side)
     learned = limit(whole.b, given.stacks)

@@ -63,8 +63,7 @@ def _parse() -> argparse.Namespace:
 def main() -> None:
     """Run from the command line."""
     given = _parse()
-    folder = Path(given.pipeline)
-    card = load_card(folder if folder.is_dir() else given.pipeline)
+    card = load_card(given.pipeline)
     halves = read_halves(given.images)
     confounder = Confounder(card, Key.new())
     pairs = pair_half_b(halves, confounder, given.strength, labels_known=given.labels_known)

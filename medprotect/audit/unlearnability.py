@@ -144,15 +144,10 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _load(pipeline: str) -> Card:
-    folder = Path(pipeline)
-    return load_card(folder if folder.is_dir() else pipeline)
-
-
 def main() -> None:
     """Run from the command line."""
     given = _parse()
-    card = _load(given.pipeline)
+    card = load_card(given.pipeline)
     key = Key.load(given.key) if given.key else Key.new()
     halves = read_halves(given.images)
     pairs = pair_half_b(
@@ -168,7 +163,7 @@ def main() -> None:
         seeds=tuple(given.seeds),
         steps=given.steps,
     )
-    leaker = _load(given.leaked_by) if given.leaked_by else card
+    leaker = load_card(given.leaked_by) if given.leaked_by else card
     aid = give_half_a(halves, leaker, given.strength, leaked=given.leaked, other=given.other)
     found = examine(
         pairs,
