@@ -283,7 +283,7 @@ def test_a_plan_reads_the_beginnings_of_objects_and_writes_nothing(
     asked: list[str] = []
     server.hook = lambda _method, key, headers: asked.append(headers.get("HTTP_RANGE", key))
     entries = plan_export(settings(EXPORT, OUT, tmp_path / "state")[0])
-    assert [entry.row.pipeline for entry in entries] == ["radiology-grey"] * 3
+    assert [entry.row.pipeline for entry in entries] == ["ct"] * 3
     assert asked.count("bytes=0-65535") == 3
     ends = [int(each.rpartition("-")[2]) for each in asked if each.startswith("bytes")]
     assert max(ends) < 512 * 1024  # of 8 MiB
