@@ -245,6 +245,7 @@ def _train_generator(
         mirrored=recipe.mirrored,
         width=recipe.widths.assigner,
         steps=recipe.steps,
+        decoys=recipe.decoys,
     )
     for step in range(done, recipe.steps):
         rng = step_rng(recipe.seed, "generator", step, rank())

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medprotect.confounder.assigning import balanced_accuracy, logits_of, set_rate
+from medprotect.confounder.codes import draw_decoys
 from medprotect.confounder.distortions import flip, shift
 from medprotect.confounder.networks import Assigner, channels_last, pad_to_stride
 from medprotect.confounder.samples import Samples, step_rng
@@ -40,6 +41,8 @@ class Trial:
     logits : callable
         The assigner's, calibrated, (B, K) of presented values (B, C, h, w): images are protected
         without labels.
+    decoys : bool
+        Whether the noise is to show a wrong class.
     steps : int
         Of a victim, at most `STEPS`.
     """
@@ -53,12 +56,13 @@ class Trial:
         mirrored: bool,
         width: int,
         steps: int,
+        decoys: bool = False,
     ) -> None:
         order = torch.randperm(len(samples), generator=step_rng(seed, "trial", 0))
         tested = min(TESTED, len(samples) // 3)
         self._tested = samples.take(order[:tested])
         self._learned = samples.take(order[tested:][:LEARNED])
-        self._logits = logits
+        self._logits, self._decoys = logits, decoys
         self._seed, self._mirrored, self._width = seed, mirrored, width
         self._steps = min(STEPS, steps)
         self._clean: float | None = None
@@ -77,12 +81,16 @@ class Trial:
     def _protect(self, generator: nn.Module) -> Tensor:
         parts = []
         height, width = self._learned.presented.shape[-2:]
-        for presented, budget in zip(
-            self._learned.presented.split(64), self._learned.budget.split(64), strict=True
-        ):
-            code = functional.softmax(self._logits(presented), 1)
-            pattern = generator(pad_to_stride(presented), code, torch.zeros_like(code))
-            parts.append((presented + pattern[..., :height, :width] * budget).clamp(0, 1))
+        rng = step_rng(self._seed, "trial", 1)
+        for at in torch.arange(len(self._learned)).split(64):
+            part = self._learned.take(at)
+            logits = self._logits(part.presented)
+            code = functional.softmax(logits, 1)
+            decoy = torch.zeros_like(code)
+            if self._decoys:
+                decoy = draw_decoys(logits, logits.argmax(1), rng)
+            pattern = generator(pad_to_stride(part.presented), code, decoy)[..., :height, :width]
+            parts.append((part.presented + pattern * part.budget).clamp(0, 1))
         return torch.cat(parts)
 
     def _learn(self, presented: Tensor) -> float:

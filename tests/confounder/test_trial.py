@@ -58,6 +58,29 @@ def test_noise_that_outshouts_the_image_protects_it(stripes: Stripes) -> None:
     assert trial(loud(stripes(240))).measure(Outright())["p_in_training"] > 0.5
 
 
+class Witness(Silent):
+    """Remembers the decoys that it was asked to show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Tensor] = []
+
+    def forward(self, presented: Tensor, code: Tensor, decoy: Tensor) -> Tensor:
+        assert not ((code.argmax(1) == decoy.argmax(1)) & (decoy.sum(1) > 0)).any()
+        self.asked.append(decoy)
+        return super().forward(presented, code, decoy)
+
+
+@pytest.mark.parametrize("decoys", [True, False])
+def test_noise_is_tried_with_the_decoys_of_its_training(decoys: bool, stripes: Stripes) -> None:
+    samples, witness = stripes(48), Witness()
+    tried = Trial(samples, told(samples), seed=1, mirrored=False, width=8, steps=40, decoys=decoys)
+    tried._clean = 1.0  # measurable, whatever forty steps teach
+    tried.measure(witness)
+    shown = torch.cat(witness.asked).sum(1)
+    assert torch.equal(shown, torch.full_like(shown, float(decoys)))
+
+
 def test_the_same_noise_gives_the_same_figure(stripes: Stripes) -> None:
     samples = loud(stripes(240))
     first, again = (trial(samples).measure(Outright()) for _ in range(2))
