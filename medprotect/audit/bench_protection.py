@@ -111,8 +111,7 @@ def find_protection(name: str, strength: str, pipeline: str, data: BenchData) ->
 
 def _find_card(pipeline: str, data: BenchData) -> Card:
     if pipeline != AUTO:
-        folder = Path(pipeline)
-        return load_card(folder if folder.is_dir() else pipeline)
+        return load_card(pipeline)
     channels = data.train.images.shape[3]
     photometric = "RGB" if channels == 3 else "MONOCHROME2"
     traits = Traits("png", photometric=photometric, channels=channels)
