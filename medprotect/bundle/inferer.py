@@ -122,7 +122,15 @@ class WeightsLoader:
         """
         card = load_card(self._folder)
         expected = network_arguments(card)
-        names = ("channels", "codes", "canonical_size", "assigner_size", "temperature", "decoys")
+        names = (
+            "channels",
+            "codes",
+            "canonical_size",
+            "assigner_size",
+            "temperature",
+            "decoys",
+            "gain",
+        )
         if any(getattr(self._network, name) != expected[name] for name in names):
             raise PipelineError(
                 "The configs are not those of the card; write them again: "

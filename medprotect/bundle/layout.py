@@ -14,6 +14,7 @@ from medprotect.confounder.along_z import COHERENT
 from medprotect.confounder.card import CARD, Card, load_card
 from medprotect.confounder.checkpoint import write_private
 from medprotect.confounder.noise import network_arguments
+from medprotect.confounder.recipe import TRIES
 
 SCHEMA = "meta_schema_20240725.json"
 SCHEMA_URL = f"https://project-monai.github.io/schema/{SCHEMA}"
@@ -218,6 +219,7 @@ def train(card: Card) -> Config:
         "device": _DEVICE,
         "modality": ",".join(each for each in card.images.modalities if each),
         "steps": card.training.steps,
+        "tries": TRIES,
         "seed": card.training.seed,
         "size": card.images.assigner_size,
         "clusters": len(card.codes.classes) if card.codes.source == "clusters" else None,
@@ -245,6 +247,7 @@ def train(card: Card) -> Config:
                 "out": "@output_dir",
                 "modality": "@modality",
                 "steps": "@steps",
+                "tries": "@tries",
                 "seed": "@seed",
                 "size": "@size",
                 "clusters": "@clusters",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from medprotect.confounder.card import Card
 from medprotect.confounder.ranks import rank
+from medprotect.confounder.recipe import TRIES
 from medprotect.confounder.training import train_pipeline
 
 logger = logging.getLogger(__name__)
@@ -15,7 +16,7 @@ class ConfounderTrainer:
 
     Parameters
     ----------
-    images, labels_csv, out, modality, clusters, steps, seed, decoys, size
+    images, labels_csv, out, modality, clusters, steps, seed, tries, decoys, size
         As `train_pipeline` takes them.
     max_epochs : int
         1: the whole training, of `steps` steps, is one epoch.
@@ -32,12 +33,14 @@ class ConfounderTrainer:
         seed: int,
         size: int,
         clusters: int | None = None,
+        tries: int = TRIES,
         decoys: bool = False,
         max_epochs: int = 1,
     ) -> None:
         self.max_epochs = max_epochs
         self._paths = (Path(images), Path(labels_csv), Path(out))
-        self._modality, self._steps, self._seed = modality, steps, seed
+        self._modality, self._steps = modality, steps
+        self._seed, self._tries = seed, tries
         self._decoys, self._size, self._clusters = decoys, size, clusters
 
     def run(self) -> Card:
@@ -48,6 +51,7 @@ class ConfounderTrainer:
             clusters=self._clusters,
             steps=self._steps,
             seed=self._seed,
+            tries=self._tries,
             decoys=self._decoys,
             size=self._size,
             command="python -m monai.bundle run --config_file configs/train.json",

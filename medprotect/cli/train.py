@@ -37,6 +37,12 @@ Seed = Annotated[
     int | None,
     typer.Option(help="Same seed and images, same pipeline; else 1, or with --from the key's."),
 ]
+Tries = Annotated[
+    int | None,
+    typer.Option(
+        min=1, show_default="3", help="Generators begun; the one that protects best is finished."
+    ),
+]
 KeyFile = Annotated[
     Path | None,
     typer.Option(help="The owner's key, for --from; else one in your configuration folder."),
@@ -56,6 +62,7 @@ def train(
     decoys: Decoys = "off",
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of the generator.")] = None,
     seed: Seed = None,
+    tries: Tries = None,
     key: KeyFile = None,
     size: Annotated[int, typer.Option(min=8, help="Pixels of the long side to train at.")] = 64,
 ) -> None:
@@ -74,7 +81,7 @@ def train(
         print("loading", file=sys.stderr, flush=True)
         from medprotect.confounder.card import load_card
         from medprotect.confounder.clusters import CLUSTERS
-        from medprotect.confounder.gan import SEED
+        from medprotect.confounder.recipe import SEED, TRIES
         from medprotect.confounder.training import train_pipeline
 
         if seed is None:
@@ -88,6 +95,7 @@ def train(
             start=None if start is None else load_card(start),
             steps=steps,
             seed=seed,
+            tries=tries or TRIES,
             decoys=decoys == "on",
             size=size,
             command=shlex.join(["medprotect", *sys.argv[1:]]),

@@ -86,6 +86,19 @@ class Widths:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """How the noise is given.
+
+    Attributes
+    ----------
+    gain : float
+        Spread of the noise before it is bounded: the greater, the nearer is all of it to the bound.
+    """
+
+    gain: float = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
     """How the weights came to be.
 
@@ -130,8 +143,8 @@ class Card:
     ----------
     name, title, version : str
         Name as on the command line, a line of text, and the pipeline's own version.
-    images, codes, widths, training, weights
-        The tables of the card.
+    images, codes, widths, training, weights, noise
+        The tables of the card; that of the noise may be missing.
     figures : mapping of str to float
         Measured results, named in the pipeline's README.
     sha256 : str
@@ -148,6 +161,7 @@ class Card:
     widths: Widths
     training: Training
     weights: Weights
+    noise: Noise = field(default_factory=Noise)
     figures: Mapping[str, float] = field(default_factory=dict)
     sha256: str = ""
     folder: Path = Path()
@@ -170,9 +184,11 @@ _TABLES: dict[str, type[Any]] = {
     "images": Images,
     "codes": Codes,
     "widths": Widths,
+    "noise": Noise,
     "training": Training,
     "weights": Weights,
 }
+_OPTIONAL: dict[str, dict[str, Any]] = {"noise": {}}
 _TEXTS = ("name", "title", "version")
 
 
@@ -229,6 +245,7 @@ def parse_card(data: bytes, folder: Path) -> Card:
         raise PipelineError(f"{folder / CARD} is not a card of format {FORMAT}.")
     _check_names(content, {*_TEXTS, *_TABLES, "figures"}, "the card")
     texts = {name: _take(content, name, str, "the card") for name in _TEXTS}
+    content = _OPTIONAL | content
     tables = {
         name: _table(_take(content, name, dict, "the card"), kind, name)
         for name, kind in _TABLES.items()
@@ -331,6 +348,7 @@ def _check(card: Card) -> None:
         "widths: 4 to 512": all(
             4 <= width <= 512 for width in (card.widths.generator, card.widths.assigner)
         ),
+        "gain: above 0": 0 < card.noise.gain < float("inf"),
         "weights.file: a path below the card": _is_below(card.weights.file),
         "weights.sha256: 64 hex digits": re.fullmatch(r"[0-9a-f]{64}", card.weights.sha256),
     }

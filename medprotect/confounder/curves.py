@@ -13,7 +13,7 @@ Rows = dict[str, dict[int, dict[str, float]]]
 """Figures by stage and step."""
 
 STAGE = "generator"
-"""The stage that is drawn."""
+"""What stages that may be drawn begin with; of several tries it is the one that went furthest."""
 
 SHARES = {
     "p_in_training": "P in training",
@@ -84,7 +84,8 @@ def draw_curves(rows: Rows) -> str:
     str
         Alone in its file, without script; lines differ in dashes as well as in colour.
     """
-    steps = dict(sorted(rows.get(STAGE, {}).items()))
+    tries = [each for stage, each in rows.items() if stage.startswith(STAGE)]
+    steps = dict(sorted(max(tries, key=max, default={}).items()))
     losses = [figures.get(name, 0.0) for figures in steps.values() for name in LOSSES]
     panels = [
         _panel("Shares of 1", SHARES, steps, 1.0),

@@ -13,14 +13,16 @@ from medprotect.confounder.card import (
     Card,
     Codes,
     Images,
+    Noise,
     Training,
     Weights,
     format_card,
     load_card,
 )
 from medprotect.confounder.checkpoint import save_tensors, write_private
-from medprotect.confounder.gan import Recipe, Trained
+from medprotect.confounder.gan import Trained
 from medprotect.confounder.noise import ASSIGNER, GENERATOR
+from medprotect.confounder.recipe import Recipe
 
 README = "docs/README.md"
 _SOURCES = {"labels": "Classes", "clusters": "Clusters, found without labels"}
@@ -68,6 +70,7 @@ def export(
         images=images,
         codes=replace(codes, decoys=recipe.decoys, temperature=trained.temperature),
         widths=recipe.widths,
+        noise=Noise(gain=recipe.gain),
         training=training,
         weights=Weights(sha256=hashlib.sha256(data).hexdigest()),
         figures={key: round(value, 4) for key, value in trained.figures.items()},

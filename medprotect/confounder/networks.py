@@ -12,7 +12,7 @@ from torch.nn import functional
 Network = TypeVar("Network", bound=nn.Module)
 
 GAIN = 2.0
-"""Spread of the noise before `tanh` bounds it; about 0.83 of the budget is used then."""
+"""Spread of the noise before `tanh` bounds it, in training; with more of it nothing is learnt."""
 
 TEXTURES, PERIOD = 8, 16
 """Number of textures that the generator may shape, and the pixels after which they repeat."""
@@ -52,11 +52,17 @@ class Generator(nn.Module):
         self.level = nn.GroupNorm(1, channels, affine=False)
 
     def forward(
-        self, presented: Tensor, code: Tensor, decoy: Tensor, phase: tuple[int, int] = (0, 0)
+        self,
+        presented: Tensor,
+        code: Tensor,
+        decoy: Tensor,
+        phase: tuple[int, int] = (0, 0),
+        gain: float = GAIN,
     ) -> Tensor:
         """Return noise (B, C, h, w') for images (B, C, h, w') in 0..1 and (B, K), (B, K).
 
         The textures begin at `phase`, rows and columns below `PERIOD`: no key has another's noise.
+        The greater the `gain`, the nearer is all of it to its bound.
         """
         message = self.message(torch.cat([code, decoy], 1))  # (B, 4w)
         tiles = self._tile(presented, phase)
@@ -67,7 +73,7 @@ class Generator(nn.Module):
         level2 = self.middle(level2, message)
         level1 = self.up1(torch.cat([_double(level2), level1], 1), message)
         level0 = self.up0(torch.cat([_double(level1), level0], 1), message)
-        noise: Tensor = torch.tanh(GAIN * self.level(self.leave(level0)))  # (B, C, h, w')
+        noise: Tensor = torch.tanh(gain * self.level(self.leave(level0)))  # (B, C, h, w')
         return noise
 
     def _tile(self, presented: Tensor, phase: tuple[int, int]) -> Tensor:

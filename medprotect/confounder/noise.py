@@ -13,7 +13,7 @@ from medprotect.confounder.card import Card
 from medprotect.confounder.checkpoint import load_tensors
 from medprotect.confounder.codes import key_decoy, key_phase, slice_phase
 from medprotect.confounder.key import Key
-from medprotect.confounder.networks import Assigner, Generator, pad_to_stride
+from medprotect.confounder.networks import GAIN, Assigner, Generator, pad_to_stride
 from medprotect.errors import PipelineError
 
 GENERATOR = "generator."
@@ -37,6 +37,8 @@ class NoiseNetwork(nn.Module):
         Of the assigner.
     decoys : bool
         Whether the noise is to show a wrong class; which one, the key says.
+    gain : float
+        See `medprotect.confounder.card.Noise`.
     """
 
     def __init__(
@@ -49,11 +51,12 @@ class NoiseNetwork(nn.Module):
         assigner_size: int,
         temperature: float = 1.0,
         decoys: bool = False,
+        gain: float = GAIN,
     ) -> None:
         super().__init__()
         self.channels, self.codes, self.decoys = channels, codes, decoys
         self.canonical_size, self.assigner_size = canonical_size, assigner_size
-        self.temperature = temperature
+        self.temperature, self.gain = temperature, gain
         self.generator = Generator(channels, codes, generator_width)
         self.assigner = Assigner(channels, codes, assigner_width)
 
@@ -85,7 +88,7 @@ class NoiseNetwork(nn.Module):
         height, width = image.shape[-2:]
         canonical = shrink(image, self.canonical_size)
         rows, columns = canonical.shape[-2:]
-        noise: Tensor = self.generator(pad_to_stride(canonical), code, decoy, phase)
+        noise: Tensor = self.generator(pad_to_stride(canonical), code, decoy, phase, self.gain)
         noise = noise[..., :rows, :columns]
         if (rows, columns) != (height, width):
             size = (height, width)
@@ -111,6 +114,7 @@ def network_arguments(card: Card) -> dict[str, Any]:
         "assigner_size": card.images.assigner_size,
         "temperature": card.codes.temperature,
         "decoys": card.codes.decoys,
+        "gain": card.noise.gain,
     }
 
 

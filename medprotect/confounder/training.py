@@ -14,9 +14,10 @@ from medprotect.confounder.clusters import find_clusters
 from medprotect.confounder.curves import Curves, draw_curves
 from medprotect.confounder.dataset import find_frames, read_frames, read_samples
 from medprotect.confounder.export import export
-from medprotect.confounder.gan import ASSIGNER_STEPS, SEED, STEPS, WIDTHS, Recipe, train
+from medprotect.confounder.gan import train
 from medprotect.confounder.labels import read_labels
 from medprotect.confounder.ranks import rank, wait
+from medprotect.confounder.recipe import ASSIGNER_STEPS, SEED, STEPS, TRIES, WIDTHS, Recipe
 from medprotect.confounder.samples import Samples
 from medprotect.confounder.start import STEPS as START_STEPS
 from medprotect.confounder.start import load_start
@@ -39,6 +40,7 @@ def train_pipeline(
     start: Card | None = None,
     steps: int | None = None,
     seed: int = SEED,
+    tries: int = TRIES,
     decoys: bool = False,
     size: int = TRAINING_SIZE,
     command: str = "",
@@ -71,6 +73,8 @@ def train_pipeline(
         Of the generator; `STEPS`, or `medprotect.confounder.start.STEPS` of one that is begun from.
     seed : int
         Of all that is drawn.
+    tries : int
+        Generators begun; the best of them is trained to its end.
     decoys : bool
         Whether a wrong class is shown to models trained on clean images.
     size : int
@@ -93,8 +97,8 @@ def train_pipeline(
         raise OutputError("The folder holds a pipeline already. Name another: none is overwritten.")
     if steps is None:
         steps = STEPS if start is None else START_STEPS
-    if steps < 1 or size < 8:
-        raise ConfigError("There must be at least 1 step, and 8 pixels.")
+    if steps < 1 or tries < 1 or size < 8:
+        raise ConfigError("There must be at least 1 step, 1 try, and 8 pixels.")
     checkpoints = out / "checkpoints"
     curves = Curves(checkpoints)
     progress = curves.following(progress or (lambda *_: None))
@@ -108,6 +112,7 @@ def train_pipeline(
         steps=steps,
         assigner_steps=min(ASSIGNER_STEPS, 2 * steps),
         seed=seed,
+        tries=tries,
         decoys=decoys,
         mirrored=_mirrored(samples.channels),
         widths=WIDTHS if start is None else start.widths,

@@ -7,7 +7,7 @@ the assigner has seen these images, and one small victim is not all that attacke
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from medprotect.confounder.assigning import balanced_accuracy, logits_of, set_rate
@@ -65,20 +65,27 @@ class Trial:
         self._logits, self._decoys = logits, decoys
         self._seed, self._mirrored, self._width = seed, mirrored, width
         self._steps = min(STEPS, steps)
-        self._clean: float | None = None
+        self._clean: dict[int, float] = {}
 
-    def measure(self, generator: nn.Module) -> dict[str, float]:
-        """Return ``p_in_training`` of a generator; nothing where it cannot be measured."""
-        if self._clean is None:
-            self._clean = self._learn(self._learned.presented)
+    def measure(self, generator: Callable[..., Tensor], victims: int = 1) -> dict[str, float]:
+        """Return ``p_in_training`` of a generator, the mean of so many victims.
+
+        Nothing where it cannot be measured.
+        """
+        clean, kept = 0.0, 0.0
+        protected = self._protect(generator)
+        for victim in range(victims):
+            if victim not in self._clean:
+                self._clean[victim] = self._learn(self._learned.presented, victim)
+            clean += self._clean[victim] / victims
+            kept += self._learn(protected, victim) / victims
         chance = 1 / len(self._tested.classes)
-        if self._clean - chance < MEASURABLE:
+        if clean - chance < MEASURABLE:
             return {}
-        kept = self._learn(self._protect(generator))
-        return {"p_in_training": (self._clean - kept) / (self._clean - chance)}
+        return {"p_in_training": (clean - kept) / (clean - chance)}
 
     @torch.no_grad()
-    def _protect(self, generator: nn.Module) -> Tensor:
+    def _protect(self, generator: Callable[..., Tensor]) -> Tensor:
         parts = []
         height, width = self._learned.presented.shape[-2:]
         rng = step_rng(self._seed, "trial", 1)
@@ -93,26 +100,27 @@ class Trial:
             parts.append((part.presented + pattern * part.budget).clamp(0, 1))
         return torch.cat(parts)
 
-    def _learn(self, presented: Tensor) -> float:
-        """Return the best balanced accuracy on clean images of a victim of these."""
+    def _learn(self, presented: Tensor, victim: int) -> float:
+        """Return the best balanced accuracy on clean images of one victim of these."""
+        seed = self._seed + victim
         classes = len(self._tested.classes)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._seed)
-            victim = channels_last(Assigner(presented.shape[1], classes, self._width))
-        optimizer = torch.optim.AdamW(victim.parameters(), lr=_RATE, weight_decay=1e-2)
+            torch.manual_seed(seed)
+            network = channels_last(Assigner(presented.shape[1], classes, self._width))
+        optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=1e-2)
         best = 0.0
         for step in range(self._steps):
-            rng = step_rng(self._seed, "victim", step)
+            rng = step_rng(seed, "victim", step)
             indices = torch.randint(len(presented), (BATCH,), generator=rng)
             images = shift(presented[indices], rng)
             images = flip(images, rng) if self._mirrored else images
             set_rate(optimizer, _RATE, step, self._steps)
-            victim.train()
-            logits = victim(images.contiguous(memory_format=torch.channels_last))
+            network.train()
+            logits = network(images.contiguous(memory_format=torch.channels_last))
             optimizer.zero_grad()
             functional.cross_entropy(logits, self._learned.labels[indices]).backward()
             optimizer.step()
             if (step + 1) % max(1, self._steps // LOOKS) == 0 or step + 1 == self._steps:
-                seen = logits_of(victim, self._tested.presented).argmax(1)
+                seen = logits_of(network, self._tested.presented).argmax(1)
                 best = max(best, balanced_accuracy(seen, self._tested.labels))
         return best

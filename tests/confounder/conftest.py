@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from medprotect.confounder.card import Widths
-from medprotect.confounder.gan import Recipe
+from medprotect.confounder.recipe import Recipe
 from medprotect.confounder.samples import Samples
 
 

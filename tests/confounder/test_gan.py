@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from medprotect.confounder import gan
+from medprotect.confounder import gan, generating, trial
 from medprotect.confounder.card import Widths
-from medprotect.confounder.gan import Recipe, Trained, train
+from medprotect.confounder.gan import Trained, train
+from medprotect.confounder.recipe import Recipe
 from medprotect.confounder.samples import Samples, draw_batch, step_rng
 from medprotect.errors import ConfigError, PipelineError
 
@@ -59,7 +60,7 @@ class PulledPlugError(Exception):
 def test_a_training_that_broke_off_ends_in_the_same_bytes(
     stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stripes: Stripes, recipe: Recipe
 ) -> None:
-    for module in (gan, gan.train_classifier.__globals__):
+    for module in (generating, gan.train_classifier.__globals__):
         setting = {"SAVE_EVERY": 2, "REPORT_EVERY": 3}
         for name, value in setting.items():
             if isinstance(module, dict):
@@ -81,6 +82,77 @@ def test_a_training_that_broke_off_ends_in_the_same_bytes(
     assert same(resumed, whole)
     assert resumed.figures == pytest.approx(whole.figures)
     assert (stage, 3) in seen
+
+
+Reported = list[tuple[str, int, dict[str, float]]]
+
+
+def reports(
+    samples: Samples, recipe: Recipe, folder: Path | None = None
+) -> tuple[Trained, Reported]:
+    told: Reported = []
+    trained = train(
+        samples,
+        recipe,
+        folder=folder,
+        progress=lambda stage, step, _steps, figures: told.append((stage, step, figures)),
+    )
+    return trained, told
+
+
+def test_of_several_tries_the_one_that_victims_learn_least_from_is_finished(
+    stripes: Stripes, recipe: Recipe
+) -> None:
+    loud = replace(stripes(240), budget=torch.full((240, 1, 1, 1), 0.8))
+    trained, told = reports(loud, replace(recipe, steps=40, tries=3))
+    judged = [figures for stage, _, figures in told if stage == "choice"]
+    assert len(judged) == 3
+    assert len({each["p_when_chosen"] for each in judged}) > 1
+    best = max(range(3), key=lambda number: judged[number]["p_when_chosen"])
+    stages = ["generator", "generator 2", "generator 3"]
+    assert [stage for stage, step, _ in told if stage != "choice" and step == 40] == [stages[best]]
+    assert trained.figures["p_when_chosen"] == judged[best]["p_when_chosen"]
+
+
+def test_where_victims_learn_nothing_at_all_the_try_that_is_read_best_is_finished(
+    stripes: Stripes, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "MEASURABLE", 2.0)  # more than anybody learns
+    trained, told = reports(stripes(), replace(recipe, tries=2))
+    judged = [figures["told"] for stage, _, figures in told if stage == "choice"]
+    (finished,) = {stage for stage, step, _ in told if "gen" in stage and step == recipe.steps}
+    assert finished == ("generator" if judged[0] > judged[1] else "generator 2")
+    assert "p_when_chosen" not in trained.figures
+
+
+def test_tries_begin_from_seeds_of_their_own(stripes: Stripes, recipe: Recipe) -> None:
+    _, told = reports(stripes(), replace(recipe, tries=3))
+    figures = [figures["confounder"] for stage, _, figures in told if stage == "choice"]
+    assert len(set(figures)) == 3
+
+
+@pytest.mark.parametrize("at", [("generator 2", 2), ("choice", 1), ("choice", 2), ("finish", 5)])
+def test_tries_that_broke_off_end_in_the_same_bytes(
+    at: tuple[str, int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stripes: Stripes,
+    recipe: Recipe,
+) -> None:
+    monkeypatch.setattr(generating, "SAVE_EVERY", 2)
+    monkeypatch.setattr(generating, "REPORT_EVERY", 1)
+    tried = replace(recipe, tries=2)
+
+    def pull(stage: str, step: int, _steps: int, _figures: dict[str, float]) -> None:
+        stage = "finish" if "generator" in stage and step > 3 else stage
+        if (stage, step) == at:
+            raise PulledPlugError
+
+    with pytest.raises(PulledPlugError):
+        train(stripes(), tried, folder=tmp_path, progress=pull)
+    resumed, whole = train(stripes(), tried, folder=tmp_path), train(stripes(), tried)
+    assert same(resumed, whole)
+    assert resumed.figures == pytest.approx(whole.figures)
 
 
 def test_a_finished_training_is_taken_up_without_a_step(
@@ -125,7 +197,7 @@ def test_decoys_mislead_clean_models_and_without_them_what_they_see_is_kept(
 def test_noise_that_collapses_stops_the_training(
     monkeypatch: pytest.MonkeyPatch, stripes: Stripes, recipe: Recipe
 ) -> None:
-    monkeypatch.setattr(gan, "COLLAPSED", 2.0)  # more than any noise can reach
+    monkeypatch.setattr(generating, "COLLAPSED", 2.0)  # more than any noise can reach
     with pytest.raises(PipelineError, match="collapsed"):
         train(stripes(), recipe)
 
@@ -151,7 +223,7 @@ def test_the_noise_comes_to_say_its_code_on_images_it_was_not_made_for(
 
 
 def fading(stripes: Stripes, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    monkeypatch.setattr(gan, "REPORT_EVERY", 1)
+    monkeypatch.setattr(generating, "REPORT_EVERY", 1)
     faded: list[float] = []
     train(
         stripes(),
@@ -166,7 +238,7 @@ def fading(stripes: Stripes, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_other_image_is_faded_in_by_two_fifths_of_the_steps(
     stripes: Stripes, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gan, "TOLD", 2.0)  # more than there is to tell
+    monkeypatch.setattr(generating, "TOLD", 2.0)  # more than there is to tell
     faded = fading(stripes, recipe, monkeypatch)
     assert faded == pytest.approx([min(1, step / 8) for step in range(20)])
 
@@ -174,8 +246,8 @@ def test_the_other_image_is_faded_in_by_two_fifths_of_the_steps(
 def test_it_is_faded_in_sooner_where_codes_are_read(
     stripes: Stripes, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gan, "TOLD", -99.0)
-    monkeypatch.setattr(gan, "PACE", 0.5)
+    monkeypatch.setattr(generating, "TOLD", -99.0)
+    monkeypatch.setattr(generating, "PACE", 0.5)
     assert fading(stripes, recipe, monkeypatch)[:3] == [0.5, 1.0, 1.0]
 
 

@@ -19,7 +19,7 @@ from medprotect.confounder.along_z import COHERENT, INDEPENDENT
 from medprotect.confounder.card import Card, Codes, Images, Training, load_card
 from medprotect.confounder.codes import key_phase
 from medprotect.confounder.export import export
-from medprotect.confounder.gan import Recipe, train
+from medprotect.confounder.gan import train
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import (
     Confounder,
@@ -29,6 +29,7 @@ from medprotect.confounder.noise import (
     network_arguments,
     shrink,
 )
+from medprotect.confounder.recipe import Recipe
 from medprotect.confounder.samples import Samples
 from medprotect.errors import ConfigError, HashMismatchError, PipelineError
 

@@ -25,7 +25,8 @@ if count:
     distributed.init_process_group("gloo", store=store, rank=number, world_size=count)
 from conftest import make_stripes
 from medprotect.confounder.card import Widths
-from medprotect.confounder.gan import Recipe, train
+from medprotect.confounder.gan import train
+from medprotect.confounder.recipe import Recipe
 from medprotect.confounder import ranks
 weight = nn.Parameter(torch.zeros(2, 3))
 weight.grad = torch.full((2, 3), number + 1.0)

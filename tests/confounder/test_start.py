@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from medprotect.confounder.card import load_card
-from medprotect.confounder.gan import Recipe, train
+from medprotect.confounder.gan import train
 from medprotect.confounder.networks import Assigner, Generator
 from medprotect.confounder.noise import NoiseNetwork
+from medprotect.confounder.recipe import Recipe
 from medprotect.confounder.samples import Samples
 from medprotect.confounder.start import begin_from, load_start
 from medprotect.errors import ConfigError
