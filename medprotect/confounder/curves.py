@@ -12,9 +12,6 @@ from medprotect.confounder.ranks import rank
 Rows = dict[str, dict[int, dict[str, float]]]
 """Figures by stage and step."""
 
-STAGE = "generator"
-"""What stages that may be drawn begin with; of several tries it is the one that went furthest."""
-
 SHARES = {
     "p_in_training": "P in training",
     "told": "told",
@@ -71,21 +68,22 @@ class Curves:
             return {}  # it is a picture that is lost, not the training
 
 
-def draw_curves(rows: Rows) -> str:
+def draw_curves(rows: Rows, stage: str) -> str:
     """Draw the generator's training as an SVG: shares of 1 above, losses below.
 
     Parameters
     ----------
     rows : dict
         See `Rows`.
+    stage : str
+        Which of them: that of the generator which was finished.
 
     Returns
     -------
     str
         Alone in its file, without script; lines differ in dashes as well as in colour.
     """
-    tries = [each for stage, each in rows.items() if stage.startswith(STAGE)]
-    steps = dict(sorted(max(tries, key=max, default={}).items()))
+    steps = dict(sorted(rows.get(stage, {}).items()))
     losses = [figures.get(name, 0.0) for figures in steps.values() for name in LOSSES]
     panels = [
         _panel("Shares of 1", SHARES, steps, 1.0),

@@ -38,12 +38,15 @@ class Trained:
         Of the assigner.
     figures : dict of str to float
         Measured at the end of training.
+    stage : str
+        That the generator reported its steps as.
     """
 
     generator: Generator
     assigner: Assigner
     temperature: float
     figures: dict[str, float]
+    stage: str
 
 
 def train(
@@ -99,7 +102,8 @@ def train(
     kept.reach(recipe.steps, progress)
     figures = {name: each for name, each in kept.figures.items() if name not in _OF_THE_WAY}
     figures["assigner_balanced_accuracy"] = accuracy
-    return Trained(kept.generator.eval(), assigner.eval(), temperature, figures)
+    networks = kept.generator.eval(), assigner.eval()
+    return Trained(*networks, temperature, figures, kept.stage)
 
 
 def _begin(

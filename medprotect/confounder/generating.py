@@ -121,7 +121,7 @@ class GeneratorTraining:
         folder: Path | None = None,
     ) -> None:
         self._modules, self._clean, self._samples = modules, clean, samples
-        self._recipe, self._trial, self._stage = recipe, trial, stage
+        self._recipe, self._trial, self.stage = recipe, trial, stage
         self._optimizers = [
             torch.optim.Adam(modules[name].parameters(), lr=RATE, betas=betas)
             for name, betas in _BETAS.items()
@@ -150,7 +150,7 @@ class GeneratorTraining:
             if done % TRIAL_EVERY == 0 or done == last:
                 self.figures |= self._trial.measure(self.given)
             if done % REPORT_EVERY == 0 or done == last:
-                progress(self._stage, done, last, dict(self.figures))
+                progress(self.stage, done, last, dict(self.figures))
             if done % SAVE_EVERY == 0 or done == last:
                 self._save()
 

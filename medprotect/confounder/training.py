@@ -93,12 +93,9 @@ def train_pipeline(
     PipelineError
         The noise collapsed.
     """
-    if (out / CARD).exists():
-        raise OutputError("The folder holds a pipeline already. Name another: none is overwritten.")
     if steps is None:
         steps = STEPS if start is None else START_STEPS
-    if steps < 1 or tries < 1 or size < 8:
-        raise ConfigError("There must be at least 1 step, 1 try, and 8 pixels.")
+    _refuse(out, steps, tries, size)
     checkpoints = out / "checkpoints"
     curves = Curves(checkpoints)
     progress = curves.following(progress or (lambda *_: None))
@@ -134,10 +131,17 @@ def train_pipeline(
         codes=Codes(classes=samples.classes, source="labels" if clusters is None else "clusters"),
         training=replace(made, command=command),
     )
-    write_private(out / CURVES, draw_curves(curves.rows).encode())
+    write_private(out / CURVES, draw_curves(curves.rows, trained.stage).encode())
     shutil.rmtree(checkpoints)
     wait()
     return card
+
+
+def _refuse(out: Path, steps: int, tries: int, size: int) -> None:
+    if (out / CARD).exists():
+        raise OutputError("The folder holds a pipeline already. Name another: none is overwritten.")
+    if steps < 1 or tries < 1 or size < 8:
+        raise ConfigError("There must be at least 1 step, 1 try, and 8 pixels.")
 
 
 @dataclass(frozen=True, slots=True)

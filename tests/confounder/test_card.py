@@ -11,6 +11,7 @@ from medprotect.confounder.card import (
     Card,
     Codes,
     Images,
+    Noise,
     Training,
     Weights,
     Widths,
@@ -19,6 +20,7 @@ from medprotect.confounder.card import (
     parse_card,
     shipped_cards,
 )
+from medprotect.confounder.networks import GAIN
 from medprotect.errors import PipelineError
 
 CARD = Card(
@@ -52,6 +54,12 @@ def test_a_card_reads_as_it_was_written() -> None:
     assert read.weights_path == Path("folder/models/generator.safetensors")
 
 
+def test_a_card_without_a_table_of_the_noise_gives_it_as_it_was_trained() -> None:
+    older = TEXT.replace("[noise]\ngain = 2.0\n\n", "")
+    assert older != TEXT
+    assert parse(older).noise == Noise(gain=GAIN)
+
+
 def test_an_unknown_entry_is_refused_and_the_near_one_suggested() -> None:
     with pytest.raises(PipelineError, match="Did you mean 'modalities'"):
         parse(TEXT.replace("modalities", "modalites"))
@@ -73,6 +81,8 @@ def test_an_unknown_entry_is_refused_and_the_near_one_suggested() -> None:
         ("canonical_size = 128", "canonical_size = 1e2"),
         ("canonical_size = 128", "canonical_size = 100000"),
         ("assigner_size = 64", "assigner_size = 0"),
+        ("gain = 2.0", "gain = 0.0"),
+        ("gain = 2.0", "gain = inf"),
         ('modalities = ["CT", ""]', "modalities = []"),
         ('modalities = ["CT", ""]', 'modalities = ["CT", 1]'),
         ('modalities = ["CT", ""]', 'modalities = "CT"'),

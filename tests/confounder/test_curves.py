@@ -45,7 +45,7 @@ def test_a_damaged_file_costs_the_curve_alone(tmp_path: Path) -> None:
 def test_lines_end_where_the_figures_do(tmp_path: Path) -> None:
     curves = Curves(tmp_path)
     report(curves, range(20, 101, 20), told=1.0)
-    lines = LINE.findall(draw_curves(curves.rows))
+    lines = LINE.findall(draw_curves(curves.rows, "generator"))
     told, confounder, utility = (
         [tuple(map(float, point.split(","))) for point in line.split()] for line in lines
     )
@@ -56,15 +56,26 @@ def test_lines_end_where_the_figures_do(tmp_path: Path) -> None:
     assert told[-1][0] > told[0][0]
 
 
+def test_the_stage_that_was_finished_is_drawn() -> None:
+    rows = {
+        "generator": {step: {"told": 0.1} for step in (20, 40)},
+        "generator 2": {step: {"told": 0.2} for step in (20, 40, 60)},
+    }
+    (line,) = LINE.findall(draw_curves(rows, "generator 2"))
+    assert len(line.split()) == 3
+    (line,) = LINE.findall(draw_curves(rows, "generator"))
+    assert len(line.split()) == 2
+
+
 def test_labels_of_lines_that_end_together_stand_apart(tmp_path: Path) -> None:
     rows = {"generator": {20: dict.fromkeys(("told", "code_read", "kept", "amplitude"), 0.0)}}
-    labels = re.findall(r'y="([\d.]+)" fill="[^"]+">([^<]+)<', draw_curves(rows))
+    labels = re.findall(r'y="([\d.]+)" fill="[^"]+">([^<]+)<', draw_curves(rows, "generator"))
     heights = sorted(float(height) for height, _ in labels[:4])
     assert {name for _, name in labels[:4]} == {"told", "codes read", "kept", "amplitude"}
     assert min(b - a for a, b in pairwise(heights)) >= 10
 
 
 def test_a_training_without_a_report_is_an_empty_picture() -> None:
-    picture = draw_curves({})
+    picture = draw_curves({}, "generator")
     assert picture.startswith("<svg ")
     assert not LINE.search(picture)

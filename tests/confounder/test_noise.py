@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from medprotect.confounder.along_z import COHERENT, INDEPENDENT
-from medprotect.confounder.card import Card, Codes, Images, Training, load_card
+from medprotect.confounder.card import Card, Codes, Images, Noise, Training, load_card
 from medprotect.confounder.codes import key_phase
 from medprotect.confounder.export import export
 from medprotect.confounder.gan import train
 from medprotect.confounder.key import Key
+from medprotect.confounder.networks import GAIN
 from medprotect.confounder.noise import (
     Confounder,
     NoiseNetwork,
@@ -100,6 +101,24 @@ def test_noise_of_a_grey_image_is_bounded_after_its_channels_are_one() -> None:
 def test_noise_is_there(make: Make) -> None:
     noise = Confounder(make(), KEY).noise(picture(64, 64), CONTENT)
     assert np.sqrt((noise**2).mean()) > 0.3
+
+
+def test_the_greater_the_gain_the_nearer_is_noise_to_its_bound(make: Make) -> None:
+    card = make()
+    amplitudes = [
+        np.abs(
+            Confounder(replace(card, noise=Noise(gain=gain)), KEY).noise(picture(24, 24), CONTENT)
+        )
+        for gain in (0.5, 2.0, 8.0)
+    ]
+    means = [float(each.mean()) for each in amplitudes]
+    assert means == sorted(means)
+    assert means[0] < 0.5 < 0.8 < means[2]
+    assert amplitudes[2].max() <= 1
+
+
+def test_a_pipeline_gives_noise_at_the_gain_of_its_recipe(make: Make, recipe: Recipe) -> None:
+    assert make().noise.gain == recipe.gain > GAIN
 
 
 def test_noise_depends_on_nothing_that_came_before(make: Make) -> None:

@@ -75,7 +75,6 @@ class Witness(Silent):
 def test_noise_is_tried_with_the_decoys_of_its_training(decoys: bool, stripes: Stripes) -> None:
     samples, witness = stripes(48), Witness()
     tried = Trial(samples, told(samples), seed=1, mirrored=False, width=8, steps=40, decoys=decoys)
-    tried._clean = 1.0  # measurable, whatever forty steps teach
     tried.measure(witness)
     shown = torch.cat(witness.asked).sum(1)
     assert torch.equal(shown, torch.full_like(shown, float(decoys)))
@@ -86,6 +85,15 @@ def test_the_same_noise_gives_the_same_figure(stripes: Stripes) -> None:
     first, again = (trial(samples).measure(Outright()) for _ in range(2))
     assert first == again
     assert first["p_in_training"] != 0.0
+
+
+def test_several_victims_say_something_else_than_one_and_always_the_same(stripes: Stripes) -> None:
+    samples = loud(stripes(240))
+    tried = trial(samples)
+    one, three = (tried.measure(Outright(), victims=victims) for victims in (1, 3))
+    assert one != three
+    assert trial(samples).measure(Outright(), victims=3) == three
+    assert tried.measure(Silent(), victims=3)["p_in_training"] == pytest.approx(0.0)
 
 
 def test_where_nothing_can_be_learned_nothing_is_stated(stripes: Stripes) -> None:
