@@ -21,6 +21,7 @@ from medprotect.confounder.recipe import Recipe
 from medprotect.confounder.samples import Samples
 from medprotect.confounder.start import begin_from
 from medprotect.confounder.trial import Trial
+from medprotect.errors import PipelineError
 
 _OF_THE_WAY = ("faded_in", "told_when_chosen")
 """Figures that say nothing of the end."""
@@ -154,14 +155,25 @@ def _begin_tries(
 def _choose(
     tries: list[GeneratorTraining], recipe: Recipe, progress: Progress
 ) -> GeneratorTraining:
-    """Return the try that victims learn least from, when the other image has just been faded in."""
+    """Return the try that victims learn least from, when the other image has just been faded in.
+
+    One whose noise collapses is none, unless all do.
+    """
     if len(tries) == 1:
         return tries[0]
+    standing: list[GeneratorTraining] = []
+    until = max(1, round(FADED_IN * recipe.steps))
     for number, each in enumerate(tries, 1):
-        each.reach(round(FADED_IN * recipe.steps), progress)
+        try:
+            each.reach(until, progress)
+        except PipelineError:
+            if number == len(tries) and not standing:
+                raise
+            continue
         each.judge()
+        standing.append(each)
         progress("choice", number, len(tries), dict(each.figures))
-    return max(tries, key=_how_good)
+    return max(standing, key=_how_good)
 
 
 def _how_good(tried: GeneratorTraining) -> tuple[float, float]:

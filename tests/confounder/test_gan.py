@@ -202,6 +202,34 @@ def test_noise_that_collapses_stops_the_training(
         train(stripes(), recipe)
 
 
+def test_a_try_that_collapses_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, stripes: Stripes, recipe: Recipe
+) -> None:
+    refuse = generating._refuse_collapse
+
+    def collapse_of_the_first(figures: dict[str, float], step: int, own: Recipe) -> None:
+        refuse({"amplitude": 0.0} if own.seed == recipe.seed else figures, step, own)
+
+    monkeypatch.setattr(generating, "_refuse_collapse", collapse_of_the_first)
+    trained, told = reports(stripes(), replace(recipe, steps=10, tries=2))
+    assert trained.stage == "generator 2"
+    assert [step for stage, step, _ in told if stage == "choice"] == [2]
+
+
+def test_where_all_tries_collapse_the_training_stops(
+    monkeypatch: pytest.MonkeyPatch, stripes: Stripes, recipe: Recipe
+) -> None:
+    monkeypatch.setattr(generating, "COLLAPSED", 2.0)
+    with pytest.raises(PipelineError, match="collapsed"):
+        train(stripes(), replace(recipe, steps=10, tries=2))
+
+
+def test_a_single_step_is_enough_for_a_choice(stripes: Stripes, recipe: Recipe) -> None:
+    trained, told = reports(stripes(), replace(recipe, steps=1, tries=2))
+    assert [step for stage, step, _ in told if stage == "choice"] == [1, 2]
+    assert trained.stage in ("generator", "generator 2")
+
+
 @pytest.mark.slow
 def test_the_noise_comes_to_say_its_code_on_images_it_was_not_made_for(
     stripes: Stripes, recipe: Recipe
