@@ -48,19 +48,21 @@ class Engine(nn.Module):
         super().__init__()
         self._compute = [compute]  # in a list, so that it is no part of this module
 
-    def forward(self, image: Tensor, code: Tensor, decoy: Tensor, _phase: Any = None) -> Tensor:
+    def forward(
+        self, image: Tensor, code: Tensor, decoy: Tensor, _phase: Any = None, _gain: Any = None
+    ) -> Tensor:
         """Return the noise."""
         return self._compute[0](image, code, decoy)
 
 
 class _AtPhase(nn.Module):
-    def __init__(self, generator: nn.Module, phase: tuple[int, int]) -> None:
+    def __init__(self, network: NoiseNetwork, phase: tuple[int, int]) -> None:
         super().__init__()
-        self.generator, self.phase = generator, phase
+        self.generator, self.gain, self.phase = network.generator, network.gain, phase
 
     def forward(self, image: Tensor, code: Tensor, decoy: Tensor) -> Tensor:
         """Return the noise."""
-        noise: Tensor = self.generator(image, code, decoy, self.phase)
+        noise: Tensor = self.generator(image, code, decoy, self.phase, self.gain)
         return noise
 
 
@@ -91,7 +93,7 @@ def measure_engines(
         for name, make in _MAKERS.items():
             say(f"generator, {name}")
             with _quiet():
-                made = make(_AtPhase(_network(card).generator, key_phase(key)).eval(), inputs)
+                made = make(_AtPhase(_network(card), key_phase(key)).eval(), inputs)
             if made is not None:
                 engines[name] = made
         turns = [
