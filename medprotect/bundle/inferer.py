@@ -121,17 +121,9 @@ class WeightsLoader:
             The configs were written for other weights, or the weights are damaged.
         """
         card = load_card(self._folder)
-        expected = network_arguments(card)
-        names = (
-            "channels",
-            "codes",
-            "canonical_size",
-            "assigner_size",
-            "temperature",
-            "decoys",
-            "gain",
-        )
-        if any(getattr(self._network, name) != expected[name] for name in names):
+        expected = network_arguments(card).items()
+        # The widths are no attributes: weights of others do not fit.
+        if any(getattr(self._network, name, value) != value for name, value in expected):
             raise PipelineError(
                 "The configs are not those of the card; write them again: "
                 "python -m medprotect.bundle.layout FOLDER."

@@ -14,7 +14,6 @@ from medprotect.confounder.along_z import COHERENT
 from medprotect.confounder.card import CARD, Card, load_card
 from medprotect.confounder.checkpoint import write_private
 from medprotect.confounder.noise import network_arguments
-from medprotect.confounder.recipe import TRIES
 
 SCHEMA = "meta_schema_20240725.json"
 SCHEMA_URL = f"https://project-monai.github.io/schema/{SCHEMA}"
@@ -219,7 +218,7 @@ def train(card: Card) -> Config:
         "device": _DEVICE,
         "modality": ",".join(each for each in card.images.modalities if each),
         "steps": card.training.steps,
-        "tries": TRIES,
+        "tries": card.training.tries,
         "seed": card.training.seed,
         "size": card.images.assigner_size,
         "clusters": len(card.codes.classes) if card.codes.source == "clusters" else None,

@@ -21,6 +21,9 @@ FORMAT = 1
 CARD = "card.toml"
 WEIGHTS = "models/generator.safetensors"
 SOURCES = ("labels", "clusters")
+GAIN = 2.0
+"""Spread of the noise before `tanh` bounds it, in training; with more of it nothing is learnt."""
+
 _LARGEST_CARD = 256 * 1024
 
 
@@ -95,7 +98,7 @@ class Noise:
         Spread of the noise before it is bounded: the greater, the nearer is all of it to the bound.
     """
 
-    gain: float = 2.0
+    gain: float = GAIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,8 @@ class Training:
         Bound on the noise in presented values, of the range 0..1.
     steps, seed : int
         Of the generator.
+    tries : int
+        Generators begun, of which it is the best.
     command, date : str
         Command that makes the pipeline again; date of this one, ISO 8601.
     """
@@ -123,6 +128,7 @@ class Training:
     strength: float = 8 / 255
     steps: int = 0
     seed: int = 0
+    tries: int = 1
     command: str = ""
     date: str = ""
 
@@ -188,7 +194,6 @@ _TABLES: dict[str, type[Any]] = {
     "training": Training,
     "weights": Weights,
 }
-_OPTIONAL: dict[str, dict[str, Any]] = {"noise": {}}
 _TEXTS = ("name", "title", "version")
 
 
@@ -245,7 +250,7 @@ def parse_card(data: bytes, folder: Path) -> Card:
         raise PipelineError(f"{folder / CARD} is not a card of format {FORMAT}.")
     _check_names(content, {*_TEXTS, *_TABLES, "figures"}, "the card")
     texts = {name: _take(content, name, str, "the card") for name in _TEXTS}
-    content = _OPTIONAL | content
+    content.setdefault("noise", {})  # cards of before it had a table are valid
     tables = {
         name: _table(_take(content, name, dict, "the card"), kind, name)
         for name, kind in _TABLES.items()

@@ -54,7 +54,7 @@ def export(
     codes : Codes
         What they are; decoys and temperature are taken from the training.
     training : Training
-        How it came to be.
+        How it came to be; steps, seed and tries are taken from the recipe.
     """
     networks = {GENERATOR: trained.generator, ASSIGNER: trained.assigner}
     tensors = {
@@ -71,7 +71,7 @@ def export(
         codes=replace(codes, decoys=recipe.decoys, temperature=trained.temperature),
         widths=recipe.widths,
         noise=Noise(gain=recipe.gain),
-        training=training,
+        training=replace(training, steps=recipe.steps, seed=recipe.seed, tries=recipe.tries),
         weights=Weights(sha256=hashlib.sha256(data).hexdigest()),
         figures={key: round(value, 4) for key, value in trained.figures.items()},
     )

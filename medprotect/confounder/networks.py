@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Network = TypeVar("Network", bound=nn.Module)
+from medprotect.confounder.card import GAIN
 
-GAIN = 2.0
-"""Spread of the noise before `tanh` bounds it, in training; with more of it nothing is learnt."""
+Network = TypeVar("Network", bound=nn.Module)
 
 TEXTURES, PERIOD = 8, 16
 """Number of textures that the generator may shape, and the pixels after which they repeat."""

@@ -120,7 +120,7 @@ def train_pipeline(
         wait()
         return load_card(out)
     name = re.sub("[^a-z0-9]+", "-", out.resolve().name.lower()).strip("-") or "pipeline"
-    made = replace(source.data(), images=len(samples), steps=steps, seed=seed, date=date)
+    made = replace(source.data(), images=len(samples), command=command, date=date)
     card = export(
         trained,
         recipe,
@@ -129,7 +129,7 @@ def train_pipeline(
         title=f"{name}: {modality or 'images'}, trained on {made.data or 'own images'}",
         images=_images(modality, samples, seen),
         codes=Codes(classes=samples.classes, source="labels" if clusters is None else "clusters"),
-        training=replace(made, command=command),
+        training=made,
     )
     write_private(out / CURVES, draw_curves(curves.rows, trained.stage).encode())
     shutil.rmtree(checkpoints)

@@ -5,6 +5,7 @@ the assigner has seen these images, and one small victim is not all that attacke
 """
 
 from collections.abc import Callable
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -72,16 +73,12 @@ class Trial:
 
         Nothing where it cannot be measured.
         """
-        clean, kept = 0.0, 0.0
-        protected = self._protect(generator)
-        for victim in range(victims):
-            if victim not in self._clean:
-                self._clean[victim] = self._learn(self._learned.presented, victim)
-            clean += self._clean[victim] / victims
-            kept += self._learn(protected, victim) / victims
+        clean = fmean(self._learn_clean(victim) for victim in range(victims))
         chance = 1 / len(self._tested.classes)
         if clean - chance < MEASURABLE:
             return {}
+        protected = self._protect(generator)
+        kept = fmean(self._learn(protected, victim) for victim in range(victims))
         return {"p_in_training": (clean - kept) / (clean - chance)}
 
     @torch.no_grad()
@@ -99,6 +96,11 @@ class Trial:
             pattern = generator(pad_to_stride(part.presented), code, decoy)[..., :height, :width]
             parts.append((part.presented + pattern * part.budget).clamp(0, 1))
         return torch.cat(parts)
+
+    def _learn_clean(self, victim: int) -> float:
+        if victim not in self._clean:
+            self._clean[victim] = self._learn(self._learned.presented, victim)
+        return self._clean[victim]
 
     def _learn(self, presented: Tensor, victim: int) -> float:
         """Return the best balanced accuracy on clean images of one victim of these."""

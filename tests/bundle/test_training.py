@@ -10,7 +10,7 @@ from PIL import Image as Picture
 
 from medprotect.confounder.card import WEIGHTS, load_card
 
-TRAINING = {"modality": "US", "steps": 4, "size": 16}
+TRAINING = {"modality": "US", "steps": 4, "tries": 2, "size": 16}
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from medprotect.confounder.card import (
+    GAIN,
     Card,
     Codes,
     Images,
@@ -20,7 +21,6 @@ from medprotect.confounder.card import (
     parse_card,
     shipped_cards,
 )
-from medprotect.confounder.networks import GAIN
 from medprotect.errors import PipelineError
 
 CARD = Card(

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from medprotect.confounder.along_z import COHERENT, INDEPENDENT
-from medprotect.confounder.card import Card, Codes, Images, Noise, Training, load_card
+from medprotect.confounder.card import GAIN, Card, Codes, Images, Noise, Training, load_card
 from medprotect.confounder.codes import key_phase
 from medprotect.confounder.export import export
 from medprotect.confounder.gan import train
 from medprotect.confounder.key import Key
-from medprotect.confounder.networks import GAIN
 from medprotect.confounder.noise import (
     Confounder,
     NoiseNetwork,
@@ -119,6 +118,11 @@ def test_the_greater_the_gain_the_nearer_is_noise_to_its_bound(make: Make) -> No
 
 def test_a_pipeline_gives_noise_at_the_gain_of_its_recipe(make: Make, recipe: Recipe) -> None:
     assert make().noise.gain == recipe.gain > GAIN
+
+
+def test_a_card_states_how_its_generator_was_trained(make: Make, recipe: Recipe) -> None:
+    training = make().training
+    assert (training.steps, training.seed, training.tries) == (recipe.steps, recipe.seed, 1)
 
 
 def test_noise_depends_on_nothing_that_came_before(make: Make) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from medprotect.confounder import trial as trials
 from medprotect.confounder.samples import Samples
 from medprotect.confounder.trial import Trial
 
@@ -72,7 +73,10 @@ class Witness(Silent):
 
 
 @pytest.mark.parametrize("decoys", [True, False])
-def test_noise_is_tried_with_the_decoys_of_its_training(decoys: bool, stripes: Stripes) -> None:
+def test_noise_is_tried_with_the_decoys_of_its_training(
+    decoys: bool, stripes: Stripes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trials, "MEASURABLE", -1.0)  # measurable, whatever forty steps teach
     samples, witness = stripes(48), Witness()
     tried = Trial(samples, told(samples), seed=1, mirrored=False, width=8, steps=40, decoys=decoys)
     tried.measure(witness)
