@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from medprotect.audit.aids import AIDED, OTHER, used_by
 from medprotect.audit.attempt import Attempt, Predicted, Task, attempt
 from medprotect.audit.bench_data import BenchData
 from medprotect.audit.bench_protection import CLEAN, Made, Protection, make_once
@@ -26,12 +27,17 @@ from medprotect.audit.bench_run import (
     write_run,
 )
 from medprotect.audit.countermeasures import COUNTERMEASURES
-from medprotect.audit.examination import NONE
+from medprotect.audit.countermeasures.countermeasure import Aid
+from medprotect.audit.examination import NONE, UNAIDED
 from medprotect.audit.halves import Labelled
 from medprotect.audit.relabelling import balanced_accuracy
+from medprotect.audit.state import digest
 from medprotect.audit.victims import VICTIMS, make_each
 
 Say = Callable[[str], None]
+
+TRIED = (*UNAIDED, *(name for name, need in AIDED.items() if need == OTHER))
+"""Countermeasures that the bench has: the clean images that some of them need are half A."""
 
 _PACKAGES = ("medprotect", "torch", "monai", "numpy")
 
@@ -106,12 +112,11 @@ def run_bench(
 def _list_runs(
     data: BenchData, protections: Sequence[Protection], attacks: Sequence[AttackSettings]
 ) -> Iterator[tuple[Protection, Settings]]:
-    images = data.settings()
+    images, aid = data.settings(), Aid(other=data.other)
     for attack, protection in product(attacks, (CLEAN, *protections)):
-        yield (
-            protection,
-            {"data": images, "protection": protection.settings, "attack": attack},
-        )
+        used = used_by(attack["countermeasure"], aid)
+        aided: AttackSettings = {**attack, "aid_sha256": digest(*used)} if used else attack
+        yield protection, {"data": images, "protection": protection.settings, "attack": aided}
 
 
 def _try(data: BenchData, settings: Settings, made: Made, command: str) -> Run:
@@ -123,6 +128,7 @@ def _try(data: BenchData, settings: Settings, made: Made, command: str) -> Run:
         Task(data.validation, data.test, len(data.classes)),
         seed=attack["seed"],
         steps=attack["steps"],
+        aid=Aid(other=data.other),
     )
     return {
         "schema_version": SCHEMA_VERSION,

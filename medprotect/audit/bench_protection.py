@@ -64,7 +64,9 @@ CLEAN = Protection({"name": "clean"}, lambda train, _: train.images)
 """None at all."""
 
 
-def find_protection(name: str, strength: str, pipeline: str, data: BenchData) -> Protection:
+def find_protection(
+    name: str, strength: str, pipeline: str, data: BenchData, *, budget_lsb: int | None = None
+) -> Protection:
     """Return a protection by name.
 
     Parameters
@@ -76,6 +78,9 @@ def find_protection(name: str, strength: str, pipeline: str, data: BenchData) ->
     pipeline : str
         With which ours is made: a name, a folder, or ``auto`` for the one that a run picks for
         such images as PNG.
+    budget_lsb : int, optional
+        The budget of all but ours, where it is not that of the strength: so all can be compared at
+        one PSNR.
 
     Raises
     ------
@@ -85,7 +90,7 @@ def find_protection(name: str, strength: str, pipeline: str, data: BenchData) ->
         There is none.
     """
     if name not in OURS:
-        other = BASELINES[name](budget_lsb=STRENGTHS[strength])
+        other = BASELINES[name](budget_lsb=budget_lsb or STRENGTHS[strength])
         return Protection({"name": name, "strength": strength, **asdict(other)}, other.protect)
     card = _find_card(pipeline, data)
     labels_known = OURS[name]

@@ -6,7 +6,7 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,12 +31,13 @@ class DataSettings(TypedDict):
 
 
 class AttackSettings(TypedDict):
-    """What an attacker does."""
+    """What an attacker does, and the hash of what else the countermeasure learns from, if any."""
 
     victim: str
     countermeasure: str
     seed: int
     steps: int
+    aid_sha256: NotRequired[str]
 
 
 class Settings(TypedDict):

@@ -14,6 +14,7 @@ from medprotect.audit.countermeasures import COUNTERMEASURES
 from medprotect.audit.protection import Predicted, protection, protection_interval
 from medprotect.audit.verdict import DASH, PLAIN
 from medprotect.audit.victims import VICTIMS
+from medprotect.intensity.budget import STRENGTHS
 
 STANDARD = "standard"
 """The strength that goes without saying."""
@@ -226,7 +227,14 @@ def _label(settings: dict[str, Any]) -> str:
     name = str(settings["name"])
     told = f" ({settings['pipeline']})" if name in OURS else ""
     strength = settings.get("strength", STANDARD)
-    return f"{name}{told}" + ("" if strength == STANDARD else f", {strength}")
+    usual = STRENGTHS.get(strength)
+    budget = settings.get("budget_lsb", usual)
+    parts = [
+        f"{name}{told}",
+        "" if strength == STANDARD else strength,
+        "" if budget == usual else f"{budget} of 255",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def _versions(run: Run) -> str:

@@ -32,6 +32,10 @@ Test = Annotated[
     int | None, typer.Option(min=2, help="Images to choose on and to test on at most, each.")
 ]
 Strength = Annotated[str, typer.Option(metavar="low|standard|high", help="The budget of all.")]
+Budget = Annotated[
+    int | None,
+    typer.Option(min=1, help="Of all but ours, of 255, where not that of --strength."),
+]
 Size = Annotated[int, typer.Option(min=8, max=224, help="Pixels of the long side at most.")]
 
 
@@ -49,6 +53,7 @@ def protection(
     train: Train = None,
     test: Test = None,
     strength: Strength = "standard",
+    budget: Budget = None,
     size: Size = 64,
 ) -> None:
     """Train models on clean images and on those of each protection; each training makes a file.
@@ -58,23 +63,24 @@ def protection(
     given = dict(locals())
     with ending():
         print("loading", file=sys.stderr, flush=True)
-        from medprotect.audit.bench import list_attacks, run_bench
+        from medprotect.audit.bench import TRIED, list_attacks, run_bench
         from medprotect.audit.bench_data import read_bench_data
         from medprotect.audit.bench_protection import PROTECTIONS, find_protection
-        from medprotect.audit.examination import UNAIDED
         from medprotect.audit.victims import VICTIMS
         from medprotect.intensity.budget import STRENGTHS
 
-        (budget,) = _take(strength, STRENGTHS, "strength")
+        (chosen,) = _take(strength, STRENGTHS, "strength")
         names = _take(protections, PROTECTIONS, "protections")
         attacks = list_attacks(
             _take(victims, VICTIMS, "victims"),
-            _take(countermeasures, UNAIDED, "countermeasures") if countermeasures else (),
+            _take(countermeasures, TRIED, "countermeasures") if countermeasures else (),
             _take_seeds(seeds),
             steps,
         )
-        data = read_bench_data(dataset, images, size=size, strength=budget, train=train, test=test)
-        compared = [find_protection(name, budget, pipeline, data) for name in names]
+        data = read_bench_data(dataset, images, size=size, strength=chosen, train=train, test=test)
+        compared = [
+            find_protection(name, chosen, pipeline, data, budget_lsb=budget) for name in names
+        ]
         tally = run_bench(data, compared, attacks, out, command=_write_command(given), say=_say)
         print(f"{tally.made} runs made, {tally.kept} were there: medprotect bench table {out}")
 

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from medprotect.audit.bench import Tally, list_attacks, run_bench
+from medprotect.audit.bench import TRIED, Tally, list_attacks, run_bench
 from medprotect.audit.bench_data import BenchData, read_bench_data
 from medprotect.audit.bench_protection import (
     CLEAN,
@@ -23,6 +24,9 @@ from medprotect.audit.bench_protection import (
 )
 from medprotect.audit.bench_run import Run, identify, pack, read_run, read_runs, unpack
 from medprotect.audit.bench_table import write_page
+from medprotect.audit.countermeasures import COUNTERMEASURES
+from medprotect.audit.countermeasures.autoencoder import Autoencoder
+from medprotect.audit.halves import read_halves
 from medprotect.audit.relabelling import balanced_accuracy
 from medprotect.audit.verdict import DASH
 from medprotect.errors import ConfigError
@@ -180,6 +184,25 @@ def test_each_victim_is_tried_plainly_and_the_first_under_each_countermeasure() 
     assert {each["steps"] for each in attacks} == {9}
 
 
+def test_a_purifier_learns_from_half_a_and_is_known_by_it(
+    data: BenchData, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(COUNTERMEASURES, "autoencoder", partial(Autoencoder, steps=2))
+    attacks = list_attacks(["vgg"], ["autoencoder"], [1], 1)
+
+    def start(data: BenchData) -> Tally:
+        return run_bench(data, [COVERED], attacks, tmp_path, command="bench", say=silent)
+
+    assert "autoencoder" in TRIED
+    assert "inverse" not in TRIED
+    assert start(data) == Tally(made=4, kept=0)
+    assert start(data) == Tally(made=0, kept=4)
+    assert start(replace(data, other=data.other[:50])) == Tally(made=2, kept=2)
+    known = [run["settings"]["attack"].get("aid_sha256") for run in read_runs([tmp_path])]
+    assert known.count(None) == 2
+    assert len(set(known)) == 3
+
+
 class TestProtections:
     @pytest.mark.parametrize("name", ["ours", "ours-labels", "class-wise"])
     def test_images_are_made_once_and_kept(
@@ -228,6 +251,15 @@ class TestProtections:
             noisy = find_protection("class-wise", strength, "auto", data).protect(data.train, 2)
             assert np.abs(noisy.astype(int) - data.train.images).max() == most
 
+    def test_the_budget_of_others_can_be_another(self, data: BenchData) -> None:
+        other, ours = (
+            find_protection(name, "standard", "auto", data, budget_lsb=6)
+            for name in ("class-wise", "ours")
+        )
+        noisy = other.protect(data.train, 2)
+        assert np.abs(noisy.astype(int) - data.train.images).max() == 6
+        assert ours.settings == find_protection("ours", "standard", "auto", data).settings
+
     def test_no_two_have_the_same_settings(self, find: Callable[[str], Protection]) -> None:
         assert len({identify(find(name).settings) for name in PROTECTIONS}) == len(PROTECTIONS)
 
@@ -247,6 +279,13 @@ class TestProtections:
 
 
 class TestData:
+    def test_what_an_attacker_may_have_besides_is_half_a(self, tmp_path: Path) -> None:
+        path = medmnist_file(tmp_path / "stripes.npz")
+        data = read_bench_data("breastmnist", path, size=16, train=50)
+        halves = read_halves(path)
+        assert np.array_equal(data.other, halves.a.images)
+        assert len(data.other) == 192
+
     def test_a_part_is_drawn_and_always_the_same(self, tmp_path: Path) -> None:
         path = medmnist_file(tmp_path / "stripes.npz")
         whole = read_bench_data("breastmnist", path, size=16)
@@ -306,7 +345,7 @@ def make_run(
     attack: tuple[str, str] = ("vgg", "none"),
     seed: int = 1,
     right: float = 1.0,
-    **made_with: str,
+    **made_with: str | int,
 ) -> Run:
     """Return a run as it would be with so much of the truth told, in all or in parts of it."""
     random = np.random.default_rng(seed)
@@ -423,10 +462,11 @@ class TestTable:
         assert cells([taught_little, make_run()])["em"][4].startswith(f"{DASH}<br>")
 
     def test_another_strength_is_named_and_so_are_pipelines_of_one_name(self) -> None:
-        runs = [make_run(), make_run(strength="low")]
+        runs = [make_run(budget_lsb=8), make_run(strength="low", budget_lsb=4)]
+        runs += [make_run(budget_lsb=6), make_run(strength="low", budget_lsb=3)]
         runs += [make_run("ours", pipeline="mine", pipeline_sha256=digest) for digest in "ab"]
         rows = list(cells([*CLEAN_RUNS, *runs]))
-        assert {"em", "em, low"} < set(rows)
+        assert {"em", "em, low", "em, 6 of 255", "em, low, 3 of 255"} < set(rows)
         assert sum(row.startswith("ours (mine), ") for row in rows) == 2
 
 
