@@ -4,6 +4,7 @@ import datetime
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -98,7 +99,7 @@ def train(
             tries=tries or TRIES,
             decoys=decoys == "on",
             size=size,
-            command=shlex.join(["medprotect", *sys.argv[1:]]),
+            command=_write_command(sys.argv[1:]),
             date=datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
             progress=_Show(),
         )
@@ -129,6 +130,19 @@ def _drawn_by(path: Path | None) -> int:
         Key.new().save(place)
         print(f"key: made {place}; it is a secret: keep it, and a copy", file=sys.stderr)
     return int.from_bytes(Key.load(place).subkey("training")[:6])
+
+
+def _write_command(arguments: Sequence[str]) -> str:
+    """Write the command for the card, which may leave the house: of whole paths the last part."""
+    options = (each.partition("=") for each in arguments)
+    words = [
+        name + equals + _last(value) if equals else _last(name) for name, equals, value in options
+    ]
+    return shlex.join(["medprotect", *words])
+
+
+def _last(word: str) -> str:
+    return Path(word).name if Path(word).is_absolute() else word
 
 
 class _Show:

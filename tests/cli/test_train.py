@@ -22,3 +22,11 @@ def test_it_says_where_it_is_and_how_long_the_stage_takes(
         "generator 60/60  told 0.250",
         "calibration 1/1",
     ]
+
+
+def test_the_card_gets_the_command_without_places_on_this_machine() -> None:
+    given = ["train", "/secret/place/blood images", "--out=/secret/mine", "--key", "/k/owner.key"]
+    written = train._write_command([*given, "--modality", "SM", "--labels=a.csv"])
+    assert written == (
+        "medprotect train 'blood images' --out=mine --key owner.key --modality SM --labels=a.csv"
+    )
