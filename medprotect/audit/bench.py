@@ -27,7 +27,6 @@ from medprotect.audit.bench_run import (
     write_run,
 )
 from medprotect.audit.countermeasures import COUNTERMEASURES
-from medprotect.audit.countermeasures.countermeasure import Aid
 from medprotect.audit.examination import NONE, UNAIDED
 from medprotect.audit.halves import Labelled
 from medprotect.audit.relabelling import balanced_accuracy
@@ -112,9 +111,9 @@ def run_bench(
 def _list_runs(
     data: BenchData, protections: Sequence[Protection], attacks: Sequence[AttackSettings]
 ) -> Iterator[tuple[Protection, Settings]]:
-    images, aid = data.settings(), Aid(other=data.other)
+    images = data.settings()
     for attack, protection in product(attacks, (CLEAN, *protections)):
-        used = used_by(attack["countermeasure"], aid)
+        used = used_by(attack["countermeasure"], data.aid)
         aided: AttackSettings = {**attack, "aid_sha256": digest(*used)} if used else attack
         yield protection, {"data": images, "protection": protection.settings, "attack": aided}
 
@@ -128,7 +127,7 @@ def _try(data: BenchData, settings: Settings, made: Made, command: str) -> Run:
         Task(data.validation, data.test, len(data.classes)),
         seed=attack["seed"],
         steps=attack["steps"],
-        aid=Aid(other=data.other),
+        aid=data.aid,
     )
     return {
         "schema_version": SCHEMA_VERSION,

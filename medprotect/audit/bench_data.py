@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from medprotect.audit.bench_run import DataSettings
+from medprotect.audit.countermeasures.countermeasure import Aid
 from medprotect.audit.halves import Labelled, draw, read_halves
 from medprotect.audit.medmnist import name_classes, read_card
-from medprotect.audit.pairs import Images
 from medprotect.audit.unlearnability import leave_out_rejected
 from medprotect.confounder.noise import shrink
 from medprotect.errors import ConfigError
@@ -31,8 +31,8 @@ class BenchData:
         What is protected, and what victims learn from: half B, or a part of it.
     validation, test : Labelled
         Clean images.
-    other : Images
-        Half A, clean and without labels: what an attacker may have besides.
+    aid : Aid
+        What an attacker may have besides: half A, clean and without labels.
     classes : tuple of str
         Their names.
     """
@@ -41,7 +41,7 @@ class BenchData:
     train: Labelled
     validation: Labelled
     test: Labelled
-    other: Images
+    aid: Aid
     classes: tuple[str, ...]
 
     def settings(self) -> DataSettings:
@@ -100,11 +100,11 @@ def read_bench_data(
     }
     small = {name: _resize(part, size) for name, part in parts.items()}
     small["train"] = leave_out_rejected(small["train"], strength)
-    other = small.pop("other").images
+    aid = Aid(other=small.pop("other").images)
     for part in small.values():
         if len(np.unique(part.labels)) < len(classes):
             raise ConfigError("Not every class is in every part; take more images.")
-    return BenchData(dataset=dataset, classes=classes, other=other, **small)
+    return BenchData(dataset=dataset, classes=classes, aid=aid, **small)
 
 
 def describe_data(dataset: str) -> tuple[str, str]:

@@ -26,6 +26,7 @@ from medprotect.audit.bench_run import Run, identify, pack, read_run, read_runs,
 from medprotect.audit.bench_table import write_page
 from medprotect.audit.countermeasures import COUNTERMEASURES
 from medprotect.audit.countermeasures.autoencoder import Autoencoder
+from medprotect.audit.countermeasures.countermeasure import Aid
 from medprotect.audit.halves import read_halves
 from medprotect.audit.relabelling import balanced_accuracy
 from medprotect.audit.verdict import DASH
@@ -197,7 +198,8 @@ def test_a_purifier_learns_from_half_a_and_is_known_by_it(
     assert "inverse" not in TRIED
     assert start(data) == Tally(made=4, kept=0)
     assert start(data) == Tally(made=0, kept=4)
-    assert start(replace(data, other=data.other[:50])) == Tally(made=2, kept=2)
+    assert data.aid.other is not None
+    assert start(replace(data, aid=Aid(other=data.aid.other[:50]))) == Tally(made=2, kept=2)
     known = [run["settings"]["attack"].get("aid_sha256") for run in read_runs([tmp_path])]
     assert known.count(None) == 2
     assert len(set(known)) == 3
@@ -283,8 +285,9 @@ class TestData:
         path = medmnist_file(tmp_path / "stripes.npz")
         data = read_bench_data("breastmnist", path, size=16, train=50)
         halves = read_halves(path)
-        assert np.array_equal(data.other, halves.a.images)
-        assert len(data.other) == 192
+        assert data.aid.other is not None
+        assert np.array_equal(data.aid.other, halves.a.images)
+        assert len(data.aid.other) == 192
 
     def test_a_part_is_drawn_and_always_the_same(self, tmp_path: Path) -> None:
         path = medmnist_file(tmp_path / "stripes.npz")
