@@ -7,6 +7,7 @@ from medprotect.bundle.archive import SUMS, Contents, pack
 from medprotect.bundle.layout import bundle_files, bundle_version
 from medprotect.bundle.model_pt import MODEL, make_model_pt
 from medprotect.confounder.card import CARD, Card, load_card, shipped_cards
+from medprotect.confounder.measured import MEASURED
 from medprotect.errors import ConfigError, OutputError, PipelineError
 from medprotect.protect.atomic import publish, write_file
 
@@ -67,6 +68,8 @@ def bundle_contents(card: Card) -> Contents:
     files[MODEL] = make_model_pt(card)  # checks the weights too
     for name in (CARD, card.weights.file, README):
         files[name] = _read(card, name)
+    if (card.folder / MEASURED).exists():
+        files[MEASURED] = _read(card, MEASURED)
     return Contents({**files, SUMS: Contents(files).sums.encode()})
 
 

@@ -14,6 +14,7 @@ from medprotect.confounder.along_z import COHERENT
 from medprotect.confounder.card import CARD, Card, load_card
 from medprotect.confounder.checkpoint import write_private
 from medprotect.confounder.noise import network_arguments
+from medprotect.intensity.budget import name_strength
 
 SCHEMA = "meta_schema_20240725.json"
 SCHEMA_URL = f"https://project-monai.github.io/schema/{SCHEMA}"
@@ -223,6 +224,7 @@ def train(card: Card) -> Config:
         "size": card.images.assigner_size,
         "clusters": len(card.codes.classes) if card.codes.source == "clusters" else None,
         "decoys": card.codes.decoys,
+        "trained_for": name_strength(card.training.strength),
         "network_def": {"_target_": _NETWORK, **network_arguments(card)},
         "train": {
             "preprocessing": _compose(
@@ -251,6 +253,7 @@ def train(card: Card) -> Config:
                 "size": "@size",
                 "clusters": "@clusters",
                 "decoys": "@decoys",
+                "strength": "@trained_for",
                 "max_epochs": 1,
             },
         },

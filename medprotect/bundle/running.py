@@ -19,6 +19,7 @@ from medprotect.bundle.layout import bundle_version
 from medprotect.bundle.references import collect_uids
 from medprotect.confounder.along_z import COHERENT
 from medprotect.confounder.card import CARD, Card, load_card, parse_card
+from medprotect.confounder.measured import MEASURED
 from medprotect.errors import OutputError, PipelineError, VerificationError
 from medprotect.plan.plan import Action, Row, ignores_case, plan_rows, reject_collisions
 from medprotect.protect.protectable import check_file
@@ -53,9 +54,10 @@ def unpacked(contents: Contents, *, whole: bool) -> Iterator[Card]:
     if missing:
         raise PipelineError(f"The bundle lacks {missing[0]}; fetch it anew.")
     _check_metadata(contents.files[METADATA], card)
+    measured = {MEASURED} & set(contents.files)
     with tempfile.TemporaryDirectory(prefix="medprotect-") as place:
         folder = Path(place) / card.name
-        contents.write(folder, None if whole else needed)
+        contents.write(folder, None if whole else (*needed, *measured))
         yield load_card(folder)
 
 

@@ -16,7 +16,7 @@ class ConfounderTrainer:
 
     Parameters
     ----------
-    images, labels_csv, out, modality, clusters, steps, seed, tries, decoys, size
+    images, labels_csv, out, modality, clusters, steps, seed, tries, decoys, strength, size
         As `train_pipeline` takes them.
     max_epochs : int
         1: the whole training, of `steps` steps, is one epoch.
@@ -35,6 +35,7 @@ class ConfounderTrainer:
         clusters: int | None = None,
         tries: int = TRIES,
         decoys: bool = False,
+        strength: str = "standard",
         max_epochs: int = 1,
     ) -> None:
         self.max_epochs = max_epochs
@@ -42,6 +43,7 @@ class ConfounderTrainer:
         self._modality, self._steps = modality, steps
         self._seed, self._tries = seed, tries
         self._decoys, self._size, self._clusters = decoys, size, clusters
+        self._strength = strength
 
     def run(self) -> Card:
         """Train, and return the card of the new pipeline."""
@@ -53,6 +55,7 @@ class ConfounderTrainer:
             seed=self._seed,
             tries=self._tries,
             decoys=self._decoys,
+            strength=self._strength,
             size=self._size,
             command="python -m monai.bundle run --config_file configs/train.json",
             progress=_log if rank() == 0 else None,

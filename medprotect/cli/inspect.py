@@ -53,7 +53,7 @@ def inspect(
         reason = ""
         try:
             if seen.description.traits is not None:
-                choice = choose_pipeline(candidates, seen.description.traits)
+                choice = choose_pipeline(candidates, seen.description.traits, strength)
         except NoPipelineError as error:
             reason = str(error)
         if as_json:

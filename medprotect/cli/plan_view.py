@@ -2,11 +2,12 @@
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from medprotect.cli.naming import bytes_in_words, name_of, seconds_in_words
 from medprotect.plan.estimate import estimate_bytes, estimate_seconds, most_vault_bytes
-from medprotect.plan.plan import Action
+from medprotect.plan.plan import Action, Row
 from medprotect.protect.journal import Entry, Outcome
 from medprotect.protect.settings import Settings
 
@@ -50,6 +51,10 @@ def in_words(settings: Settings, entries: list[Entry], *, with_vault: bool = Fal
     lines = [f"{len(entries)} files: {parts}" if entries else "0 files"]
     picked = Counter((row.pipeline, row.why) for row in to_do if row.pipeline)
     lines += [f"pipeline {name}: {n} files ({why})" for (name, why), n in sorted(picked.items())]
+    lines += [
+        f"measured: {_p_in_words(name, p, settings.strength)}"
+        for name, p in _measured_p(settings, to_do).items()
+    ]
     warned = Counter(slug for row in to_do for slug in row.warnings)
     lines += [f"warning: {slug} in {n} files" for slug, n in sorted(warned.items())]
     size, seconds = estimate_bytes(to_do), estimate_seconds(to_do, settings.jobs)
@@ -60,6 +65,19 @@ def in_words(settings: Settings, entries: list[Entry], *, with_vault: bool = Fal
     if with_vault:
         lines.append(f"vault: at most about {bytes_in_words(_vault_bytes(entries))}")
     return lines
+
+
+def _measured_p(settings: Settings, to_do: Iterable[Row]) -> dict[str, Mapping[str, float]]:
+    """Return P by strength of each pipeline that is used."""
+    used = {row.pipeline for row in to_do}
+    p = {each.card.name: each.p for each in settings.candidates if each.card.name in used}
+    return dict(sorted(p.items()))
+
+
+def _p_in_words(name: str, p: Mapping[str, float], strength: str) -> str:
+    own = f"{p[strength]:.2f}" if strength in p else "none"
+    others = "".join(f", {p[each]:.2f} at {each}" for each in p if each != strength)
+    return f"{name} P {own} at {strength}{others}"
 
 
 def _vault_bytes(entries: list[Entry]) -> int:
@@ -80,6 +98,7 @@ def _as_json(settings: Settings, entries: list[Entry], *, with_names: bool) -> d
     return {
         "counts": dict(Counter(what_becomes_of(entry) for entry in entries)),
         "bytes": estimate_bytes(to_do),
+        "measured_p": {name: dict(p) for name, p in _measured_p(settings, to_do).items()},
         "seconds": round(estimate_seconds(to_do, settings.jobs), 1),
         "files": [
             {

@@ -34,6 +34,13 @@ Start = Annotated[
 Decoys = Annotated[
     str, typer.Option(metavar="on|off", help="Mislead models trained on clean images too.")
 ]
+Strength = Annotated[
+    str | None,
+    typer.Option(
+        metavar="low|standard|high",
+        help="That it is to be given at; else that of PIPELINE, or standard.",
+    ),
+]
 Seed = Annotated[
     int | None,
     typer.Option(help="Same seed and images, same pipeline; else 1, or with --from the key's."),
@@ -61,6 +68,7 @@ def train(
     clusters: Clusters = None,
     start: Start = None,
     decoys: Decoys = "off",
+    strength: Strength = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of the generator.")] = None,
     seed: Seed = None,
     tries: Tries = None,
@@ -98,6 +106,7 @@ def train(
             seed=seed,
             tries=tries or TRIES,
             decoys=decoys == "on",
+            strength=strength,
             size=size,
             command=_write_command(sys.argv[1:]),
             date=datetime.datetime.now(tz=datetime.UTC).date().isoformat(),

@@ -44,7 +44,9 @@ class Frames:
     modalities: frozenset[str]
 
 
-def read_samples(images: Path, labels_csv: Path, size: int) -> tuple[Samples, frozenset[str]]:
+def read_samples(
+    images: Path, labels_csv: Path, size: int, strength: str = "standard"
+) -> tuple[Samples, frozenset[str]]:
     """Read labelled images: DICOM, NIfTI, PNG, TIFF or JPEG; of several frames, all.
 
     Parameters
@@ -54,6 +56,8 @@ def read_samples(images: Path, labels_csv: Path, size: int) -> tuple[Samples, fr
     labels_csv : Path
         See `read_labels`.
     size : int
+        See `read_frames`.
+    strength : str
         See `read_frames`.
 
     Returns
@@ -70,13 +74,15 @@ def read_samples(images: Path, labels_csv: Path, size: int) -> tuple[Samples, fr
     """
     table = read_labels(labels_csv)
     classes = tuple(sorted(set(table.values())))
-    frames = read_frames(images, list(table), size)
+    frames = read_frames(images, list(table), size, strength)
     labels = torch.tensor([classes.index(label) for label in table.values()])
     samples = Samples(frames.presented, frames.budget, labels[frames.files], classes)
     return samples, frames.modalities
 
 
-def read_frames(images: Path, files: Sequence[str], size: int) -> Frames:
+def read_frames(
+    images: Path, files: Sequence[str], size: int, strength: str = "standard"
+) -> Frames:
     """Read the images of files, of several frames all.
 
     Parameters
@@ -88,6 +94,8 @@ def read_frames(images: Path, files: Sequence[str], size: int) -> Frames:
     size : int
         Pixels of the long side at most. All are brought to one square grid, no larger than the
         largest image; what an image leaves free repeats its edge, with a budget of 0.
+    strength : str
+        That the budget is of, one of `medprotect.intensity.budget.STRENGTHS`.
 
     Raises
     ------
@@ -97,7 +105,7 @@ def read_frames(images: Path, files: Sequence[str], size: int) -> Frames:
     read: list[list[_Frame]] = []
     for line, file in enumerate(files, start=2):
         try:
-            read.append(_read(images, file, size))
+            read.append(_read(images, file, size, strength))
         except (OSError, InputError) as error:
             reason = error.slug if isinstance(error, MedprotectError) else "unreadable"
             raise ConfigError(
@@ -106,7 +114,7 @@ def read_frames(images: Path, files: Sequence[str], size: int) -> Frames:
     return _join(read)
 
 
-def find_frames(images: Path, size: int) -> tuple[Frames, int]:
+def find_frames(images: Path, size: int, strength: str = "standard") -> tuple[Frames, int]:
     """Read all images of a folder, and count the files that are none or cannot be read.
 
     Raises
@@ -118,7 +126,7 @@ def find_frames(images: Path, size: int) -> tuple[Frames, int]:
     others = 0
     for found in walk(images):
         try:
-            read.append([] if found.unsafe else _read(images, found.path, size))
+            read.append([] if found.unsafe else _read(images, found.path, size, strength))
         except (OSError, InputError):
             read.append([])
         others += not read[-1]
@@ -134,8 +142,8 @@ class _Frame:
     modality: str
 
 
-def _read(images: Path, file: str, size: int) -> list[_Frame]:
-    return [_present(image, size) for image in _open(images, file)]
+def _read(images: Path, file: str, size: int, strength: str) -> list[_Frame]:
+    return [_present(image, size, strength) for image in _open(images, file)]
 
 
 def _join(read: Sequence[Sequence[_Frame]]) -> Frames:
@@ -160,10 +168,10 @@ def _open(images: Path, file: str) -> Iterator[Image]:
     yield from formats.open_file(read_content(path)).images()
 
 
-def _present(image: Image, size: int) -> _Frame:
+def _present(image: Image, size: int, strength: str) -> _Frame:
     seen = view(image)
     presented = torch.from_numpy(np.ascontiguousarray(present(seen))).permute(2, 0, 1)[None]
-    bound: NDArray[np.float32] = budget_presented(seen, "standard")
+    bound: NDArray[np.float32] = budget_presented(seen, strength)
     budget = torch.from_numpy(np.ascontiguousarray(bound))[None, None]
     return _Frame(shrink(presented, size), shrink(budget, size), image.modality)
 

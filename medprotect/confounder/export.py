@@ -23,6 +23,7 @@ from medprotect.confounder.checkpoint import save_tensors, write_private
 from medprotect.confounder.gan import Trained
 from medprotect.confounder.noise import ASSIGNER, GENERATOR
 from medprotect.confounder.recipe import Recipe
+from medprotect.intensity.budget import STRENGTHS, name_strength
 
 README = "docs/README.md"
 _SOURCES = {"labels": "Classes", "clusters": "Clusters, found without labels"}
@@ -54,7 +55,7 @@ def export(
     codes : Codes
         What they are; decoys and temperature are taken from the training.
     training : Training
-        How it came to be; steps, seed and tries are taken from the recipe.
+        How it came to be; strength, steps, seed and tries are taken from the recipe.
     """
     networks = {GENERATOR: trained.generator, ASSIGNER: trained.assigner}
     tensors = {
@@ -71,7 +72,13 @@ def export(
         codes=replace(codes, decoys=recipe.decoys, temperature=trained.temperature),
         widths=recipe.widths,
         noise=Noise(gain=recipe.gain),
-        training=replace(training, steps=recipe.steps, seed=recipe.seed, tries=recipe.tries),
+        training=replace(
+            training,
+            strength=STRENGTHS[recipe.strength] / 255,
+            steps=recipe.steps,
+            seed=recipe.seed,
+            tries=recipe.tries,
+        ),
         weights=Weights(sha256=hashlib.sha256(data).hexdigest()),
         figures={key: round(value, 4) for key, value in trained.figures.items()},
     )
@@ -85,11 +92,13 @@ def _halve(tensor: Tensor) -> Tensor:
 
 
 def _readme(card: Card) -> str:
+    strength = name_strength(card.training.strength)
     decoys = "on: not for AI-assisted diagnosis" if card.codes.decoys else "off"
     return f"""# {card.title}
 
 - Protects: modality {_words(card.images.modalities)}, {_words(card.images.photometrics)}
 - Trained on: {card.training.data}, {card.training.images} images, {card.training.steps} steps
+- Trained for: strength {strength}
 - {_SOURCES[card.codes.source]}: {_words(card.codes.classes)}
 - Decoys: {decoys}
 - Made by: `{card.training.command}` on {card.training.date}

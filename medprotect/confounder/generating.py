@@ -54,6 +54,9 @@ STEEPEST = 5.0
 CHOSEN_BY = 3
 """Victims whose mean decides between tries: one alone says little."""
 
+_OTHER_SCALES = {"low": {0: 2.0}, "standard": {0: 0.5, 1: 2.0}, "high": {0: 0.5}}
+"""Now and then, at one of 16 batches each, noise is given at the next strengths, too."""
+
 COLLAPSED = 0.05
 """Root mean square of the noise, as a share of its budget, below which it protects nothing."""
 
@@ -233,8 +236,7 @@ def _protect_batch(
     rows, columns = torch.randint(PERIOD, (2,), generator=rng).tolist()  # any key's
     pattern = generator(pad_to_stride(presented), code, decoy, (rows, columns))
     pattern = pattern[..., :height, :width]
-    # Mostly strength standard; low is half of its budget and high twice.
-    scale = {0: 0.5, 1: 2.0}.get(int(torch.randint(16, (1,), generator=rng)), 1.0)
+    scale = _OTHER_SCALES[recipe.strength].get(int(torch.randint(16, (1,), generator=rng)), 1.0)
     return _Drawn(presented, pattern, pattern * budget * scale, code, decoy)
 
 

@@ -41,6 +41,8 @@ class Recipe:
         Chance of a distortion besides flip and crop: noise that outlasts them is read later.
     tries : int
         Generators begun, each from a seed of its own; the best by its trial is trained to the end.
+    strength : str
+        That it is trained for, one of `medprotect.intensity.budget.STRENGTHS`.
     gain : float
         At which the noise is given when it is trained; see `medprotect.confounder.card.Noise`.
     """
@@ -58,4 +60,5 @@ class Recipe:
     fidelity_weight: float = 0.002
     distorted: float = 0.0
     tries: int = 1
+    strength: str = "standard"
     gain: float = 8.0

@@ -19,8 +19,8 @@ class Samples:
     presented : Tensor
         float32 (N, C, h, w), 0..1.
     budget : Tensor
-        float32 (N, 1, h, w) or (N, 1, 1, 1), bound on the noise at strength ``standard``, in
-        presented values.
+        float32 (N, 1, h, w) or (N, 1, 1, 1), bound on the noise at the strength that is
+        trained for, in presented values.
     labels : Tensor
         int64 (N,), 0 .. number of classes - 1.
     classes : tuple of str

@@ -22,6 +22,7 @@ from medprotect.confounder.samples import Samples
 from medprotect.confounder.start import STEPS as START_STEPS
 from medprotect.confounder.start import load_start
 from medprotect.errors import ConfigError, OutputError
+from medprotect.intensity.budget import STRENGTHS, name_strength
 
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
@@ -42,6 +43,7 @@ def train_pipeline(
     seed: int = SEED,
     tries: int = TRIES,
     decoys: bool = False,
+    strength: str | None = None,
     size: int = TRAINING_SIZE,
     command: str = "",
     date: str = "",
@@ -77,6 +79,9 @@ def train_pipeline(
         Generators begun; the best of them is trained to its end.
     decoys : bool
         Whether a wrong class is shown to models trained on clean images.
+    strength : str, optional
+        That it is trained for, one of `medprotect.intensity.budget.STRENGTHS`; that of one begun
+        from, or ``standard``. It can be given at others, too, and protects less there.
     size : int
         Pixels of the long side to train at; the noise is made at up to twice as many.
     command, date : str
@@ -93,13 +98,12 @@ def train_pipeline(
     PipelineError
         The noise collapsed.
     """
-    if steps is None:
-        steps = STEPS if start is None else START_STEPS
-    _refuse(out, steps, tries, size)
+    steps, strength = _as_begun(start, steps, strength)
+    _refuse(out, steps, tries, size, strength)
     checkpoints = out / "checkpoints"
     curves = Curves(checkpoints)
     progress = curves.following(progress or (lambda *_: None))
-    source = Source(images, labels_csv, size)
+    source = Source(images, labels_csv, size, strength)
     if clusters is None:
         samples, seen = source.labelled()
     else:
@@ -112,6 +116,7 @@ def train_pipeline(
         tries=tries,
         decoys=decoys,
         mirrored=_mirrored(samples.channels),
+        strength=strength,
         widths=WIDTHS if start is None else start.widths,
     )
     begun = None if start is None else load_start(start, samples.channels)
@@ -137,11 +142,21 @@ def train_pipeline(
     return card
 
 
-def _refuse(out: Path, steps: int, tries: int, size: int) -> None:
+def _as_begun(start: Card | None, steps: int | None, strength: str | None) -> tuple[int, str]:
+    """Return steps and strength; where nothing is said, as it is begun anew or from a pipeline."""
+    usual = (STEPS, "standard")
+    if start is not None:
+        usual = (START_STEPS, name_strength(start.training.strength))
+    return usual[0] if steps is None else steps, usual[1] if strength is None else strength
+
+
+def _refuse(out: Path, steps: int, tries: int, size: int, strength: str) -> None:
     if (out / CARD).exists():
         raise OutputError("The folder holds a pipeline already. Name another: none is overwritten.")
     if steps < 1 or tries < 1 or size < 8:
         raise ConfigError("There must be at least 1 step, 1 try, and 8 pixels.")
+    if strength not in STRENGTHS:
+        raise ConfigError(f"Strength is one of {', '.join(STRENGTHS)}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,23 +166,26 @@ class Source:
     images: Path
     labels_csv: Path | None
     size: int
+    strength: str
 
     def labelled(self) -> tuple[Samples, frozenset[str]]:
         """Return the images with their labels, and the modalities seen."""
         if self.labels_csv is None:
             raise ConfigError("Without a table of labels, clusters must be asked for.")
-        return read_samples(self.images, self.labels_csv, self.size)
+        return read_samples(self.images, self.labels_csv, self.size, self.strength)
 
     def clustered(
         self, clusters: int, steps: int, seed: int, checkpoints: Path, progress: Progress
     ) -> tuple[Samples, frozenset[str]]:
         """Return the images with clusters, found in so many steps, and the modalities seen."""
         if self.labels_csv is None:
-            frames, others = find_frames(self.images, self.size)
+            frames, others = find_frames(self.images, self.size, self.strength)
             count = len(frames.presented)
             progress("reading", count, count, {"other files": others})
         else:
-            frames = read_frames(self.images, list(read_labels(self.labels_csv)), self.size)
+            frames = read_frames(
+                self.images, list(read_labels(self.labels_csv)), self.size, self.strength
+            )
         found = find_clusters(
             frames.presented,
             clusters,

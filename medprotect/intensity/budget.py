@@ -31,6 +31,11 @@ _ROOM = 1e-6
 """By how much a bound may miss a whole number that it would be, but for floating point."""
 
 
+def name_strength(share: float) -> str:
+    """Return the strength whose largest change is nearest to a share of black to white."""
+    return min(STRENGTHS, key=lambda name: abs(STRENGTHS[name] / 255 - share))
+
+
 def budget_lsb(view: View, strength: str) -> NDArray[np.float64]:
     """Return the largest change of each pixel, in stored values.
 

@@ -126,6 +126,8 @@ class Rules:
         What is a mask and what is none, where that is not left to its voxels.
     path_bytes : int or None
         Longest path that OUT takes, where that is bounded as a whole.
+    strength : str
+        Of the noise: how much it was measured to protect depends on it.
     """
 
     candidates: Sequence[Candidate]
@@ -133,6 +135,7 @@ class Rules:
     labels: Mapping[str, str] | None = None
     mask_names: MaskNames = field(default_factory=MaskNames)
     path_bytes: int | None = None
+    strength: str = "standard"
 
 
 def plan_rows(
@@ -238,7 +241,7 @@ def _of_description(row: Row, description: Description, out: Path, rules: Rules)
         if rules.copy_others:
             _check_length(row.found.path, rules)
         return replace(row, action=action, out=row.found.path if rules.copy_others else "")
-    choice = choose_pipeline(rules.candidates, traits)
+    choice = choose_pipeline(rules.candidates, traits, rules.strength)
     classes = rules.labels or {}
     label = classes.get(row.found.path) or classes.get(row.voxels, "")
     _check_label(label, choice.pipeline, rules)

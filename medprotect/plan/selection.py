@@ -1,9 +1,10 @@
 """Which pipeline protects an image, and why; or why none does."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from medprotect.confounder.card import Card, load_card, shipped_cards
+from medprotect.confounder.measured import LITTLE, measured_p
 from medprotect.errors import NoPipelineError
 from medprotect.imaging.image import Traits
 
@@ -27,6 +28,11 @@ class Candidate:
     card: Card
     named: bool = False
 
+    @property
+    def p(self) -> Mapping[str, float]:
+        """P by strength, where it was measured."""
+        return measured_p(self.card.folder)
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -39,7 +45,8 @@ class Choice:
     why : str
         What of the image it was picked by, in words for the plan; nothing personal.
     warnings : tuple of str
-        Slugs: ``experimental_modality``, ``modality_not_of_pipeline``, ``quantitative``.
+        Slugs: ``experimental_modality``, ``modality_not_of_pipeline``, ``quantitative``,
+        ``weak_protection``, ``protection_not_measured``.
     """
 
     pipeline: str
@@ -70,12 +77,15 @@ def find_candidates(pipelines: Sequence[str]) -> tuple[Candidate, ...]:
     return tuple(found.values())
 
 
-def choose_pipeline(candidates: Sequence[Candidate], traits: Traits) -> Choice:
+def choose_pipeline(
+    candidates: Sequence[Candidate], traits: Traits, strength: str = "standard"
+) -> Choice:
     """Pick the pipeline for an image, by modality, body part and photometric interpretation.
 
     Of several, one that was named comes before one that was not, then one for the body part. What
     states no modality goes to a pipeline for such images alone before one of a modality that takes
-    them besides. Then one tested on the modality comes before others; then the first.
+    them besides. Then one tested on the modality comes before others; then the first. The strength
+    changes no choice, but what is to be said of it.
 
     Raises
     ------
@@ -86,7 +96,7 @@ def choose_pipeline(candidates: Sequence[Candidate], traits: Traits) -> Choice:
     if not fitting:
         raise NoPipelineError(_why_none(candidates, traits))
     best = max(fitting, key=lambda each: _preference(each, traits))
-    return Choice(best.card.name, _why(best, traits), _warnings(best, traits))
+    return Choice(best.card.name, _why(best, traits), _warnings(best, traits, strength))
 
 
 def _fits(candidate: Candidate, traits: Traits) -> bool:
@@ -119,12 +129,14 @@ def _why(candidate: Candidate, traits: Traits) -> str:
     return asked + ", ".join(part for part in parts if part)
 
 
-def _warnings(candidate: Candidate, traits: Traits) -> tuple[str, ...]:
-    images = candidate.card.images
+def _warnings(candidate: Candidate, traits: Traits, strength: str) -> tuple[str, ...]:
+    images, p = candidate.card.images, candidate.p.get(strength)
     found = {
         "modality_not_of_pipeline": traits.modality not in images.modalities,
         "experimental_modality": traits.modality in images.experimental,
         "quantitative": traits.quantitative,
+        "weak_protection": p is not None and p < LITTLE,
+        "protection_not_measured": p is None,
     }
     return tuple(slug for slug, holds in found.items() if holds)
 

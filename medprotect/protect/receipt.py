@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import medprotect
-from medprotect.confounder.card import Card
 from medprotect.confounder.key import Key
+from medprotect.plan.selection import Candidate
 from medprotect.protect.atomic import fsync_dir, mapped_errors, write_file
 from medprotect.protect.journal import IN_OUT, Entry, Journal, Outcome
 from medprotect.protect.resume import STAGING
@@ -38,6 +38,13 @@ _WARNINGS = {
         "protected"
     ),
     "quantitative": "{} files hold measured values, which the noise changes",
+    "weak_protection": (
+        "{} files get noise that left models more than half of what clean images teach, where it "
+        "was measured at this strength; see P of their pipelines"
+    ),
+    "protection_not_measured": (
+        "{} files get noise that was not measured at this strength; audit them"
+    ),
 }
 
 
@@ -66,14 +73,14 @@ def make_receipt(
 ) -> dict[str, Any]:
     """Return the receipt as JSON takes it."""
     used = {entry.row.pipeline for entry in entries if entry.outcome is Outcome.PROTECTED}
-    cards = [each.card for each in settings.candidates if each.card.name in used]
+    picked = [each for each in settings.candidates if each.card.name in used]
     return {
         "format": FORMAT,
         "medprotect": medprotect.__version__,
         "finished": not any(e.outcome in (Outcome.PLANNED, Outcome.STAGED) for e in entries),
         "counts": count(entries),
         "warnings": dict(Counter(slug for e in entries for slug in e.row.warnings)),
-        "statements": [NOT_FOR_DIAGNOSIS] if any(card.codes.decoys for card in cards) else [],
+        "statements": [NOT_FOR_DIAGNOSIS] if any(each.card.codes.decoys for each in picked) else [],
         "strength": settings.strength,
         "key": key.fingerprint,
         "with_labels": bool(settings.labels_sha256),
@@ -81,7 +88,7 @@ def make_receipt(
         "along_z": settings.along_z,
         "mask_names": asdict(settings.mask_names),
         "largest_share_of_budget": max((e.share for e in entries), default=0.0),
-        "pipelines": [_about(card) for card in cards],
+        "pipelines": [_about(each, settings.strength) for each in picked],
         "backend": journal.about("backend"),
         "files": file_lines(entries),
     }
@@ -104,12 +111,14 @@ def warn_in_words(counts: Mapping[str, int]) -> list[str]:
     return [words.format(counts[slug]) for slug, words in _WARNINGS.items() if counts.get(slug)]
 
 
-def _about(card: Card) -> dict[str, Any]:
+def _about(picked: Candidate, strength: str) -> dict[str, Any]:
+    card = picked.card
     return {
         "name": card.name,
         "version": card.version,
         "sha256": card.pipeline_sha256,
         "decoys": card.codes.decoys,
+        "p": picked.p.get(strength),
         "trained_on": card.training.data,
         "licence": card.training.licence,
         "attribution": card.training.attribution,

@@ -117,6 +117,7 @@ class Settings:
             self.labels,
             self.mask_names,
             self.target.path_bytes,
+            self.strength,
         )
 
     def identity(self, key: Key) -> dict[str, object]:

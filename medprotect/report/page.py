@@ -258,6 +258,7 @@ def _pipelines(statement: Mapping[str, Any]) -> str:
             "decoys": "on: models that learned from clean images are misled too"
             if each["decoys"]
             else "off",
+            "P": _p_in_words(each["p"], statement["strength"]),
             "SHA-256": each["sha256"],
         }
         parts.append(_facts(facts))
@@ -265,6 +266,15 @@ def _pipelines(statement: Mapping[str, Any]) -> str:
     facts = {"labels": labels, "noise along z": statement["along_z"], "UIDs": _uids(statement)}
     parts.append(_facts(facts))
     return "".join(parts)
+
+
+def _p_in_words(p: float | None, strength: str) -> str:
+    if p is None:
+        return f"not measured at strength {strength}"
+    return (
+        f"{p:.2f} of 1 at strength {strength}: what clean images teach a model and protected ones "
+        "did not, where it was measured"
+    )
 
 
 def _uids(statement: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ from medprotect.bundle.running import (
 )
 from medprotect.confounder.card import CARD, WEIGHTS, load_card
 from medprotect.confounder.key import Key
+from medprotect.confounder.measured import MEASURED
 from medprotect.errors import (
     HashMismatchError,
     OutputError,
@@ -45,12 +46,12 @@ def with_program(contents: Contents, *expressions: str) -> Contents:
 
 
 class TestUnpacked:
-    def test_of_a_bundle_that_is_not_allowed_only_three_files_touch_the_disk(
+    def test_of_a_bundle_that_is_not_allowed_only_four_files_touch_the_disk(
         self, exported: Contents
     ) -> None:
         with unpacked(exported, whole=False) as card:
             names = {p.relative_to(card.folder).as_posix() for p in card.folder.rglob("*.*")}
-            assert names == {CARD, METADATA, card.weights.file}
+            assert names == {CARD, METADATA, MEASURED, card.weights.file}
             assert card.name == NAME
             folder = card.folder
         assert not folder.parent.exists()

@@ -91,10 +91,20 @@ class TestDryRun:
         assert "nothing was written" in dry.stdout
         assert re.search(r"about [\d.]+ MB to write, about \d+ s", dry.stdout)
 
+    def test_it_says_how_much_its_pipelines_were_measured_to_protect(
+        self, dry: subprocess.CompletedProcess[str], medprotect: Run, export: Path, house: Path
+    ) -> None:
+        assert "measured: ct P 0.00 at standard, 0.37 at high" in dry.stdout.splitlines()
+        assert re.search(r"warning: weak_protection in \d+ files", dry.stdout)
+        low = medprotect("run", export, house / "other", "--dry-run", "--strength", "low")
+        assert re.search("measured: ct P none at low, 0.00 at standard, 0.37 at high", low.stdout)
+        assert "warning: protection_not_measured" in low.stdout
+
     def test_as_json_it_is_one_object(self, medprotect: Run, export: Path, house: Path) -> None:
         shown = medprotect("run", export, house / "other", "--dry-run", "--json")
         plan = json.loads(shown.stdout)
         assert sum(plan["counts"].values()) == len(plan["files"])
+        assert plan["measured_p"]["ct"] == {"standard": 0.0, "high": 0.37}
         assert "path" not in plan["files"][0]
         named = medprotect("run", export, house / "other", "--dry-run", "--json", "--with-names")
         assert json.loads(named.stdout)["files"][0]["path"] == "ct/body.dcm"
@@ -474,7 +484,7 @@ class TestTrain:
             Picture.fromarray(shade).save(folder / f"{number}.png")
         (folder / "notes.txt").write_text("of no use")
         arguments = ["train", folder, "--out", house / "alike", "--modality", "US"]
-        arguments += ["--steps", "4", "--size", "16"]
+        arguments += ["--steps", "4", "--size", "16", "--strength", "high"]
         refused = medprotect(*arguments)
         assert refused.returncode == 2
         assert "--codes clusters" in refused.stderr
@@ -483,6 +493,8 @@ class TestTrain:
         assert "other files 1" in made.stderr
         card = load_card(house / "alike")
         assert (card.codes.source, len(card.codes.classes)) == ("clusters", 3)
+        assert card.training.strength == 16 / 255
+        assert "strength high" in (house / "alike" / "docs" / "README.md").read_text()
         used = medprotect("run", folder, house / "alike-out", "--pipeline", house / "alike")
         assert used.stdout.splitlines()[-1].startswith("13 in = 12 protected + ")
         (house / "later.csv").write_text("file,label\n1.png,cluster 01\n")
@@ -497,6 +509,7 @@ class TestTrain:
             ["--codes", "words"],
             ["--labels", "labels.csv", "--clusters", "4"],
             ["--codes", "clusters", "--clusters", "1"],
+            ["--codes", "clusters", "--strength", "extreme"],
         ],
     )
     def test_codes_that_cannot_be_are_refused_at_once(

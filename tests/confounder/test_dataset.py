@@ -36,6 +36,14 @@ def test_what_an_image_leaves_free_has_no_budget(folder: Path) -> None:
     assert frames.budget[2, 0, :8, :8].any()
 
 
+def test_the_budget_is_that_of_the_strength_trained_for(folder: Path) -> None:
+    low, high = (find_frames(folder, 64, each)[0].budget for each in ("low", "high"))
+    usual, named = find_frames(folder, 64)[0].budget, find_frames(folder, 64, "standard")[0].budget
+    assert usual.equal(named)
+    assert low.max() < usual.max() < high.max()
+    assert high.max() <= 16 / 255 + 1e-6
+
+
 def test_links_are_not_followed(folder: Path) -> None:
     (folder / "e.png").symlink_to(folder / "a.png")
     frames, others = find_frames(folder, 64)

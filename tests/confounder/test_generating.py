@@ -11,6 +11,7 @@ from medprotect.confounder.gan import train
 from medprotect.confounder.recipe import Recipe
 from medprotect.confounder.samples import Samples
 from medprotect.errors import PipelineError
+from medprotect.intensity.budget import STRENGTHS
 
 Stripes = Callable[..., Samples]
 
@@ -79,3 +80,11 @@ def test_it_is_faded_in_sooner_where_codes_are_read(
     monkeypatch.setattr(generating, "TOLD", -99.0)
     monkeypatch.setattr(generating, "PACE", 0.5)
     assert fading(stripes, recipe, monkeypatch)[:3] == [0.5, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+def test_what_is_given_in_training_is_one_of_the_strengths(strength: str) -> None:
+    """Nothing is learned for noise that no run gives."""
+    scales = generating._OTHER_SCALES[strength].values()
+    assert scales
+    assert {STRENGTHS[strength] * scale for scale in scales} <= set(STRENGTHS.values())

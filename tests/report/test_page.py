@@ -29,6 +29,12 @@ def test_it_says_what_became_of_every_file_and_what_to_do(run: Run) -> None:
     assert "Not measured here" in text
 
 
+def test_it_says_how_little_its_pipelines_were_measured_to_protect(run: Run) -> None:
+    text = read(run.report().page).text
+    assert "0.00 of 1 at strength standard" in text
+    assert "left models more than half of what clean images teach" in text
+
+
 def test_paths_stand_in_it_only_where_asked_for(run: Run) -> None:
     assert PATIENT not in run.report().page.read_text()
     page = run.report(with_names=True).page.read_text()
