@@ -258,7 +258,7 @@ def _pipelines(statement: Mapping[str, Any]) -> str:
             "decoys": "on: models that learned from clean images are misled too"
             if each["decoys"]
             else "off",
-            "P": _p_in_words(each["p"], statement["strength"]),
+            "P": _p_in_words(each.get("p"), statement["strength"]),
             "SHA-256": each["sha256"],
         }
         parts.append(_facts(facts))
