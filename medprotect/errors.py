@@ -13,7 +13,8 @@
     │   ├── UnsafePathError         3   a link, a device, or a path that leaves the export
     │   ├── InputChangedError       3   the file changed while the run was under way
     │   ├── NoPipelineError         3   no pipeline fits the image
-    │   └── BudgetBelowOneError     3   too few pixels can change by one stored unit
+    │   ├── BudgetBelowOneError     3   too few pixels can change by one stored unit
+    │   └── ProtectionTooLowError   3   its pipeline protects less than was asked for
     ├── OutputError                 5   OUT or its state folder cannot be used
     │   ├── StateLockedError        5   another run works on the same OUT
     │   └── StateMismatchError      5   OUT belongs to a run with other settings
@@ -121,6 +122,12 @@ class BudgetBelowOneError(InputError):
     """Too few pixels can change by one stored unit."""
 
     slug = "budget_below_one"
+
+
+class ProtectionTooLowError(InputError):
+    """The pipeline of the image was measured to protect less than was asked for, or not at all."""
+
+    slug = "protection_too_low"
 
 
 class OutputError(MedprotectError):

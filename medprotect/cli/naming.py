@@ -5,6 +5,8 @@ from medprotect.protect.journal import Entry
 SHOWN = 30
 """Most lines of a list that has no end of its own; all stand in the receipt."""
 
+NAMES_HIDDEN = "files are named by number; --with-names shows their paths, which may be personal"
+
 
 def name_of(number: int, entry: Entry, *, with_names: bool) -> str:
     """Return what a file is called: ``file 12``, or its path.
@@ -14,6 +16,11 @@ def name_of(number: int, entry: Entry, *, with_names: bool) -> str:
     if not with_names:
         return f"file {number}"
     return entry.shown_path
+
+
+def files_in_words(count: int) -> str:
+    """Return ``1 file`` or ``1,204 files``."""
+    return f"{count:,} file{'' if count == 1 else 's'}"
 
 
 def bytes_in_words(count: float) -> str:

@@ -2,14 +2,25 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from medprotect.cli.naming import bytes_in_words, name_of, seconds_in_words
+from medprotect.cli.naming import (
+    NAMES_HIDDEN,
+    bytes_in_words,
+    files_in_words,
+    name_of,
+    seconds_in_words,
+)
+from medprotect.confounder.measured import number_in_words
 from medprotect.plan.estimate import estimate_bytes, estimate_seconds, most_vault_bytes
 from medprotect.plan.plan import Action, Row
-from medprotect.protect.journal import Entry, Outcome
+from medprotect.protect.journal import STATES, Entry, Outcome
+from medprotect.protect.receipt import count_warnings, warn_in_words
 from medprotect.protect.settings import Settings
+
+_MOST_REASONS = 16
+_MOST_KINDS = 4
 
 
 def show_plan(
@@ -18,66 +29,118 @@ def show_plan(
     *,
     with_names: bool,
     as_json: bool,
+    with_files: bool = False,
     with_vault: bool = False,
 ) -> None:
-    """Print what a run would do with every file, what it would take, and how it adds up."""
+    """Print what a run would do with the files, what it would take, and how it adds up."""
     if as_json:
         plan = _as_json(settings, entries, with_names=with_names)
         if with_vault:
             plan["vault_bytes_at_most"] = _vault_bytes(entries)
         print(json.dumps(plan, indent=1))
         return
-    for number, entry in enumerate(entries, start=1):
-        name = name_of(number, entry, with_names=with_names)
-        print(f"{name}  {what_becomes_of(entry)}  {entry.row.kind}  {_because(entry)}".rstrip())
-    print()
+    if with_files or with_names:
+        for number, entry in enumerate(entries, start=1):
+            name = name_of(number, entry, with_names=with_names)
+            print(f"{name}  {what_becomes_of(entry)}  {entry.row.kind}  {_because(entry)}".rstrip())
+        print("" if with_names else f"{NAMES_HIDDEN}\n")
     for line in in_words(settings, entries, with_vault=with_vault):
         print(line)
+    if not (with_files or with_names):
+        print("--files shows each file")
     print("nothing was written")
 
 
 def what_becomes_of(entry: Entry) -> str:
-    """Return the word for what a plan does with a file."""
+    """Return the word for what a run makes of a file: one of `STATES`."""
     if entry.outcome in (Outcome.REJECTED, Outcome.HELD, Outcome.LEFT):
         return entry.outcome.value
-    return "protect" if entry.row.action is Action.PROTECT else "copy"
+    return entry.row.state.value if entry.row.action is Action.PROTECT else Outcome.COPIED.value
 
 
 def in_words(settings: Settings, entries: list[Entry], *, with_vault: bool = False) -> list[str]:
-    """Return the plan in a few lines: counts, pipelines, warnings, size and time."""
+    """Return the plan in at most forty lines: counts, pipelines, reasons, warnings, size, time."""
     to_do = [entry.row for entry in entries if entry.outcome is Outcome.PLANNED]
     counts = Counter(what_becomes_of(entry) for entry in entries)
-    parts = ", ".join(f"{count} {word}" for word, count in sorted(counts.items()))
-    lines = [f"{len(entries)} files: {parts}" if entries else "0 files"]
-    picked = Counter((row.pipeline, row.why) for row in to_do if row.pipeline)
-    lines += [f"pipeline {name}: {n} files ({why})" for (name, why), n in sorted(picked.items())]
-    lines += [
-        f"measured: {_p_in_words(name, p, settings.strength)}"
-        for name, p in _measured_p(settings, to_do).items()
-    ]
-    warned = Counter(slug for row in to_do for slug in row.warnings)
-    lines += [f"warning: {slug} in {n} files" for slug, n in sorted(warned.items())]
+    parts = ", ".join(f"{counts[word]} {word}" for word in STATES if counts[word])
+    lines = [f"{files_in_words(len(entries))}: {parts}" if entries else "0 files"]
+    lines += _pipelines_in_words(settings, to_do)
+    lines += _left_in_words(entries)
+    lines += _reasons_in_words(entries)
+    lines += [f"warning: {sentence}" for sentence in warn_in_words(count_warnings(entries))]
     size, seconds = estimate_bytes(to_do), estimate_seconds(to_do, settings.jobs)
+    jobs = f"{settings.jobs} job{'' if settings.jobs == 1 else 's'}"
     lines.append(
-        f"about {bytes_in_words(size)} to write, about {seconds_in_words(seconds)} "
-        f"with {settings.jobs} jobs"
+        f"about {bytes_in_words(size)} to write, about {seconds_in_words(seconds)} with {jobs}"
     )
     if with_vault:
         lines.append(f"vault: at most about {bytes_in_words(_vault_bytes(entries))}")
     return lines
 
 
-def _measured_p(settings: Settings, to_do: Iterable[Row]) -> dict[str, Mapping[str, float]]:
-    """Return P by strength of each pipeline that is used."""
-    used = {row.pipeline for row in to_do}
-    p = {each.card.name: each.p for each in settings.candidates if each.card.name in used}
-    return dict(sorted(p.items()))
+def _pipelines_in_words(settings: Settings, to_do: Sequence[Row]) -> list[str]:
+    picked: dict[str, Counter[str]] = {}
+    for row in to_do:
+        if row.pipeline:
+            picked.setdefault(row.pipeline, Counter())[row.why] += 1
+    lines = []
+    for each in sorted(settings.candidates, key=lambda candidate: candidate.card.name):
+        if each.card.name in picked:
+            whys = picked[each.card.name]
+            state = next(row.state for row in to_do if row.pipeline == each.card.name)
+            lines.append(
+                f"{state.value}: {files_in_words(whys.total())} by {each.card.name}, "
+                f"{_protection_in_words(settings.strength, each.protection)} "
+                f"({_listed(whys, _MOST_KINDS)})"
+            )
+    return lines
 
 
-def _p_in_words(name: str, p: Mapping[str, float], strength: str) -> str:
-    own = f"{p[strength]:.2f}" if strength in p else "none"
-    others = "".join(f", {p[each]:.2f} at {each}" for each in p if each != strength)
-    return f"{name} P {own} at {strength}{others}"
+def _protection_in_words(strength: str, protection: Mapping[str, float]) -> str:
+    known = strength in protection
+    own = f"protection {number_in_words(protection[strength])}" if known else "not measured"
+    others = "".join(
+        f", {number_in_words(figure)} at {each}"
+        for each, figure in protection.items()
+        if each != strength
+    )
+    return f"{own} at {strength}{others}"
+
+
+def _left_in_words(entries: Iterable[Entry]) -> list[str]:
+    lines = []
+    for outcome, word in ((Outcome.PLANNED, "copied"), (Outcome.LEFT, "left")):
+        kinds = Counter(
+            entry.row.kind or "not known"
+            for entry in entries
+            if entry.outcome is outcome and entry.row.action is not Action.PROTECT
+        )
+        if kinds:
+            number = files_in_words(kinds.total())
+            lines.append(f"{word}: {number} without an image ({_listed(kinds, 8)})")
+    return lines
+
+
+def _reasons_in_words(entries: Iterable[Entry]) -> list[str]:
+    rejected = [entry.row for entry in entries if entry.outcome is Outcome.REJECTED]
+    reasons = Counter(f"{row.reason}: {row.detail}" for row in rejected).most_common()
+    lines = [f"rejected: {files_in_words(count)}, {why}" for why, count in reasons[:_MOST_REASONS]]
+    if rest := reasons[_MOST_REASONS:]:
+        files = sum(count for _, count in rest)
+        lines.append(f"rejected: {files_in_words(files)} for {len(rest)} other reasons")
+    if held := sum(entry.outcome is Outcome.HELD for entry in entries):
+        lines.append(
+            f"held: {files_in_words(held)}, because another file of the series is rejected"
+        )
+    return lines
+
+
+def _listed(counts: Counter[str], most: int) -> str:
+    """Return the most frequent words with their counts, and how many others there are."""
+    shown = counts.most_common(most)
+    words = "; ".join(f"{word}: {count}" if len(counts) > 1 else word for word, count in shown)
+    others = counts.total() - sum(count for _, count in shown)
+    return f"{words}; others: {others}" if others else words
 
 
 def _vault_bytes(entries: list[Entry]) -> int:
@@ -95,10 +158,15 @@ def _because(entry: Entry) -> str:
 
 def _as_json(settings: Settings, entries: list[Entry], *, with_names: bool) -> dict[str, Any]:
     to_do = [entry.row for entry in entries if entry.outcome is Outcome.PLANNED]
+    used = {row.pipeline for row in to_do}
     return {
         "counts": dict(Counter(what_becomes_of(entry) for entry in entries)),
         "bytes": estimate_bytes(to_do),
-        "measured_p": {name: dict(p) for name, p in _measured_p(settings, to_do).items()},
+        "protection": {
+            each.card.name: dict(each.protection)
+            for each in settings.candidates
+            if each.card.name in used
+        },
         "seconds": round(estimate_seconds(to_do, settings.jobs), 1),
         "files": [
             {
@@ -107,6 +175,7 @@ def _as_json(settings: Settings, entries: list[Entry], *, with_names: bool) -> d
                 "becomes": what_becomes_of(entry),
                 "kind": entry.row.kind,
                 "pipeline": entry.row.pipeline,
+                "protection": entry.row.protection,
                 "picked_by": entry.row.why,
                 "reason": entry.row.reason,
                 "detail": entry.row.detail,

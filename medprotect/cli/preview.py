@@ -151,6 +151,7 @@ def _show(seen: "Preview", page: Path) -> None:
         f"shown: {images} images of {len(seen.shown)} series, of {seen.all_images} images of "
         f"{seen.all_series} series"
     )
+    print(seen.summary)
     print(f"page: {page}; it shows images in clear and must not leave the house")
     print(f"if a reader says yes: {seen.command}")
 
@@ -165,6 +166,7 @@ def _as_json(seen: "Preview", page: Path, made: Path | None) -> dict[str, Any]:
             "left_out": seen.left_out,
         },
         "rejected": dict(seen.rejected),
+        "summary": seen.summary,
         "largest_share_of_budget": seen.share,
         "key": seen.key,
         "key_made": str(made) if made else None,

@@ -166,6 +166,19 @@ HowAlongZ = Annotated[
 ]
 
 
+AtLeast = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        metavar="PROTECTION",
+        help="Reject images whose pipeline was measured to protect less than this at this "
+        "strength, or was not measured; 0.5 keeps weak images out of OUT.",
+        show_default="none is rejected for it",
+    ),
+]
+
+
 def _flag(name: str, words: str) -> Any:
     return typer.Option(name, help=words)
 
@@ -177,6 +190,12 @@ def run(
     strength: HowStrong = Strength.STANDARD,
     along_z: HowAlongZ = AlongZ.COHERENT,
     dry_run: Annotated[bool, _flag("--dry-run", "Show the plan and write nothing.")] = False,
+    files: Annotated[bool, _flag("--files", "With --dry-run: show each file.")] = False,
+    at_least: AtLeast = None,
+    accept_weak: Annotated[
+        bool,
+        _flag("--accept-weak", "End with 0 although weak or unmeasured images are in OUT."),
+    ] = False,
     labels: Labels = None,
     others: HowOthers = Others.LEAVE,
     mask: Masks = None,
@@ -199,9 +218,13 @@ def run(
     ] = False,
     as_json: Annotated[bool, _flag("--json", "One JSON object at the end.")] = False,
 ) -> None:
-    """Protect an export: the same tree again, with noise in every image.
+    """Write an export again, with noise in every image against training on it.
 
-    OUT holds the protected images and nothing else. OUT.medprotect, beside it, stays in the house:
+    How much the noise protects was measured for each kind of image: the plan, the last lines and
+    the report call each image protected, weak or unmeasured. With weak or unmeasured images in OUT
+    a run ends with exit code 4, unless --accept-weak is given.
+
+    OUT holds the images with noise and nothing else. OUT.medprotect, beside it, stays in the house:
     it holds the receipt, which says what became of every file.
     """
     with ending(as_json=as_json):
@@ -226,11 +249,13 @@ def run(
             mask_names=MaskNames(tuple(mask or ()), tuple(no_mask or ())),
             keep_uids=keep_uids,
             rehash=rehash,
+            at_least=at_least,
+            accept_weak=accept_weak,
         )
         keeping = _read_keeping(vault, recipient, settings)
         shown = {"with_names": with_names, "as_json": as_json}
         if dry_run:
-            _show_plan(settings, keeping, **shown)
+            _show_plan(settings, keeping, with_files=files, **shown)
             return
         found, new = find_key(key, settings)
         hire = _cluster(settings, key, address, jobs) if on_cluster else places.hire
@@ -306,7 +331,12 @@ def _read_keeping(
 
 
 def _show_plan(
-    settings: "Settings", keeping: Keeping | None, *, with_names: bool, as_json: bool
+    settings: "Settings",
+    keeping: Keeping | None,
+    *,
+    with_files: bool,
+    with_names: bool,
+    as_json: bool,
 ) -> None:
     from medprotect.cli.plan_view import show_plan
     from medprotect.protect.dry_run import plan_export
@@ -317,6 +347,7 @@ def _show_plan(
         entries,
         with_names=with_names,
         as_json=as_json,
+        with_files=with_files,
         with_vault=keeping is not None,
     )
 

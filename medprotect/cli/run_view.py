@@ -1,6 +1,7 @@
 """A run on the terminal: what it will do, how it goes, how it ended."""
 
 import json
+import shlex
 import time
 from collections import Counter
 from pathlib import Path
@@ -17,15 +18,22 @@ from rich.progress import (
 from rich.progress import Progress as Bar
 
 from medprotect import __version__
-from medprotect.cli.naming import SHOWN, name_of
+from medprotect.cli.naming import NAMES_HIDDEN, SHOWN, name_of
 from medprotect.cli.plan_view import in_words
+from medprotect.cli.run import state_beside
 from medprotect.cli.vault_view import vault_as_json, vault_in_words
 from medprotect.confounder.key import Key
 from medprotect.errors import MedprotectError
-from medprotect.protect.journal import ENDS, Entry, Outcome
-from medprotect.protect.receipt import NAME, NOT_FOR_DIAGNOSIS, warn_in_words
+from medprotect.protect.journal import STATES, STATES_IN_OUT, Entry, Outcome
+from medprotect.protect.receipt import (
+    NAME,
+    NOT_FOR_DIAGNOSIS,
+    count_warnings,
+    summary_in_words,
+    warn_in_words,
+)
 from medprotect.protect.settings import Settings
-from medprotect.protect.summary import Progress, Summary
+from medprotect.protect.summary import TO_COME, Progress, Summary
 
 if TYPE_CHECKING:
     from medprotect.vault.make import Made
@@ -130,8 +138,7 @@ class RunView:
             print(json.dumps({**self._json(summary), **vault}, indent=1))
             return
         self._show_rejected(summary)
-        warned = Counter(slug for entry in summary.entries for slug in entry.row.warnings)
-        for sentence in warn_in_words(warned):
+        for sentence in warn_in_words(count_warnings(summary.entries)):
             print(f"warning: {sentence}")
         if _has_decoys(self._settings, summary):
             print(f"OUT is {NOT_FOR_DIAGNOSIS}: its noise misleads trained models, not readers")
@@ -140,7 +147,9 @@ class RunView:
         for line in vault_in_words(self._vault, kept):
             print(line)
         print(f"receipt: {self._settings.state / NAME}")
-        print(equation(summary))
+        if self._settings.out_tree is None:
+            print(f"report: {_report_command(self._settings)}")
+        print("\n".join(totals_in_words(summary)))
 
     def _show_rejected(self, summary: Summary) -> None:
         rejected = [
@@ -155,6 +164,8 @@ class RunView:
             reasons = Counter(entry.row.reason for _, entry in rejected)
             words = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
             print(f"rejected: {len(rejected)} files in all: {words}")
+        if rejected and not self._with_names:
+            print(NAMES_HIDDEN)
 
     def _json(self, summary: Summary) -> dict[str, Any]:
         return {
@@ -162,8 +173,9 @@ class RunView:
             "interrupted": bool(summary.interrupted),
             "counts": {
                 "in": len(summary.entries),
-                **{outcome.value: count for outcome, count in summary.counts.items()},
+                **summary.states,
             },
+            "summary": summary_in_words(summary),
             "not_for_diagnosis": _has_decoys(self._settings, summary),
             "key": self._key.fingerprint,
             "key_made": str(self._key_made) if self._key_made else None,
@@ -172,9 +184,10 @@ class RunView:
                 {
                     "file": number,
                     **({"path": e.path, "out": e.row.out} if self._with_names else {}),
-                    "outcome": e.outcome.value,
+                    "outcome": e.state,
                     "kind": e.row.kind,
                     "pipeline": e.row.pipeline,
+                    "protection": e.row.protection,
                     "reason": e.row.reason,
                     "share_of_budget": e.share,
                     "notes": e.notes,
@@ -185,14 +198,33 @@ class RunView:
         }
 
 
-def equation(summary: Summary) -> str:
-    """Return the line that closes every run, and adds up."""
-    counts = summary.counts
-    parts = [f"{counts[outcome]} {outcome.value}" for outcome in ENDS]
-    unfinished = counts[Outcome.PLANNED] + counts[Outcome.STAGED]
-    if unfinished:
-        parts.append(f"{unfinished} to come")
-    return f"{len(summary.entries)} in = {' + '.join(parts)}"
+def totals_in_words(summary: Summary) -> list[str]:
+    """Return the lines that close every run; each adds up.
+
+    The first says what became of all files, the next what a model still learns from those with
+    noise, the last what the files in OUT are.
+    """
+    states = summary.states
+    written = sum(states[state] for state in STATES_IN_OUT)
+    parts = [f"{written} in OUT"]
+    parts += [f"{states[state]} {state}" for state in STATES if state not in STATES_IN_OUT]
+    if to_come := sum(states[outcome] for outcome in TO_COME):
+        parts.append(f"{to_come} to come")
+    lines = [f"{len(summary.entries)} in = {' + '.join(parts)}"]
+    if written:
+        parts = [f"{states[state]} {state}" for state in STATES_IN_OUT if states[state]]
+        lines += [summary_in_words(summary), f"{written} in OUT = {' + '.join(parts)}"]
+    return lines
+
+
+def _report_command(settings: Settings) -> str:
+    """Return the command that writes the report of a run."""
+    words = ["medprotect", "report", str(settings.out)]
+    if settings.export_tree is None:
+        words += ["--export", str(settings.export)]
+    if settings.state.resolve() != state_beside(settings.out).resolve():
+        words += ["--state", str(settings.state)]
+    return shlex.join(words)
 
 
 def _has_decoys(settings: Settings, summary: Summary) -> bool:

@@ -90,7 +90,7 @@ def _check_statement(statement: Path, public_key: str, out: Path, *, as_json: bo
 
 def _as_json(result: "Verification") -> dict[str, object]:
     return {
-        "counts": {outcome.value: count for outcome, count in result.counts.items()},
+        "counts": dict(result.counts),
         "checked": result.checked,
         "images": result.images,
         "read_twice": result.read_twice,

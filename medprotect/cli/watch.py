@@ -74,6 +74,7 @@ def _end(number: int, _frame: object) -> None:
 
 def _tell(summary: "Summary") -> None:
     from medprotect.cli.node import say
-    from medprotect.cli.run_view import equation
+    from medprotect.cli.run_view import totals_in_words
 
-    say(equation(summary))
+    for line in totals_in_words(summary):
+        say(line)

@@ -6,11 +6,13 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from medprotect.confounder.measured import Protection
 from medprotect.errors import (
     ConfigError,
     ImageTooLargeError,
     InputError,
     MedprotectError,
+    ProtectionTooLowError,
     UnsafePathError,
     place_of,
 )
@@ -18,7 +20,7 @@ from medprotect.imaging import formats
 from medprotect.imaging.image import Description, Detached, Role, Traits
 from medprotect.imaging.pairs import choose_voxels
 from medprotect.plan.patience import patience, planning_seconds
-from medprotect.plan.selection import Candidate, choose_pipeline
+from medprotect.plan.selection import Candidate, Choice, choose_pipeline
 from medprotect.scan.walk import Found, Tree, collisions, join_under, open_found
 
 
@@ -51,6 +53,8 @@ class Row:
         Opaque text for the UID by which other files refer to an image; "" for none.
     pipeline, why : str
         For images to be protected: the pipeline's name, and what it was picked by.
+    protection : float or None
+        Of the pipeline at the strength of the run; None where it was not measured.
     reason, detail : str
         For rejected files: slug and message of the error.
     warnings : tuple of str
@@ -80,6 +84,12 @@ class Row:
     label: str = ""
     voxels: str = ""
     header: str = ""
+    protection: float | None = None
+
+    @property
+    def state(self) -> Protection:
+        """What the image is in OUT, once it carries the noise of its pipeline."""
+        return Protection.of(self.protection)
 
 
 FOLDER_MARKER = "folder marker"
@@ -128,6 +138,9 @@ class Rules:
         Longest path that OUT takes, where that is bounded as a whole.
     strength : str
         Of the noise: how much it was measured to protect depends on it.
+    at_least : float or None
+        Protection below which an image is rejected, and so is one whose protection was not
+        measured; None to reject none for it.
     """
 
     candidates: Sequence[Candidate]
@@ -136,6 +149,7 @@ class Rules:
     mask_names: MaskNames = field(default_factory=MaskNames)
     path_bytes: int | None = None
     strength: str = "standard"
+    at_least: float | None = None
 
 
 def plan_rows(
@@ -245,6 +259,7 @@ def _of_description(row: Row, description: Description, out: Path, rules: Rules)
     classes = rules.labels or {}
     label = classes.get(row.found.path) or classes.get(row.voxels, "")
     _check_label(label, choice.pipeline, rules)
+    _check_protection(choice, rules)
     name = row.found.path + description.output_suffix
     join_under(out, name)
     _check_length(name, rules)
@@ -256,12 +271,25 @@ def _of_description(row: Row, description: Description, out: Path, rules: Rules)
         why=choice.why,
         warnings=description.warnings + choice.warnings,
         label=label,
+        protection=choice.protection,
     )
 
 
 def _check_length(name: str, rules: Rules) -> None:
     if rules.path_bytes is not None and len(name.encode()) > rules.path_bytes:
         raise UnsafePathError("its path is too long for OUT; shorten it, or OUT's prefix")
+
+
+def _check_protection(choice: Choice, rules: Rules) -> None:
+    least, protection = rules.at_least, choice.protection
+    if least is None or (protection is not None and protection >= least):
+        return
+    known = "was not measured" if protection is None else f"is {protection:.2f}"
+    raise ProtectionTooLowError(
+        f"the protection of pipeline {choice.pipeline} {known} at strength {rules.strength}, and "
+        f"--at-least asks for {least:.2f}; try --strength high, or a pipeline of your own "
+        "(medprotect train)"
+    )
 
 
 def _check_label(label: str, pipeline: str, rules: Rules) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from medprotect.confounder.card import Card, load_card, shipped_cards
-from medprotect.confounder.measured import LITTLE, measured_p
+from medprotect.confounder.measured import measured_protection
 from medprotect.errors import NoPipelineError
 from medprotect.imaging.image import Traits
 
@@ -29,9 +29,9 @@ class Candidate:
     named: bool = False
 
     @property
-    def p(self) -> Mapping[str, float]:
-        """P by strength, where it was measured."""
-        return measured_p(self.card.folder)
+    def protection(self) -> Mapping[str, float]:
+        """Protection by strength, where it was measured."""
+        return measured_protection(self.card.folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,15 @@ class Choice:
     why : str
         What of the image it was picked by, in words for the plan; nothing personal.
     warnings : tuple of str
-        Slugs: ``experimental_modality``, ``modality_not_of_pipeline``, ``quantitative``,
-        ``weak_protection``, ``protection_not_measured``.
+        Slugs: ``experimental_modality``, ``modality_not_of_pipeline``, ``quantitative``.
+    protection : float or None
+        Of the pipeline at the strength that was asked for; None where it was not measured.
     """
 
     pipeline: str
     why: str
     warnings: tuple[str, ...] = ()
+    protection: float | None = None
 
 
 def find_candidates(pipelines: Sequence[str]) -> tuple[Candidate, ...]:
@@ -96,7 +98,8 @@ def choose_pipeline(
     if not fitting:
         raise NoPipelineError(_why_none(candidates, traits))
     best = max(fitting, key=lambda each: _preference(each, traits))
-    return Choice(best.card.name, _why(best, traits), _warnings(best, traits, strength))
+    protection = best.protection.get(strength)
+    return Choice(best.card.name, _why(best, traits), _warnings(best, traits), protection)
 
 
 def _fits(candidate: Candidate, traits: Traits) -> bool:
@@ -129,14 +132,12 @@ def _why(candidate: Candidate, traits: Traits) -> str:
     return asked + ", ".join(part for part in parts if part)
 
 
-def _warnings(candidate: Candidate, traits: Traits, strength: str) -> tuple[str, ...]:
-    images, p = candidate.card.images, candidate.p.get(strength)
+def _warnings(candidate: Candidate, traits: Traits) -> tuple[str, ...]:
+    images = candidate.card.images
     found = {
         "modality_not_of_pipeline": traits.modality not in images.modalities,
         "experimental_modality": traits.modality in images.experimental,
         "quantitative": traits.quantitative,
-        "weak_protection": p is not None and p < LITTLE,
-        "protection_not_measured": p is None,
     }
     return tuple(slug for slug, holds in found.items() if holds)
 

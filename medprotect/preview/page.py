@@ -32,6 +32,8 @@ class Preview:
     ----------
     date, key, strength : str
         When it was made; the key's fingerprint; how much a pixel may change.
+    summary : str
+        What a model still learns from the files that a run would write to OUT, in a sentence.
     pipelines : sequence of str
         Names of those that protected something.
     command : str
@@ -61,6 +63,7 @@ class Preview:
     date: str
     key: str
     strength: str
+    summary: str
     pipelines: Sequence[str]
     command: str
     decoys: bool
@@ -109,12 +112,13 @@ def _lead(preview: Preview) -> list[str]:
     images = sum(len(shown) for _, shown in preview.shown)
     of = f"{preview.all_series:,} series ({preview.all_images:,} images)"
     lead = [
-        "Images that leave the house get noise that computers learn instead of the anatomy. You "
-        "should not see it. Whether that is so in these images, you decide.",
+        preview.summary,
+        "The images that leave the house carry noise against training on them. You should not see "
+        "it. Whether that is so in these images, you decide.",
         f"Shown are {images:,} images of {len(preview.shown):,} series, of {of} that a run would "
-        "protect. They were protected by the run that follows, in advance: same key, same "
-        "strength, same pipelines, same pixels. Each was written, read again and checked; the "
-        f"largest change of a pixel is {preview.share:.0%} of what it may be.",
+        "write to OUT. They are what that run will write, to the pixel: same key, same strength, "
+        "same pipelines. Each was written, read again and checked; no pixel changed by more than "
+        "its limit.",
     ]
     if any(series.kind.endswith("volume") for series, _ in preview.shown):
         lead.append("Volumes are shown slice by slice as they lie in the file: turned, perhaps.")

@@ -8,7 +8,9 @@ from itertools import zip_longest
 from pathlib import Path
 
 from medprotect.confounder.key import Key
+from medprotect.confounder.measured import protection_in_words
 from medprotect.errors import ConfigError, InputError, OutputError
+from medprotect.plan.plan import Action
 from medprotect.preview.page import Preview, make_page
 from medprotect.preview.pictures import Shown, show
 from medprotect.preview.scratch import protect_in_scratch, settings_within
@@ -17,6 +19,7 @@ from medprotect.protect.atomic import write_whole
 from medprotect.protect.dry_run import plan_export
 from medprotect.protect.inspection import check_picture_folder
 from medprotect.protect.journal import Entry, Outcome
+from medprotect.protect.receipt import count_warnings
 from medprotect.protect.settings import Settings
 from medprotect.protect.summary import Progress, Summary
 from medprotect.report.reading import Trees, read_both
@@ -184,6 +187,9 @@ def _describe(
         date=datetime.date.today().isoformat(),
         key=key.fingerprint,
         strength=settings.strength,
+        summary=protection_in_words(
+            Counter(e.row.protection for e in plan if e.row.action is Action.PROTECT)
+        ),
         pipelines=[name for name in used if name],
         command=asked.command,
         decoys=any(e.card.codes.decoys for e in settings.candidates if e.card.name in used),
@@ -195,6 +201,6 @@ def _describe(
         rejected=Counter(e.row.reason for e in both if e.outcome is Outcome.REJECTED),
         torn=sum(each.is_torn for each in series) if settings.hold_series else 0,
         others=sum(entry.outcome is Outcome.LEFT for entry in plan),
-        warnings=Counter(slug for entry in plan for slug in entry.row.warnings),
+        warnings=count_warnings(plan),
         with_names=asked.with_names,
     )

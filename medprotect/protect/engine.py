@@ -118,7 +118,7 @@ class Run:
     @property
     def summary(self) -> Summary:
         """How it ended, or how far it has come."""
-        return Summary(self._entries, self._signal)
+        return Summary(self._entries, self._signal, self._settings.accept_weak)
 
     def go(self) -> None:
         """Do what is left to do."""

@@ -42,7 +42,7 @@ class Verification:
     Attributes
     ----------
     counts : Counter
-        Entries by outcome.
+        Entries by what became of them (`Entry.state`).
     checked, images : int
         Files of OUT compared with their originals, and images in them.
     read_twice : int
@@ -55,7 +55,7 @@ class Verification:
         Empty where all holds.
     """
 
-    counts: Counter[Outcome] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
     checked: int = 0
     images: int = 0
     read_twice: int = 0

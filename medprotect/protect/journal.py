@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
+from medprotect.confounder.measured import Protection
 from medprotect.errors import StateMismatchError, StorageError
 from medprotect.plan.plan import Action, Row
 from medprotect.protect.atomic import mapped_errors
@@ -23,7 +24,7 @@ class Outcome(StrEnum):
 
     PLANNED = "planned"
     STAGED = "staged"
-    PROTECTED = "protected"
+    PROTECTED = "protected"  # it carries noise; how much that protects says `Entry.state`
     COPIED = "copied"
     LEFT = "left"
     REJECTED = "rejected"
@@ -38,6 +39,12 @@ ENDS = (
 
 IN_OUT = frozenset({Outcome.PROTECTED, Outcome.COPIED})
 """Outcomes of files that lie in OUT."""
+
+STATES = (*(each.value for each in Protection), *(each.value for each in ENDS[1:]))
+"""What may have become of a file (`Entry.state`) once a run is done, in the order of listings."""
+
+STATES_IN_OUT = STATES[: STATES.index(Outcome.COPIED.value) + 1]
+"""Those of files that lie in OUT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,14 @@ class Entry:
         return "".join(
             each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in self.path
         )
+
+    @property
+    def state(self) -> str:
+        """What became of the file, in one word.
+
+        ``protected``, ``weak`` or ``unmeasured`` where it lies in OUT with noise; else its outcome.
+        """
+        return (self.row.state if self.outcome is Outcome.PROTECTED else self.outcome).value
 
     def planned_again(self) -> "Entry":
         """Return the line as if nothing had been done."""

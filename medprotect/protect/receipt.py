@@ -3,21 +3,27 @@
 import json
 import secrets
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import medprotect
 from medprotect.confounder.key import Key
+from medprotect.confounder.measured import Protection, protection_in_words
+from medprotect.plan.plan import MASK_BY_NAME
 from medprotect.plan.selection import Candidate
 from medprotect.protect.atomic import fsync_dir, mapped_errors, write_file
-from medprotect.protect.journal import IN_OUT, Entry, Journal, Outcome
+from medprotect.protect.journal import IN_OUT, STATES, Entry, Journal, Outcome
 from medprotect.protect.resume import STAGING
 from medprotect.protect.settings import Settings
+from medprotect.protect.summary import TO_COME, Summary
 
 NAME = "receipt.json"
-FORMAT = 1
+FORMAT = 2
+_BEFORE_PROTECTION = 1
+"""Format of receipts that called every file with noise protected, whatever that was worth."""
+
 _KEPT = ("sha256_in", "sha256_out", "size_out", "images", "share", "notes", "remapped")
 NOT_FOR_DIAGNOSIS = "not for AI-assisted diagnosis"
 
@@ -38,13 +44,6 @@ _WARNINGS = {
         "protected"
     ),
     "quantitative": "{} files hold measured values, which the noise changes",
-    "weak_protection": (
-        "{} files get noise that left models more than half of what clean images teach, where it "
-        "was measured at this strength; see P of their pipelines"
-    ),
-    "protection_not_measured": (
-        "{} files get noise that was not measured at this strength; audit them"
-    ),
 }
 
 
@@ -79,7 +78,8 @@ def make_receipt(
         "medprotect": medprotect.__version__,
         "finished": not any(e.outcome in (Outcome.PLANNED, Outcome.STAGED) for e in entries),
         "counts": count(entries),
-        "warnings": dict(Counter(slug for e in entries for slug in e.row.warnings)),
+        "summary": summary_in_words(Summary(entries)),
+        "warnings": dict(count_warnings(entries)),
         "statements": [NOT_FOR_DIAGNOSIS] if any(each.card.codes.decoys for each in picked) else [],
         "strength": settings.strength,
         "key": key.fingerprint,
@@ -94,16 +94,60 @@ def make_receipt(
     }
 
 
+def read_receipt(path: Path) -> dict[str, Any]:
+    """Return a receipt as `make_receipt` made it.
+
+    In one that medprotect 0.1.0 wrote, what carries noise is *unmeasured*: it did not say how much
+    that was measured to protect.
+
+    Raises
+    ------
+    OSError, ValueError, KeyError, TypeError
+        It is missing or damaged.
+    """
+    receipt: dict[str, Any] = json.loads(path.read_bytes().decode("utf-8", "surrogateescape"))
+    if receipt["format"] == _BEFORE_PROTECTION:
+        unmeasured = Protection.UNMEASURED.value
+        for part in (receipt["counts"], *receipt["files"]):
+            noisy = part.pop("protected", None)
+            if noisy is not None:
+                part[unmeasured] = noisy
+            if part.get("outcome") == "protected":
+                part["outcome"] = unmeasured
+        noisy = receipt["counts"].get(unmeasured, 0)
+        receipt["summary"] = protection_in_words({None: noisy}) if noisy else NOTHING_IN_OUT
+    return receipt
+
+
 def file_lines(entries: list[Entry]) -> list[dict[str, Any]]:
     """Return what a receipt says of each file."""
     return [_line(number, entry) for number, entry in enumerate(entries, start=1)]
 
 
 def count(entries: list[Entry]) -> dict[str, int]:
-    """Return how many files there are, and how many had which outcome."""
-    counts = Counter(entry.outcome for entry in entries)
-    names = (*Outcome,)
-    return {"in": len(entries), **{name.value: counts[name] for name in names if counts[name]}}
+    """Return how many files there are, and how many became what (`Entry.state`)."""
+    counts = Counter(entry.state for entry in entries)
+    names = (*(each.value for each in TO_COME), *STATES)
+    return {"in": len(entries), **{name: counts[name] for name in names if counts[name]}}
+
+
+NOTHING_IN_OUT = "No image is in OUT."
+
+
+def summary_in_words(summary: Summary) -> str:
+    """Say in one sentence what a model still learns from the files of a run that carry noise."""
+    protections = summary.protections
+    return protection_in_words(protections) if protections else NOTHING_IN_OUT
+
+
+def count_warnings(entries: Iterable[Entry]) -> Counter[str]:
+    """Return how many files that are, or will be, in OUT got which warning."""
+    return Counter(
+        slug
+        for entry in entries
+        for slug in entry.row.warnings
+        if entry.outcome in IN_OUT | TO_COME or slug == MASK_BY_NAME
+    )
 
 
 def warn_in_words(counts: Mapping[str, int]) -> list[str]:
@@ -118,7 +162,7 @@ def _about(picked: Candidate, strength: str) -> dict[str, Any]:
         "version": card.version,
         "sha256": card.pipeline_sha256,
         "decoys": card.codes.decoys,
-        "p": picked.p.get(strength),
+        "protection": picked.protection.get(strength),
         "trained_on": card.training.data,
         "licence": card.training.licence,
         "attribution": card.training.attribution,
@@ -130,7 +174,7 @@ def _line(number: int, entry: Entry) -> dict[str, Any]:
     line = {
         "file": number,
         "path": entry.path,
-        "outcome": entry.outcome.value,
+        "outcome": entry.state,
         "out": row.out if entry.outcome in IN_OUT else "",
         "kind": row.kind,
         "pipeline": row.pipeline if entry.outcome is Outcome.PROTECTED else "",

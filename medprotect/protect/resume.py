@@ -186,8 +186,9 @@ def _plan(
         and before.outcome in IN_OUT
         and not (before.row.voxels or before.row.header)
         and not settings.rehash
+        and settings.at_least is None
     ):
-        return before.row
+        return replace(before.row, protection=settings.protection_of(before.row.pipeline))
     return plan_row(settings.source, settings.out, found, settings.rules, there)
 
 

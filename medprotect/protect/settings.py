@@ -57,6 +57,10 @@ class Settings:
         old, or None: files that refer to those are given them, too.
     rehash : bool
         Whether a run that goes on hashes all files, and not only those that look changed.
+    at_least : float or None
+        Protection below which an image is rejected, from 0 to 1; None to reject none for it.
+    accept_weak : bool
+        Whether a run succeeds that leaves weak or unmeasured images in OUT.
 
     Raises
     ------
@@ -79,6 +83,8 @@ class Settings:
     along_z: str = COHERENT
     earlier_uid: EarlierUid = lambda _name: None
     rehash: bool = False
+    at_least: float | None = None
+    accept_weak: bool = False
     export_tree: Tree | None = None
     out_tree: OutTree | None = None
 
@@ -86,6 +92,8 @@ class Settings:
         if self.strength not in STRENGTHS:
             raise ConfigError(f"Strength is one of {', '.join(STRENGTHS)}.")
         check_along_z(self.along_z)
+        if self.at_least is not None and not 0 <= self.at_least <= 1:
+            raise ConfigError("The protection asked for (--at-least) lies between 0 and 1.")
         if self.jobs < 1:
             raise ConfigError("There must be at least one job.")
         names = [each.card.name for each in self.candidates]
@@ -118,7 +126,13 @@ class Settings:
             self.mask_names,
             self.target.path_bytes,
             self.strength,
+            self.at_least,
         )
+
+    def protection_of(self, pipeline: str) -> float | None:
+        """Return the protection of a pipeline at the strength of the run, where it was measured."""
+        found = (each for each in self.candidates if each.card.name == pipeline)
+        return next((each.protection.get(self.strength) for each in found), None)
 
     def identity(self, key: Key) -> dict[str, object]:
         """Return what the bytes in OUT depend on: a run goes on only where it is the same."""

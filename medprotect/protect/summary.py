@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from medprotect.confounder.measured import Protection
 from medprotect.errors import InputError, MedprotectError, VerificationError
 from medprotect.protect.journal import Entry, Outcome
 
@@ -13,8 +14,8 @@ TO_COME = frozenset({Outcome.PLANNED, Outcome.STAGED})
 SIGNALLED = 128
 """Added to the number of the signal that ended a command, as shells do."""
 
-REJECTED_EXIT_CODE = 4
-"""Of a run that is done, and rejected some files."""
+INCOMPLETE_EXIT_CODE = 4
+"""Of a run that is done, and rejected some files, or left weak or unmeasured ones in OUT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +47,13 @@ class Summary:
         All, in the order of the paths.
     told : int
         Number of the signal that came, else 0.
+    accept_weak : bool
+        Whether weak and unmeasured images in OUT are no failure.
     """
 
     entries: list[Entry]
     told: int = 0
+    accept_weak: bool = False
 
     @property
     def interrupted(self) -> int:
@@ -62,6 +66,17 @@ class Summary:
         return Counter(entry.outcome for entry in self.entries)
 
     @property
+    def states(self) -> Counter[str]:
+        """How many files became what (`Entry.state`)."""
+        return Counter(entry.state for entry in self.entries)
+
+    @property
+    def protections(self) -> Counter[float | None]:
+        """How many files in OUT carry noise of which protection; None where it is not known."""
+        noisy = (entry for entry in self.entries if entry.outcome is Outcome.PROTECTED)
+        return Counter(entry.row.protection for entry in noisy)
+
+    @property
     def exit_code(self) -> int:
         """What a command that ends so returns; 0 where every image is protected."""
         if self.interrupted:
@@ -71,5 +86,8 @@ class Summary:
             if kind.slug in reasons:
                 return kind.exit_code
         if self.counts[Outcome.REJECTED]:
-            return REJECTED_EXIT_CODE
-        return 0 if self.counts[Outcome.PROTECTED] else InputError.exit_code
+            return INCOMPLETE_EXIT_CODE
+        if not self.counts[Outcome.PROTECTED]:
+            return InputError.exit_code
+        is_weak = self.states[Protection.WEAK] or self.states[Protection.UNMEASURED]
+        return INCOMPLETE_EXIT_CODE if is_weak and not self.accept_weak else 0

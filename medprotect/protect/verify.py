@@ -18,8 +18,9 @@ from medprotect.protect.journal import IN_OUT, NAME, Entry, Journal, Outcome
 from medprotect.protect.lock import hold_lock
 from medprotect.protect.processes import spread
 from medprotect.protect.receipt import NAME as RECEIPT
-from medprotect.protect.receipt import count, file_lines
+from medprotect.protect.receipt import count, file_lines, read_receipt, summary_in_words
 from medprotect.protect.resume import MASK_NAMES
+from medprotect.protect.summary import TO_COME, Summary
 from medprotect.scan.walk import Found, Tree, check_trees, open_found, walk
 
 _SAID_TWICE = ("strength", "key", "keep_uids", "along_z", MASK_NAMES)
@@ -72,8 +73,8 @@ def verify_run(
         strength = str(identity.get("strength", ""))
         said = journal.about(MASK_NAMES)
         entries = list(journal.entries())
-    result = Verification(counts=Counter(entry.outcome for entry in entries))
-    unfinished = result.counts[Outcome.PLANNED] + result.counts[Outcome.STAGED]
+    result = Verification(counts=Counter(entry.state for entry in entries))
+    unfinished = sum(entry.outcome in TO_COME for entry in entries)
     if unfinished:
         raise OutputError(f"the run is not finished, {unfinished} files are to come; go on first")
     there = {found.path: found for found in walk(export)}
@@ -112,10 +113,11 @@ def _faults_of_receipt(
 ) -> list[Fault]:
     """Compare the receipt with the journal: line by line, and what it says of the whole."""
     try:
-        receipt = json.loads(path.read_bytes().decode("utf-8", "surrogateescape"))
+        receipt = read_receipt(path)
         lines = receipt["files"]
         same = {name: receipt[name] == identity[name] for name in _SAID_TWICE}
         same["counts"] = receipt["counts"] == count(entries)
+        same["summary"] = receipt["summary"] == summary_in_words(Summary(entries))
         shares = max((entry.share for entry in entries), default=0.0)
         same["largest_share_of_budget"] = receipt["largest_share_of_budget"] == shares
         same["finished"] = receipt["finished"] is True

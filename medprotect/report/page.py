@@ -14,7 +14,8 @@ from typing import Any
 
 from medprotect.audit.report import frame
 from medprotect.audit.verdict import DASH
-from medprotect.protect.journal import ENDS, Entry, Outcome
+from medprotect.confounder.measured import Protection, number_in_words
+from medprotect.protect.journal import STATES, STATES_IN_OUT, Entry, Outcome
 from medprotect.protect.receipt import warn_in_words
 from medprotect.report.change import SHOWN, Change
 from medprotect.report.histogram import draw_histogram
@@ -22,11 +23,15 @@ from medprotect.report.remedies import HELD, find_remedy, name_reason
 
 _FIGURES = {"psnr_db": "PSNR, dB", "ssim": "SSIM", "vif": "VIF"}
 _DIGITS = {"psnr_db": 1, "ssim": 3, "vif": 2}
+_STRONGER = (
+    "To protect more: run again with --strength high, or with a pipeline trained on your own "
+    "images (medprotect train). To keep weak and unmeasured images out of OUT: --at-least 0.5."
+)
 _LIMITS = (
-    "That no model can learn from these images: what was tried, and how far it held, stands on "
-    "the pipeline's page, and medprotect audit measures it on images of your own.",
-    "That nobody has them in clear: copies released earlier, or elsewhere, undo all of it.",
-    "That persons cannot be recognised: medprotect does not de-identify.",
+    "How much a model learns from these very images. The figures are of the images that each "
+    "pipeline was measured on, and its page says which; medprotect audit measures yours.",
+    "Whether somebody has clean copies. Copies released earlier, or elsewhere, undo all of it.",
+    "Whether persons can be recognised. medprotect does not de-identify.",
 )
 
 
@@ -62,7 +67,7 @@ def make_page(report: Report) -> str:
     page = (files("medprotect.report") / "page.html").read_text(encoding="utf-8")
     main = Template(page).substitute(
         about=_about(statement),
-        headline=escape(_headline(statement["counts"])),
+        headline=escape(statement["summary"]),
         lead="".join(f"<p>{escape(each)}</p>" for each in _lead(statement)),
         kinds=_kinds(report),
         rejected=_rejected(report),
@@ -83,32 +88,32 @@ def _about(statement: Mapping[str, Any]) -> str:
     )
 
 
-def _headline(counts: Mapping[str, int]) -> str:
-    protected, stayed = (
-        counts.get("protected", 0),
-        counts.get("rejected", 0) + counts.get("held", 0),
-    )
-    if not protected:
-        return "No file was protected."
-    lead = f"{_files_in_words(protected)} {'is' if protected == 1 else 'are'} protected"
-    if not stayed:
-        return f"{lead}; none had to stay behind."
-    return f"{lead}; {_files_in_words(stayed)} stayed behind."
-
-
 def _files_in_words(count: int) -> str:
     return f"{count:,} file{'' if count == 1 else 's'}"
 
 
 def _lead(statement: Mapping[str, Any]) -> list[str]:
     counts = statement["counts"]
-    parts = [f"{counts[each]:,} {each.value}" for each in ENDS if counts.get(each)]
-    images = sum(line.get("images", 0) for line in statement["files"])
-    lead = [
-        f"{counts['in']:,} files in = {' + '.join(parts)}. {images:,} images carry noise; "
-        f"the largest change of a pixel is {statement['largest_share_of_budget']:.0%} of what "
-        "it may be."
+    written = sum(counts.get(state, 0) for state in STATES_IN_OUT)
+    parts = [f"{written:,} in OUT"]
+    parts += [
+        f"{counts[state]:,} {state}"
+        for state in STATES
+        if state not in STATES_IN_OUT and counts.get(state)
     ]
+    lead = [f"{_files_in_words(counts['in'])} in the export = {' + '.join(parts)}."]
+    if written:
+        states = [f"{counts[each]:,} {each}" for each in STATES_IN_OUT if counts.get(each)]
+        images = sum(line.get("images", 0) for line in statement["files"])
+        lead += [
+            f"{written:,} in OUT = {' + '.join(states)}. {images:,} images carry noise, and no "
+            "pixel changed by more than its limit.",
+            f"Protection was measured for each pipeline at strength {statement['strength']}: the "
+            "share of what a model learns from the originals that it does not learn from images "
+            "with this noise. From 0.50 on an image counts as protected, below 0.50 as weak.",
+        ]
+    if any(counts.get(each.value) for each in (Protection.WEAK, Protection.UNMEASURED)):
+        lead.append(_STRONGER)
     if not statement["finished"]:
         lead.append("The run is not finished: give the same command again to go on.")
     return [*lead, *(f"The images are {each}." for each in statement["statements"])]
@@ -117,28 +122,30 @@ def _lead(statement: Mapping[str, Any]) -> list[str]:
 def _kinds(report: Report) -> str:
     rows = []
     series = _series(report.entries)
-    for kind, counts in sorted(_count_outcomes(report.statement["files"]).items()):
-        cells = "".join(f"<td>{counts[each.value] or DASH}</td>" for each in ENDS)
+    states = [each for each in STATES if report.statement["counts"].get(each)]
+    for kind, counts in sorted(_count_states(report.statement["files"]).items()):
         whole, all_of = series.get(kind, (0, 0))
-        of_series = f"{whole} of {all_of}" if all_of else DASH
-        rows.append(
-            f"<tr><th>{escape(kind or 'not known')}</th><td>{sum(counts.values())}</td>{cells}"
-            f"<td>{of_series}</td></tr>"
+        cells = {
+            "in": str(counts.total()),
+            **{state: str(counts[state] or DASH) for state in states},
+            "whole series": f"{whole} of {all_of}" if all_of else DASH,
+        }
+        shown = "".join(
+            f'<td data-head="{head}"{" class=none" if cell == DASH else ""}>{cell}</td>'
+            for head, cell in cells.items()
         )
-    heads = "".join(
-        f"<th>{name}</th>"
-        for name in ("kind", "in", *(each.value for each in ENDS), "whole series")
-    )
+        rows.append(f"<tr><th>{escape(kind or 'not known')}</th>{shown}</tr>")
+    heads = "".join(f"<th>{name}</th>" for name in ("kind", "in", *states, "whole series"))
     return (
         "<p>By kind: the format, and the modality that the files state. A series is whole where "
-        "all of its files are protected.</p>"
-        f'<div class="box" tabindex="0"><table><thead><tr>{heads}</tr></thead>'
+        "all of its files are in OUT.</p>"
+        f'<div class="box" tabindex="0"><table class="kinds"><thead><tr>{heads}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
-def _count_outcomes(lines: Iterable[Mapping[str, Any]]) -> dict[str, Counter[str]]:
-    """Return how many files came to which end, by kind."""
+def _count_states(lines: Iterable[Mapping[str, Any]]) -> dict[str, Counter[str]]:
+    """Return how many files became what, by kind."""
     counts: dict[str, Counter[str]] = {}
     for line in lines:
         counts.setdefault(str(line.get("kind", "")), Counter())[line["outcome"]] += 1
@@ -146,7 +153,7 @@ def _count_outcomes(lines: Iterable[Mapping[str, Any]]) -> dict[str, Counter[str
 
 
 def _series(entries: Sequence[Entry]) -> dict[str, tuple[int, int]]:
-    """Return, by kind, how many series are protected as a whole, and how many there are."""
+    """Return, by kind, how many series are in OUT as a whole, and how many there are."""
     of_kind: dict[tuple[str, str], list[bool]] = {}
     for entry in entries:
         if entry.row.series:
@@ -170,14 +177,14 @@ def _rejected(report: Report) -> str:
     if held := report.statement["counts"].get(Outcome.HELD, 0):
         rows.append(("Held with their series", held, HELD))
     if not rows:
-        return "<p>Nothing: every image of the export was protected.</p>"
+        return "<p>Nothing: every image of the export is in OUT.</p>"
     body = "".join(
         f'<tr><th>{escape(name)}</th><td>{count:,}</td><td class="word">{escape(remedy)}</td></tr>'
         for name, count, remedy in rows
     )
     return (
-        "<p>None of these lies in OUT. The receipt names each file, and says what stood in the "
-        'way.</p><div class="box" tabindex="0"><table class="remedies"><thead><tr><th>why</th>'
+        "<p>None of these is in OUT. The receipt names each file and the reason.</p>"
+        '<div class="box" tabindex="0"><table class="remedies"><thead><tr><th>why</th>'
         f'<th>files</th><th class="word">what to do</th></tr></thead><tbody>{body}</tbody></table>'
         "</div>"
     )
@@ -255,10 +262,10 @@ def _pipelines(statement: Mapping[str, Any]) -> str:
         facts = {
             "pipeline": f"{each['name']}, version {each['version']}",
             "trained on": f"{each['trained_on']}, {each['licence']}",
+            "protection": _protection_in_words(each.get("protection"), statement["strength"]),
             "decoys": "on: models that learned from clean images are misled too"
             if each["decoys"]
             else "off",
-            "P": _p_in_words(each.get("p"), statement["strength"]),
             "SHA-256": each["sha256"],
         }
         parts.append(_facts(facts))
@@ -268,13 +275,11 @@ def _pipelines(statement: Mapping[str, Any]) -> str:
     return "".join(parts)
 
 
-def _p_in_words(p: float | None, strength: str) -> str:
-    if p is None:
+def _protection_in_words(protection: float | None, strength: str) -> str:
+    if protection is None:
         return f"not measured at strength {strength}"
-    return (
-        f"{p:.2f} of 1 at strength {strength}: what clean images teach a model and protected ones "
-        "did not, where it was measured"
-    )
+    word = Protection.of(protection).value
+    return f"{number_in_words(protection)} at strength {strength}: {word}"
 
 
 def _uids(statement: Mapping[str, Any]) -> str:
@@ -300,7 +305,7 @@ def _checking(report: Report) -> str:
 
 def _files(report: Report) -> str:
     rows = "".join(
-        f"<tr><th>{escape(entry.shown_path)}</th><td>{entry.outcome.value}</td>"
+        f"<tr><th>{escape(entry.shown_path)}</th><td>{entry.state}</td>"
         f'<td class="word">{escape(entry.row.detail)}</td></tr>'
         for entry in report.entries
     )

@@ -7,6 +7,7 @@ from medprotect.errors import (
     InputChangedError,
     NoPipelineError,
     NotAnImageError,
+    ProtectionTooLowError,
     UnsafePathError,
     UnsupportedImageError,
 )
@@ -20,6 +21,7 @@ NAMES = {
     InputChangedError.slug: "Changed while the run was under way",
     NoPipelineError.slug: "No pipeline for this kind of image",
     BudgetBelowOneError.slug: "Too few grey values: the noise would round away",
+    ProtectionTooLowError.slug: "Its pipeline protects less than --at-least asks for",
 }
 
 REMEDIES = {
@@ -35,6 +37,8 @@ REMEDIES = {
     "--pipeline if you know that it fits.",
     BudgetBelowOneError.slug: "Look at it with medprotect inspect; --strength high may do, else "
     "do not release it unprotected.",
+    ProtectionTooLowError.slug: "Try --strength high, or train a pipeline on images of this kind "
+    "(medprotect train); or ask for less.",
 }
 
 OTHER = "See the receipt; do not release it unprotected before the reason is known."

@@ -16,11 +16,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from medprotect.confounder.key import Key
 from medprotect.errors import ConfigError, OutputError, VerificationError
-from medprotect.protect.journal import IN_OUT
+from medprotect.protect.journal import STATES_IN_OUT
 from medprotect.protect.protectable import sha256_of
 from medprotect.scan.walk import walk
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_READ_VERSIONS = (1, SCHEMA_VERSION)
+"""Version 1 called every file with noise protected."""
+
 NAME = "statement.json"
 PURPOSE = "statement signature"
 """Of the subkey that signs: who knows it can make no noise and read no key."""
@@ -29,7 +32,7 @@ _DOMAIN = b"medprotect statement 1\n"
 """Is signed before the text, so that no signature of ours is good for anything else."""
 
 _OF_RUN = (
-    *("medprotect", "finished", "counts", "warnings", "statements", "strength", "key"),
+    *("medprotect", "finished", "counts", "summary", "warnings", "statements", "strength", "key"),
     *("with_labels", "keep_uids", "along_z", "largest_share_of_budget", "pipelines", "backend"),
 )
 _OF_FILE = (
@@ -104,7 +107,7 @@ def read_signed(path: Path, public: str) -> dict[str, Any]:
         raise VerificationError(
             "The statement was not signed with this key, or was changed since: do not rely on it."
         ) from None
-    if version != SCHEMA_VERSION:
+    if version not in _READ_VERSIONS:
         raise ConfigError("The statement is of another version of medprotect; check it with that.")
     checked: dict[str, Any] = statement
     return checked
@@ -137,7 +140,7 @@ def compare_with_out(statement: Mapping[str, Any], out: Path) -> list[Difference
     stated = Counter(
         (line["sha256_out"], line["size_out"])
         for line in statement["files"]
-        if line["outcome"] in IN_OUT
+        if line["outcome"] in STATES_IN_OUT
     )
     different: list[Difference] = []
     for sha256, size in _contents(out, different):

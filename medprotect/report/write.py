@@ -14,6 +14,7 @@ from medprotect.protect.journal import NAME as JOURNAL
 from medprotect.protect.journal import Journal
 from medprotect.protect.lock import hold_lock
 from medprotect.protect.receipt import NAME as RECEIPT
+from medprotect.protect.receipt import read_receipt
 from medprotect.report.change import Change, measure_changes
 from medprotect.report.page import Report, make_page
 from medprotect.report.statement import NAME, make_statement, public_key, sign
@@ -97,9 +98,8 @@ def write_report(
 
 def _read_receipt(path: Path) -> dict[str, Any]:
     try:
-        receipt: dict[str, Any] = json.loads(path.read_bytes().decode("utf-8", "surrogateescape"))
-    except (OSError, ValueError):
+        return read_receipt(path)
+    except (OSError, ValueError, KeyError, TypeError):
         raise OutputError(
             "The receipt is missing or damaged; give the command of the run again, which writes it."
         ) from None
-    return receipt
