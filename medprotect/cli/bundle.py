@@ -7,6 +7,7 @@ import typer
 
 from medprotect.cli.ending import ending
 from medprotect.cli.run import (
+    AcceptWeak,
     AlongZ,
     Export,
     HowAlongZ,
@@ -71,12 +72,13 @@ def run(
     out: Out,
     strength: HowStrong = Strength.STANDARD,
     along_z: HowAlongZ = AlongZ.COHERENT,
+    accept_weak: AcceptWeak = False,
     key: KeyFile = None,
     keep_uids: KeepUids = False,
     jobs: Jobs = None,
     state: State = None,
 ) -> None:
-    """Protect an export with a bundle.
+    """Write an export again, with the noise of a bundle.
 
     Its own configs are run only if you have allowed the bundle (`medprotect bundle allow`).
     Else only its card and its weights are used, as by `medprotect run`.
@@ -100,6 +102,7 @@ def run(
                 along_z=along_z.value,
                 jobs=jobs or usable_cores(),
                 keep_uids=keep_uids,
+                accept_weak=accept_weak,
             )
             if allowed:
                 _run_program(settings, key)
@@ -112,9 +115,19 @@ def run(
 def _run_program(settings: "Settings", key: Path | None) -> None:
     from medprotect.bundle.running import run_program
     from medprotect.confounder.key import default_key_path
+    from medprotect.confounder.measured import Protection, protection_in_words
+    from medprotect.protect.summary import INCOMPLETE_EXIT_CODE
 
     print("the bundle is allowed: its configs are run")
     find_key(key, settings)  # makes one where there is none
     card = settings.candidates[0].card
     done = run_program(card, settings, key or default_key_path())
-    print(f"{done.files} in = {done.checked} protected and checked + {done.left} left out")
+    print(f"{done.files} in = {done.checked} in OUT + {done.left} left out")
+    if not done.checked:
+        return
+    protection = settings.protection_of(card.name)
+    state = Protection.of(protection)
+    print(protection_in_words({protection: done.checked}))
+    print(f"{done.checked} in OUT, each compared with its original = {done.checked} {state.value}")
+    if state is not Protection.PROTECTED and not settings.accept_weak:
+        raise typer.Exit(INCOMPLETE_EXIT_CODE)

@@ -177,6 +177,10 @@ AtLeast = Annotated[
         show_default="none is rejected for it",
     ),
 ]
+AcceptWeak = Annotated[
+    bool,
+    typer.Option("--accept-weak", help="End with 0 although weak or unmeasured images are in OUT."),
+]
 
 
 def _flag(name: str, words: str) -> Any:
@@ -192,10 +196,7 @@ def run(
     dry_run: Annotated[bool, _flag("--dry-run", "Show the plan and write nothing.")] = False,
     files: Annotated[bool, _flag("--files", "With --dry-run: show each file.")] = False,
     at_least: AtLeast = None,
-    accept_weak: Annotated[
-        bool,
-        _flag("--accept-weak", "End with 0 although weak or unmeasured images are in OUT."),
-    ] = False,
+    accept_weak: AcceptWeak = False,
     labels: Labels = None,
     others: HowOthers = Others.LEAVE,
     mask: Masks = None,

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import stat
 import subprocess
 import sys
@@ -59,7 +60,7 @@ def export(house: Path) -> Path:
 @pytest.fixture(scope="module")
 def dry(medprotect: Run, export: Path, house: Path) -> subprocess.CompletedProcess[str]:
     before = sorted(house.iterdir())
-    done = medprotect("run", export, house / "never", "--dry-run")
+    done = medprotect("run", export, house / "never", "--dry-run", "--files")
     assert sorted(house.iterdir()) == before, "a dry run writes nothing"
     return done
 
@@ -87,24 +88,47 @@ class TestDryRun:
         count = sum(p.is_symlink() or not p.is_dir() for p in export.rglob("*"))
         lines = [line for line in dry.stdout.splitlines() if re.match(r"file \d+  ", line)]
         assert len(lines) == count
-        assert any("protect  dicom CT  ct (CT, HEAD, MONOCHROME2)" in x for x in lines)
+        assert any("weak  dicom CT  ct (CT, HEAD, MONOCHROME2)" in x for x in lines)
+        assert dry.stdout.count("--with-names") == 1  # since files go by number
         assert "nothing was written" in dry.stdout
         assert re.search(r"about [\d.]+ MB to write, about \d+ s", dry.stdout)
 
     def test_it_says_how_much_its_pipelines_were_measured_to_protect(
         self, dry: subprocess.CompletedProcess[str], medprotect: Run, export: Path, house: Path
     ) -> None:
-        assert "measured: ct P 0.00 at standard, 0.37 at high" in dry.stdout.splitlines()
-        assert re.search(r"warning: weak_protection in \d+ files", dry.stdout)
+        ct = "3 files by ct, protection 0.00 at standard, 0.37 at high"
+        assert f"weak: {ct}" in dry.stdout
         low = medprotect("run", export, house / "other", "--dry-run", "--strength", "low")
-        assert re.search("measured: ct P none at low, 0.00 at standard, 0.37 at high", low.stdout)
-        assert "warning: protection_not_measured" in low.stdout
+        ct = "3 files by ct, not measured at low, 0.00 at standard, 0.37 at high"
+        assert f"unmeasured: {ct}" in low.stdout
+
+    def test_without_files_it_is_grouped_by_pipeline_and_reason(
+        self, medprotect: Run, export: Path, house: Path
+    ) -> None:
+        shown = medprotect("run", export, house / "other", "--dry-run").stdout
+        assert len(shown.splitlines()) <= 40
+        assert not re.search(r"file \d", shown)
+        assert re.search(r"^rejected: 2 files, no_pipeline: .*modality US", shown, re.MULTILINE)
+        assert re.search(r"^left: 5 files without an image", shown, re.MULTILINE)
+
+    def test_what_protects_too_little_is_rejected_where_asked_for(
+        self, medprotect: Run, export: Path, house: Path
+    ) -> None:
+        shown = medprotect("run", export, house / "other", "--dry-run", "--at-least", "0.5")
+        first = shown.stdout.splitlines()[0]
+        assert "2 protected" in first
+        assert "weak" not in first
+        reason = "protection_too_low: the protection of pipeline ct is 0.00"
+        assert f"rejected: 3 files, {reason}" in shown.stdout
 
     def test_as_json_it_is_one_object(self, medprotect: Run, export: Path, house: Path) -> None:
         shown = medprotect("run", export, house / "other", "--dry-run", "--json")
         plan = json.loads(shown.stdout)
         assert sum(plan["counts"].values()) == len(plan["files"])
-        assert plan["measured_p"]["ct"] == {"standard": 0.0, "high": 0.37}
+        assert plan["protection"]["ct"] == {"standard": 0.0, "high": 0.37}
+        assert plan["counts"]["protected"] == 2
+        states = {each["becomes"]: each["protection"] for each in plan["files"]}
+        assert (states["protected"], states["weak"], states["unmeasured"]) == (0.55, 0.0, None)
         assert "path" not in plan["files"][0]
         named = medprotect("run", export, house / "other", "--dry-run", "--json", "--with-names")
         assert json.loads(named.stdout)["files"][0]["path"] == "ct/body.dcm"
@@ -162,16 +186,40 @@ class TestDryRun:
 
 
 class TestRun:
-    def test_it_ends_with_the_line_that_adds_up(
+    def test_it_ends_with_lines_that_add_up_and_say_what_is_weak(
         self, done: subprocess.CompletedProcess[str]
     ) -> None:
         assert done.returncode == 4, done.stderr
-        last = done.stdout.splitlines()[-1]
-        total, *parts = map(int, re.findall(r"\d+", last))
-        words = re.findall(r"[a-z]+", last)
-        assert words == ["in", "protected", "copied", "left", "rejected", "held"]
+        everything, sentence, in_out = done.stdout.splitlines()[-3:]
+        total, *parts = map(int, re.findall(r"\d+", everything))
         assert total == sum(parts)
-        assert all(parts[at] > 0 for at in (0, 2, 3, 4))
+        assert all(parts)
+        assert re.findall("[a-z]+", everything) == ["in", "in", "left", "rejected", "held"]
+        assert in_out == "11 in OUT = 2 protected + 7 weak + 2 unmeasured"
+        assert sentence == (
+            "A model still learns as much from 7 of 11 files as from the originals "
+            "(protection 0.00); 2 are unmeasured; 2 are protected (0.55)."
+        )
+
+    def test_it_names_the_command_of_its_report(
+        self, done: subprocess.CompletedProcess[str], medprotect: Run
+    ) -> None:
+        (line,) = [each for each in done.stdout.splitlines() if each.startswith("report: ")]
+        program, *words = shlex.split(line.removeprefix("report: "))
+        assert program == "medprotect"
+        assert medprotect(*words).returncode == 0
+
+    def test_weak_images_make_it_end_with_4_unless_they_are_accepted(
+        self, medprotect: Run, house: Path
+    ) -> None:
+        (root := house / "weak").mkdir()
+        (root / "a.png").write_bytes(png())
+        shown = medprotect("run", root, house / "weak-out")
+        assert shown.returncode == 4, shown.stdout + shown.stderr
+        assert shown.stdout.splitlines()[-1] == "1 in OUT = 1 weak"
+        accepted = medprotect("run", root, house / "weak-out", "--accept-weak", "--json")
+        assert accepted.returncode == json.loads(accepted.stdout)["exit_code"] == 0
+        assert json.loads(accepted.stdout)["files"][0]["outcome"] == "weak"
 
     def test_it_says_where_it_made_a_key_and_that_a_copy_is_needed(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -179,7 +227,7 @@ class TestRun:
         (tmp_path / "export").mkdir()
         (tmp_path / "export" / "a.png").write_bytes(png())
         monkeypatch.setenv("XDG_CONFIG_HOME", os.fspath(tmp_path / "config"))
-        command = [sys.executable, "-m", "medprotect", "run", "export", "out"]
+        command = [sys.executable, "-m", "medprotect", "run", "export", "out", "--accept-weak"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         key = tmp_path / "config" / "medprotect" / "owner.key"
@@ -242,7 +290,7 @@ class TestRun:
         root = house / "small"
         root.mkdir()
         (root / "a.png").write_bytes(png())
-        assert medprotect("run", root, house / "small-out").returncode == 0
+        assert medprotect("run", root, house / "small-out").returncode == 4  # it is weak
         (house / "small-out" / "a.png").write_bytes(png())
         shown = medprotect("verify", root, house / "small-out")
         assert shown.returncode == 8
@@ -333,7 +381,7 @@ class TestPrivacy:
     def test_nothing_of_a_patient_reaches_the_terminal(
         self, shown_of_private: str, canary: str
     ) -> None:
-        assert "protected" in shown_of_private
+        assert "in OUT" in shown_of_private
         assert canary not in shown_of_private
 
     def test_paths_are_shown_where_that_is_asked_for(

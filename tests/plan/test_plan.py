@@ -1,5 +1,6 @@
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -214,3 +215,22 @@ class TestEstimate:
         row = Row(Found("x", size=10), Action.LEAVE)
         assert estimate_bytes([row]) == 0
         assert estimate_seconds([row], 1) == 0
+
+
+class TestAtLeast:
+    """Images whose pipeline was measured to protect too little are rejected where asked for."""
+
+    def test_what_is_weaker_is_rejected_with_advice(self, export: Callable[..., Path]) -> None:
+        root = export({"grey.png": picture("PNG")})
+        weak = plan(root, replace(RULES, at_least=0.0))["grey.png"]
+        assert (weak.action, weak.protection) == (Action.PROTECT, 0.0)
+        row = plan(root, replace(RULES, at_least=0.5))["grey.png"]
+        assert (row.action, row.reason) == (Action.REJECT, "protection_too_low")
+        assert "radiology-grey is 0.00 at strength standard" in row.detail
+        assert "medprotect train" in row.detail
+
+    def test_so_is_what_was_not_measured(self, export: Callable[..., Path]) -> None:
+        root = export({"grey.png": picture("PNG")})
+        row = plan(root, replace(RULES, at_least=0.0, strength="low"))["grey.png"]
+        assert (row.action, row.reason) == (Action.REJECT, "protection_too_low")
+        assert "was not measured at strength low" in row.detail

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from medprotect.confounder.measured import MEASURED
+from medprotect.confounder.measured import MEASURED, Protection
 from medprotect.errors import NoPipelineError, PipelineError
 from medprotect.imaging.image import Traits
 from medprotect.plan.selection import Candidate, choose_pipeline, find_candidates
@@ -82,33 +82,29 @@ class TestChoice:
 
 
 class TestProtection:
-    """A choice says how little it protects, where that was measured, and where it was not."""
+    """A choice says how much its pipeline was measured to protect at the strength of the run."""
 
     RADIOGRAPH = Traits("dicom", modality="CR")
 
-    def choose(self, folder: Path, strength: str) -> tuple[str, ...]:
+    def choose(self, folder: Path, strength: str) -> float | None:
         card = replace(make_card("mine", modalities=("CR",), experimental=()), folder=folder)
-        return choose_pipeline([Candidate(card)], self.RADIOGRAPH, strength).warnings
+        return choose_pipeline([Candidate(card)], self.RADIOGRAPH, strength).protection
 
-    def test_weak_is_what_left_models_more_than_half(self, tmp_path: Path) -> None:
-        (tmp_path / MEASURED).write_text("[p]\nlow = -0.08\nstandard = 0.49\nhigh = 0.5\n")
-        assert self.choose(tmp_path, "low") == ("weak_protection",)
-        assert self.choose(tmp_path, "standard") == ("weak_protection",)
-        assert self.choose(tmp_path, "high") == ()
-
-    def test_what_was_not_measured_at_this_strength_is_said_so(self, tmp_path: Path) -> None:
-        (tmp_path / MEASURED).write_text("[p]\nstandard = 0.9\n")
-        assert self.choose(tmp_path, "standard") == ()
-        assert self.choose(tmp_path, "high") == ("protection_not_measured",)
+    def test_it_is_of_the_strength_that_was_asked_for(self, tmp_path: Path) -> None:
+        (tmp_path / MEASURED).write_text("[p]\nlow = -0.08\nstandard = 0.49\n")
+        assert self.choose(tmp_path, "low") == -0.08
+        assert self.choose(tmp_path, "standard") == 0.49
+        assert self.choose(tmp_path, "high") is None
 
     def test_one_of_ones_own_was_not_measured_until_its_owner_says_so(self, tmp_path: Path) -> None:
-        assert self.choose(tmp_path, "standard") == ("protection_not_measured",)
+        assert self.choose(tmp_path, "standard") is None
 
     def test_of_those_shipped_ct_is_weak_and_a_radiograph_at_high_is_not(self) -> None:
         shipped = find_candidates(["auto"])
-        assert "weak_protection" in choose_pipeline(shipped, CT).warnings
-        assert "weak_protection" in choose_pipeline(shipped, self.RADIOGRAPH).warnings
-        assert "weak_protection" not in choose_pipeline(shipped, self.RADIOGRAPH, "high").warnings
+        assert Protection.of(choose_pipeline(shipped, CT).protection) is Protection.WEAK
+        for strength, state in (("standard", Protection.WEAK), ("high", Protection.PROTECTED)):
+            choice = choose_pipeline(shipped, self.RADIOGRAPH, strength)
+            assert Protection.of(choice.protection) is state
 
 
 class TestCandidates:

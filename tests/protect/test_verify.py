@@ -303,6 +303,7 @@ class TestReceipt:
             lambda receipt: receipt["files"][2].update(path="elsewhere"),
             lambda receipt: receipt["files"].pop(),
             lambda receipt: receipt["counts"].update(protected=1),
+            lambda receipt: receipt.update(summary="All is protected."),
             lambda receipt: receipt.update(strength="low"),
             lambda receipt: receipt.update(largest_share_of_budget=0.1),
             lambda receipt: receipt.update(key="0" * 16),

@@ -22,17 +22,36 @@ def read(path: Path) -> Read:
 
 def test_it_says_what_became_of_every_file_and_what_to_do(run: Run) -> None:
     text = read(run.report().page).text
-    assert "5 files are protected; 1 file stayed behind." in text
-    assert "7 files in = 5 protected + 1 left + 1 rejected." in text
+    assert "7 files in the export = 5 in OUT + 1 left + 1 rejected." in text
+    assert "5 in OUT = 4 weak + 1 unmeasured." in text
     assert "Cannot be decoded in full" in text
     assert "Export it again from its source" in text
     assert "Not measured here" in text
 
 
-def test_it_says_how_little_its_pipelines_were_measured_to_protect(run: Run) -> None:
-    text = read(run.report().page).text
-    assert "0.00 of 1 at strength standard" in text
-    assert "left models more than half of what clean images teach" in text
+def test_its_headline_is_what_a_model_still_learns(run: Run) -> None:
+    page = run.report().page.read_text()
+    sentence = "A model still learns as much from 4 of 5 files as from the originals"
+    assert f"<h1>{sentence} (protection 0.00); 1 is unmeasured.</h1>" in page
+    assert "0.00 at strength standard: weak" in page
+    assert "--at-least 0.5" in page
+
+
+def test_of_a_receipt_of_0_1_0_it_claims_nothing_that_was_not_measured(run: Run) -> None:
+    """It called every file with noise protected."""
+    receipt = json.loads((run.state / "receipt.json").read_text())
+    receipt["format"] = 1
+    del receipt["summary"]
+    noisy = receipt["counts"].pop("weak") + receipt["counts"].pop("unmeasured")
+    receipt["counts"]["protected"] = noisy
+    for line in (*receipt["files"], *receipt["pipelines"]):
+        line.pop("protection", None)
+        if line.get("outcome") in ("weak", "unmeasured"):
+            line["outcome"] = "protected"
+    (run.state / "receipt.json").write_text(json.dumps(receipt))
+    page = run.report().page.read_text()
+    assert "<h1>Nobody has measured what a model still learns from these files.</h1>" in page
+    assert "5 in OUT = 5 unmeasured." in page
 
 
 def test_paths_stand_in_it_only_where_asked_for(run: Run) -> None:
@@ -107,7 +126,7 @@ def test_a_reason_that_is_not_known_is_still_told() -> None:
 
 @pytest.mark.skipif(BINARY is None, reason="no chromium on PATH")
 class TestBrowser:
-    @pytest.mark.parametrize("width", [360, 1200])
+    @pytest.mark.parametrize("width", [360, 390, 1200])
     def test_it_fits_complains_of_nothing_and_loads_nothing(
         self, run: Run, tmp_path: Path, width: int
     ) -> None:
@@ -115,6 +134,10 @@ class TestBrowser:
         with browse(tmp_path / "profile") as page:
             page.open(path, width)
             assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.evaluate(
+                "[...document.querySelectorAll('.kinds td')].every(each => "
+                "each.getBoundingClientRect().right <= innerWidth)"
+            )
             assert page.evaluate("[...document.images].every(each => each.naturalWidth)")
             assert page.complaints() == []
             others = [url for url in page.requested() if not url.startswith("data:image/png")]

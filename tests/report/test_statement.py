@@ -28,8 +28,9 @@ def test_it_counts_every_file_and_tells_no_path_and_no_hash_of_a_clean_file(run:
     text = run.report(with_names=True).statement.read_text()
     statement = json.loads(text)["statement"]
     assert statement["counts"]["in"] == len(statement["files"]) == 7
-    assert statement["counts"]["protected"] == 5
+    assert statement["counts"]["weak"] == 4
     assert "sha256_in" not in text
+    assert statement["summary"].endswith("originals (protection 0.00); 1 is unmeasured.")
     for name in (PATIENT, "volume.nii", str(run.out)):
         assert name not in text
 
@@ -57,7 +58,7 @@ def test_a_second_copy_of_a_file_is_one_too_many(run: Run) -> None:
 def test_a_statement_that_was_edited_is_not_believed(run: Run) -> None:
     path = run.report().statement
     signed = json.loads(path.read_text())
-    signed["statement"]["counts"]["protected"] += 1
+    signed["statement"]["counts"]["weak"] -= 1
     path.write_text(json.dumps(signed))
     with pytest.raises(VerificationError, match="changed since"):
         read_signed(path, public_key(KEY))
