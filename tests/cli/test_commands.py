@@ -512,13 +512,13 @@ class TestTrain:
             "run", folder, house / "own-out", "--pipeline", house / "stripes", "--json"
         )
         ended = json.loads(used.stdout)
-        assert ended["counts"] == {"in": 24, "protected": 24}
+        assert ended["counts"] == {"in": 24, "unmeasured": 24}
         assert ended["not_for_diagnosis"]
         receipt = json.loads((house / "own-out.medprotect" / "receipt.json").read_text())
         assert receipt["statements"] == ["not for AI-assisted diagnosis"]
         labelled = medprotect(
             *("run", folder, house / "own-labelled", "--pipeline", house / "stripes"),
-            *("--labels", house / "labels.csv"),
+            *("--labels", house / "labels.csv", "--accept-weak"),
         )
         assert labelled.returncode == 0, labelled.stderr
         again = medprotect(*arguments, "--modality", "MR")
@@ -544,7 +544,7 @@ class TestTrain:
         assert card.training.strength == 16 / 255
         assert "strength high" in (house / "alike" / "docs" / "README.md").read_text()
         used = medprotect("run", folder, house / "alike-out", "--pipeline", house / "alike")
-        assert used.stdout.splitlines()[-1].startswith("13 in = 12 protected + ")
+        assert used.stdout.splitlines()[-1] == "12 in OUT = 12 unmeasured"
         (house / "later.csv").write_text("file,label\n1.png,cluster 01\n")
         told = ["run", folder, house / "told", "--pipeline", house / "alike"]
         labelled = medprotect(*told, "--labels", house / "later.csv")
@@ -605,17 +605,17 @@ class TestMasks:
         for name in ("a.mha", "prior_seg.mha"):
             SimpleITK.WriteImage(SimpleITK.GetImageFromArray(shade), root / name)
         asked = ("run", root, house / "volumes-out", "--mask", "*_seg.*", "--others", "copy")
-        shown = medprotect(*asked)
+        shown = medprotect(*asked, "--accept-weak")
         assert shown.returncode == 0, shown.stderr
         assert "1 files that look like images are no images because --mask names" in shown.stdout
-        assert shown.stdout.splitlines()[-1].startswith("2 in = 1 protected + 1 copied")
+        assert shown.stdout.splitlines()[-1] == "2 in OUT = 1 weak + 1 copied"
         receipt = json.loads((house / "volumes-out.medprotect" / "receipt.json").read_text())
         assert receipt["mask_names"] == {"masks": ["*_seg.*"], "images": []}
         verified = medprotect("verify", root, house / "volumes-out")
         assert verified.returncode == 0
         assert "1 of them look like images and are copies: --mask named them" in verified.stdout
         again = medprotect(*asked, "--no-mask", "prior*")
-        assert again.stdout.splitlines()[-1].startswith("2 in = 2 protected + 0 copied")
+        assert again.stdout.splitlines()[-1] == "2 in OUT = 2 weak"
         assert medprotect("verify", root, house / "volumes-out").returncode == 0
         receipt["mask_names"]["masks"] = ["*"]
         (house / "volumes-out.medprotect" / "receipt.json").write_text(json.dumps(receipt))

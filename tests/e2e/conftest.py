@@ -17,8 +17,9 @@ def start(tmp_path: Path) -> Start:
     environment = os.environ | {"XDG_CONFIG_HOME": os.fspath(tmp_path / "config")}
 
     def run(export: Path, out: Path) -> "subprocess.Popen[str]":
+        run = ["run", os.fspath(export), os.fspath(out), "--accept-weak"]
         return subprocess.Popen(
-            [sys.executable, "-m", "medprotect", "run", os.fspath(export), os.fspath(out)],
+            [sys.executable, "-m", "medprotect", *run],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -180,7 +180,7 @@ class TestFullDisk:
     ) -> None:
         source = pydicom_file("examples_overlay.dcm")  # 320 kB
         root = export({f"{i:03}.dcm": dicom(source, i, "1.2.3") for i in range(60)})
-        done = medprotect("run", root, tmp_path / "whole")
+        done = medprotect("run", root, tmp_path / "whole", "--accept-weak")
         assert done.returncode == 0, done.stderr
         assert len(list((tmp_path / "whole").iterdir())) == 60
         disk = mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=24m", "tmpfs")
@@ -191,7 +191,7 @@ class TestFullDisk:
             name = path.relative_to(disk / "out")
             assert path.read_bytes() == (tmp_path / "whole" / name).read_bytes()
         subprocess.run(["mount", "-o", "remount,size=100m", os.fspath(disk)], check=True)
-        done = medprotect("run", root, disk / "out")
+        done = medprotect("run", root, disk / "out", "--accept-weak")
         assert done.returncode == 0, done.stderr
         expected = {p.name: p.read_bytes() for p in (tmp_path / "whole").iterdir()}
         assert {p.name: p.read_bytes() for p in (disk / "out").iterdir()} == expected

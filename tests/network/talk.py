@@ -139,7 +139,7 @@ def pushing(folder: Path) -> None:
             )
 
         out = folder / "pushed"
-        run = [*program, "run", str(folder / "objects"), str(out)]
+        run = [*program, "run", str(folder / "objects"), str(out), "--accept-weak"]
         subprocess.run(run, check=True, capture_output=True, env=node.environment)
         shutil.copy(folder / "objects" / "00000.dcm", out / "clean.dcm")
         assert push(folder / "objects").returncode == 5
@@ -177,7 +177,7 @@ def web(folder: Path) -> None:
         assert "secret" not in node.said()
         out = folder / "pushed"
         for command in (
-            ["run", str(folder / "objects"), str(out)],
+            ["run", str(folder / "objects"), str(out), "--accept-weak"],
             ["push", str(out), address, "--login", str(login)],
         ):
             done = subprocess.run(

@@ -176,7 +176,7 @@ class House:
 
     def begin(self, out: str, *options: str) -> "subprocess.Popen[bytes]":
         """Begin a run, its folders named from the current one."""
-        keyed = ["--key", str(self.key.relative_to(self.folder))]
+        keyed = ["--key", str(self.key.relative_to(self.folder)), "--accept-weak"]
         pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return self.program("run", "EXPORT", out, *keyed, "--json", *options, **pipe)
 

@@ -134,7 +134,8 @@ class Program:
         return subprocess.Popen(command, env=environment, cwd=self.folder, **pipes)
 
     def begin_run(self, export: str, out: str, *options: str) -> "subprocess.Popen[bytes]":
-        return self.begin("run", export, out, "--key", str(self.key), "--json", *options)
+        shown = ("--key", str(self.key), "--json", "--accept-weak")
+        return self.begin("run", export, out, *shown, *options)
 
     def run(self, export: str, out: str, *options: str) -> tuple[int, dict[str, Any], str]:
         """Run to the end; give exit code, what was told as JSON, and what else was said."""

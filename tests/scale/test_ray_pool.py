@@ -40,7 +40,7 @@ def test_a_node_that_dies_costs_no_file_and_no_byte(shared: House, cluster: Clus
     cluster.start_node()
     lost = lose_a_node(shared, cluster, len(cluster.nodes) - 1, "LOST")
     assert lost["exit_code"] == 0, lost
-    assert lost["counts"]["protected"] == FILES
+    assert lost["counts"]["weak"] == FILES
     assert lost["done_when_a_node_was_killed"] < FILES
     assert files(shared.folder / "LOST") == files(shared.folder / "OUT")
     assert files(shared.folder / "LOST.medprotect" / "staging") == {}
@@ -58,7 +58,7 @@ def test_runs_here_and_there_go_on_with_each_other(shared: House, joined: tuple[
         assert count <= shared.done("MIXED") < FILES
     code, told, said = shared.run("MIXED", "--jobs", "1")
     assert code == 0, said
-    assert told["counts"]["protected"] == FILES
+    assert told["counts"]["weak"] == FILES
     assert files(shared.folder / "MIXED") == files(shared.folder / "OUT")
 
 
