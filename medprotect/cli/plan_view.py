@@ -12,11 +12,11 @@ from medprotect.cli.naming import (
     name_of,
     seconds_in_words,
 )
-from medprotect.confounder.measured import number_in_words
+from medprotect.confounder.measured import number_in_words, protection_in_words
 from medprotect.plan.estimate import estimate_bytes, estimate_seconds, most_vault_bytes
 from medprotect.plan.plan import Action, Row
 from medprotect.protect.journal import STATES, Entry, Outcome
-from medprotect.protect.receipt import count_warnings, warn_in_words
+from medprotect.protect.receipt import NOTHING_IN_OUT, count_warnings, warn_in_words
 from medprotect.protect.settings import Settings
 
 _MOST_REASONS = 16
@@ -64,6 +64,8 @@ def in_words(settings: Settings, entries: list[Entry], *, with_vault: bool = Fal
     counts = Counter(what_becomes_of(entry) for entry in entries)
     parts = ", ".join(f"{counts[word]} {word}" for word in STATES if counts[word])
     lines = [f"{files_in_words(len(entries))}: {parts}" if entries else "0 files"]
+    if protections := Counter(row.protection for row in to_do if row.pipeline):
+        lines.append(protection_in_words(protections))
     lines += _pipelines_in_words(settings, to_do)
     lines += _left_in_words(entries)
     lines += _reasons_in_words(entries)
@@ -159,8 +161,10 @@ def _because(entry: Entry) -> str:
 def _as_json(settings: Settings, entries: list[Entry], *, with_names: bool) -> dict[str, Any]:
     to_do = [entry.row for entry in entries if entry.outcome is Outcome.PLANNED]
     used = {row.pipeline for row in to_do}
+    protections = Counter(row.protection for row in to_do if row.pipeline)
     return {
         "counts": dict(Counter(what_becomes_of(entry) for entry in entries)),
+        "summary": protection_in_words(protections) if protections else NOTHING_IN_OUT,
         "bytes": estimate_bytes(to_do),
         "protection": {
             each.card.name: dict(each.protection)
