@@ -21,10 +21,10 @@ from medprotect.confounder.along_z import COHERENT
 from medprotect.confounder.card import CARD, Card, load_card, parse_card
 from medprotect.confounder.measured import MEASURED
 from medprotect.errors import OutputError, PipelineError, VerificationError
-from medprotect.plan.plan import Action, Row, ignores_case, plan_rows, reject_collisions
+from medprotect.plan.plan import Action, Row, plan_rows, reject_collisions
 from medprotect.protect.protectable import check_file
 from medprotect.protect.settings import Settings
-from medprotect.scan.walk import check_trees, open_found, walk
+from medprotect.scan.walk import check_trees, ignores_case, open_found, walk
 
 METADATA = "configs/metadata.json"
 INFERENCE = "configs/inference.json"
@@ -131,7 +131,7 @@ def check_output(settings: Settings) -> ProgramRun:
     """
     export, out = settings.export, settings.out
     rows = list(plan_rows(export, out, walk(export), settings.rules))
-    rows = reject_collisions(rows, ignores_case=ignores_case(out))
+    rows = reject_collisions(rows, ignores_case=ignores_case(out) is True)
     images = [row for row in rows if row.action is Action.PROTECT]
     _check_names(out, images)
     pairs = [(export / row.found.path, out / row.out) for row in images]

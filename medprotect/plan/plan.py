@@ -334,12 +334,3 @@ def reject_collisions(rows: Sequence[Row], *, ignores_case: bool) -> list[Row]:
         meets = len(by_name.get(row.out, [])) > 1 and row.out != row.found.path
         result.append(reject(row, error) if row.out in rejected or meets else row)
     return result
-
-
-def ignores_case(folder: Path) -> bool:
-    """Whether the file system of a folder, or of the nearest that exists, ignores case."""
-    folder = folder.resolve()  # of a relative one, the parents have no names to swap
-    while not folder.exists():
-        folder = folder.parent
-    swapped = folder.with_name(folder.name.swapcase())
-    return swapped.name != folder.name and swapped.exists() and swapped.samefile(folder)

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from medprotect.plan.plan import ignores_case
 from medprotect.protect.atomic import (
     fsync_dir,
     mapped_errors,
@@ -14,7 +13,7 @@ from medprotect.protect.atomic import (
     same_filesystem,
 )
 from medprotect.protect.protectable import sha256_of
-from medprotect.scan.walk import join_under, walk
+from medprotect.scan.walk import ignores_case, join_under, walk
 
 
 class OutTree(Protocol):
@@ -86,7 +85,7 @@ class OutFolder:
 
     def ignores_case(self) -> bool:
         """Whether its file system does."""
-        return ignores_case(self._path)
+        return ignores_case(self._path) is True
 
     def has(self, name: str) -> bool:
         """Whether the name is taken, by whatever."""

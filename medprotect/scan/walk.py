@@ -365,20 +365,61 @@ def _overlap(one: Path, other: Path) -> bool:
 def is_within(inner: Path, outer: Path) -> bool:
     """Whether a place lies in a folder or is it, also by links or under another name."""
     inner, outer = Path(os.path.realpath(inner)), Path(os.path.realpath(outer))
-    folded = tuple(_folded(part) for part in inner.parts)
-    folded_outer = tuple(_folded(part) for part in outer.parts)
-    if folded[: len(folded_outer)] == folded_outer:
-        return True
-    # By identity too: bind mounts and case-insensitive file systems give one folder two names.
     target = _identity(outer)
-    return target is not None and any(
-        _identity(folder) == target for folder in (inner, *inner.parents)
-    )
+    if target is not None:
+        # Bind mounts and file systems that ignore case give one folder two names.
+        return any(_identity(folder) == target for folder in (inner, *inner.parents))
+    if len(inner.parts) < len(outer.parts):
+        return False
+    depths = range(1, len(outer.parts) + 1)
+    return all(_may_meet(Path(*inner.parts[:at]), Path(*outer.parts[:at])) for at in depths)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _may_meet(one: Path, other: Path) -> bool:
+    """Whether two paths, whose parents may be one folder, are or may become one."""
+    if one.name == other.name:
+        return True
+    if _folded(one.name) != _folded(other.name):
+        return False
+    identities = _identity(one), _identity(other)
+    if identities == (None, None):
+        return ignores_case(one.parent) is not False
+    return identities[0] == identities[1]  # where case is ignored, both names are there
+
+
+def ignores_case(folder: Path) -> bool | None:
+    """Whether the file system of a folder, or of the nearest that exists, ignores case.
+
+    Asked of a name that lies there, as nothing may be written. None where there is none to ask.
+    """
+    folder = Path(os.path.realpath(folder))
+    while _identity(folder) is None:
+        folder = folder.parent
+    for path in _named_with_letters(folder):
+        name = _identity(path, follow_links=False)
+        if name is not None:
+            return name == _identity(path.with_name(path.name.swapcase()), follow_links=False)
+    return None
+
+
+def _named_with_letters(folder: Path) -> Iterator[Path]:
+    """Yield what lies in a folder, and the folder itself, where its name has another case."""
     try:
-        status = path.stat()
+        with os.scandir(folder) as scan:
+            yield from (Path(entry.path) for entry in scan if _has_case(entry.name))
+    except OSError:
+        pass
+    if _has_case(folder.name) and not os.path.ismount(folder):
+        yield folder
+
+
+def _has_case(name: str) -> bool:
+    return name.isascii() and name.swapcase() != name
+
+
+def _identity(path: Path, *, follow_links: bool = True) -> tuple[int, int] | None:
+    try:
+        status = path.stat(follow_symlinks=follow_links)
     except OSError:
         return None
     return status.st_dev, status.st_ino

@@ -18,7 +18,6 @@ from medprotect.plan.plan import (
     MaskNames,
     Row,
     Rules,
-    ignores_case,
     plan_rows,
     reject_collisions,
 )
@@ -187,17 +186,6 @@ class TestCollisions:
         assert [row.action for row in apart] == [Action.PROTECT] * 3
         met = reject_collisions(rows, ignores_case=True)
         assert [row.action.value for row in met] == ["reject", "reject", "protect"]
-
-    def test_this_file_system_is_asked_not_guessed(self, tmp_path: Path) -> None:
-        (tmp_path / "lower").mkdir()
-        assert ignores_case(tmp_path / "lower" / "absent") == (tmp_path / "LOWER").exists()
-
-    def test_a_place_that_is_named_from_here_is_asked_too(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        (tmp_path / "lower").mkdir()
-        monkeypatch.chdir(tmp_path / "lower")
-        assert ignores_case(Path("absent")) == (tmp_path / "LOWER").exists()
 
 
 class TestEstimate:

@@ -23,6 +23,7 @@ from medprotect.scan.walk import (
     Unsafe,
     check_trees,
     collisions,
+    ignores_case,
     join_under,
     open_found,
     walk,
@@ -417,10 +418,7 @@ class TestCheckTrees:
             ("above", "state"),
             ("above/export", "state"),
             ("done/../export", "state"),
-            ("EXPORT", "state"),
-            ("Export/out", "state"),
             ("out", "out"),
-            ("out", "OUT"),
             ("out", "out/state"),
             ("state/out", "state"),
             ("out", "export"),
@@ -488,3 +486,73 @@ class TestCheckTrees:
         for out in (other, other / "out"):
             with pytest.raises(MedprotectError):
                 check_trees(trees / "export", out, trees / "state")
+
+
+class TestCase:
+    """Names that differ in case are one folder where the file system says so, and only there."""
+
+    PLACES = (("A", "state"), ("A/out", "state"), ("Out", "oUT"), ("new/out", "NEW/Out/state"))
+
+    @pytest.fixture
+    def ignoring(self, tmp_path: Path, mounted: Callable[..., Path]) -> Path:
+        """A file system that ignores case."""
+        disk = tmp_path / "disk"
+        disk.touch()
+        os.truncate(disk, 64 * 1024**2)
+        for make, mount in (
+            (["mkfs.vfat"], ["-o", "loop"]),
+            (["mkntfs", "-F", "-Q"], ["-t", "lowntfs-3g", "-o", "loop,ignore_case"]),
+        ):
+            try:
+                subprocess.run([*make, os.fspath(disk)], check=True, capture_output=True)
+            except (OSError, subprocess.CalledProcessError):
+                continue
+            return mounted(tmp_path / "mnt", *mount, os.fspath(disk))
+        pytest.skip("there is neither mkfs.vfat nor mkntfs to make a disk that ignores case")
+
+    @pytest.mark.parametrize(("out", "state"), PLACES)
+    def test_here_they_are_as_this_file_system_says(
+        self, tmp_path: Path, out: str, state: str
+    ) -> None:
+        (tmp_path / "a").mkdir()
+        if (tmp_path / "A").exists():
+            with pytest.raises(OutputError, match="same folder"):
+                check_trees(tmp_path / "a", tmp_path / out, tmp_path / state)
+        else:
+            check_trees(tmp_path / "a", tmp_path / out, tmp_path / state)
+
+    @pytest.mark.parametrize(("out", "state"), PLACES)
+    def test_where_case_is_ignored_they_are_one(self, ignoring: Path, out: str, state: str) -> None:
+        (ignoring / "a").mkdir()
+        with pytest.raises(OutputError, match="same folder"):
+            check_trees(ignoring / "a", ignoring / out, ignoring / state)
+        assert ignores_case(ignoring)
+
+    def test_where_both_are_there_they_are_two(self, tmp_path: Path) -> None:
+        (tmp_path / "a").mkdir()
+        (tmp_path / "A").mkdir(exist_ok=True)
+        if len(list(tmp_path.iterdir())) == 2:
+            check_trees(tmp_path / "a", tmp_path / "A", tmp_path / "state")
+
+    def test_the_file_system_is_asked_not_guessed(self, tmp_path: Path) -> None:
+        (tmp_path / "lower").mkdir()
+        says = (tmp_path / "LOWER").exists()
+        assert ignores_case(tmp_path) is says
+        assert ignores_case(tmp_path / "lower" / "absent") is says
+
+    def test_a_place_that_is_named_from_here_is_asked_too(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "lower").mkdir()
+        monkeypatch.chdir(tmp_path / "lower")
+        assert ignores_case(Path("absent")) is (tmp_path / "LOWER").exists()
+
+    def test_a_disk_is_not_taken_for_the_one_that_it_is_mounted_in(
+        self, tmp_path: Path, mounted: Callable[..., Path]
+    ) -> None:
+        disk = mounted(tmp_path / "disk", "-t", "tmpfs", "none")
+        assert ignores_case(disk) is None
+        with pytest.raises(OutputError):  # nothing there to ask: better refused than written into
+            check_trees(None, disk / "out", disk / "OUT")
+        (disk / "a").touch()
+        check_trees(None, disk / "out", disk / "OUT")
