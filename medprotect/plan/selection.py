@@ -1,7 +1,7 @@
 """Which pipeline protects an image, and why; or why none does."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from medprotect.confounder.card import Card, load_card, shipped_cards
 from medprotect.confounder.measured import measured_protection
@@ -143,14 +143,19 @@ def _warnings(candidate: Candidate, traits: Traits) -> tuple[str, ...]:
 
 
 def _why_none(candidates: Sequence[Candidate], traits: Traits) -> str:
+    """Say why none fits, and which one takes the image when it is named."""
     named = [Candidate(each.card, named=True) for each in candidates]
-    if traits.quantitative and any(_fits(each, traits) for each in named):
-        return (
-            "a quantitative image, whose values are measurements; it is protected only where "
-            "--pipeline names a pipeline"
-        )
+    fitting = [each for each in named if _fits(each, traits)]
     kind = "colour" if traits.channels == 3 else "grey"
-    return (
-        f"no pipeline fits {kind} images of modality {traits.modality or 'unknown'}; train one "
-        "with `medprotect train`, or name one with --pipeline"
-    )
+    what = f"{kind} images of modality {traits.modality or 'unknown'}"
+    if not fitting:
+        return f"no pipeline given takes {what}; give --pipeline auto, or `medprotect train` one"
+    general = replace(traits, modality="")  # rather one for any image than one for another modality
+    name = max(fitting, key=lambda each: _preference(each, general)).card.name
+    if len(fitting) == 1:
+        how = f"--pipeline auto --pipeline {name} takes them"
+    else:  # a pipeline that is named takes whatever it can
+        how = f"in an export of their own, --pipeline {name} takes them"
+    if traits.quantitative:
+        return f"a quantitative image: protection changes the values that it measures; {how}"
+    return f"no pipeline was made for {what}; {how}, or `medprotect train` one"

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,10 +70,38 @@ class TestChoice:
     def test_quantitative_images_are_taken_by_name_only(self) -> None:
         pet = Traits("dicom", modality="PT", quantitative=True)
         images = {"modalities": ("PT",), "experimental": ()}
-        with pytest.raises(NoPipelineError, match="--pipeline names"):
+        with pytest.raises(NoPipelineError, match="a quantitative image"):
             choose_pipeline([candidate("pet", **images)], pet)
         choice = choose_pipeline([candidate("pet", named=True, **images)], pet)
         assert choice.warnings[0] == "quantitative"
+
+    @pytest.mark.parametrize(
+        "traits",
+        [
+            Traits("dicom", modality="US", photometric="RGB", channels=3),
+            Traits("dicom", modality="OT"),
+            Traits("dicom", modality="PT", quantitative=True),
+        ],
+        ids=["colour ultrasound", "grey", "quantitative"],
+    )
+    def test_where_none_fits_the_pipelines_that_are_advised_take_it(self, traits: Traits) -> None:
+        with pytest.raises(NoPipelineError) as caught:
+            choose_pipeline(find_candidates(["auto"]), traits)
+        advised = re.findall(r"--pipeline ([a-z-]+)", str(caught.value))
+        assert choose_pipeline(find_candidates(advised), traits).pipeline == advised[-1]
+
+    def test_advice_keeps_other_images_with_their_pipelines(self) -> None:
+        ultrasound = Traits("dicom", modality="US", photometric="RGB", channels=3)
+        with pytest.raises(NoPipelineError) as caught:
+            choose_pipeline(find_candidates(["auto"]), ultrasound)
+        advised = find_candidates(re.findall(r"--pipeline ([a-z-]+)", str(caught.value)))
+        assert choose_pipeline(advised, CT).pipeline == "ct"
+        with pytest.raises(NoPipelineError, match="in an export of their own"):
+            choose_pipeline(find_candidates(["auto"]), Traits("dicom", modality="OT"))
+
+    def test_where_no_pipeline_given_takes_it_the_reason_says_which_may(self) -> None:
+        with pytest.raises(NoPipelineError, match="give --pipeline auto"):
+            choose_pipeline(find_candidates(["ct"]), COLOUR)
 
     def test_where_none_fits_the_reason_says_what_for(self) -> None:
         with pytest.raises(NoPipelineError, match="grey images of modality US"):
