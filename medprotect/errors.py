@@ -9,6 +9,7 @@
     │   ├── NotAnImageError         3   no supported format, or no pixels in it
     │   ├── UnsupportedImageError   3   an image, but of a kind that is not protected
     │   ├── CorruptImageError       3   an image that cannot be decoded in full
+    │   │   └── HeaderFaultError    3   a header that contradicts itself; its pixels may be sound
     │   ├── ImageTooLargeError      3   over a limit of `medprotect.limits`
     │   ├── UnsafePathError         3   a link, a device, or a path that leaves the export
     │   ├── InputChangedError       3   the file changed while the run was under way
@@ -92,6 +93,12 @@ class CorruptImageError(InputError):
     """An image that cannot be decoded in full."""
 
     slug = "corrupt"
+
+
+class HeaderFaultError(CorruptImageError):
+    """A header that contradicts itself or lacks what its pixels are read by; they may be sound."""
+
+    slug = "header_fault"
 
 
 class ImageTooLargeError(InputError):

@@ -48,7 +48,10 @@ _UNSUPPORTED = {
         "compressed data that is no image of a known format: maybe voxels whose header lies in "
         "another file, as AFNI writes them; unpack it, or convert the image"
     ),
-    "other-image": "an image or film of a format that is not protected; convert it to one that is",
+    "other-image": (
+        "an image or film of a format that is not protected; save it as DICOM, NIfTI, PNG, TIFF or "
+        "JPEG"
+    ),
 }
 
 

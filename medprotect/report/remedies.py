@@ -3,6 +3,7 @@
 from medprotect.errors import (
     BudgetBelowOneError,
     CorruptImageError,
+    HeaderFaultError,
     ImageTooLargeError,
     InputChangedError,
     NoPipelineError,
@@ -13,9 +14,10 @@ from medprotect.errors import (
 )
 
 NAMES = {
-    NotAnImageError.slug: "No image that is known",
+    NotAnImageError.slug: "No image that is known, or no pixels in it",
     UnsupportedImageError.slug: "A kind of image that is not protected",
     CorruptImageError.slug: "Cannot be decoded in full",
+    HeaderFaultError.slug: "A header that contradicts itself",
     ImageTooLargeError.slug: "Over a limit of size, memory or time",
     UnsafePathError.slug: "A link, a device, or not to be opened",
     InputChangedError.slug: "Changed while the run was under way",
@@ -25,16 +27,19 @@ NAMES = {
 }
 
 REMEDIES = {
-    NotAnImageError.slug: "If it is an image, save it as DICOM, NIfTI, PNG, TIFF or JPEG; if not, "
-    "release it apart from the images, or take it along with --others copy.",
+    NotAnImageError.slug: "If it is an image, export it with its pixels, as DICOM, NIfTI, PNG, "
+    "TIFF or JPEG; if not, leave it out of the export.",
     UnsupportedImageError.slug: "Have the source system send it in another form: uncompressed or "
-    "losslessly compressed, grey or RGB, integers. The receipt says what stood in the way.",
+    "losslessly compressed, grey or RGB, integers. The receipt says what stood in the way; colour "
+    "may then need a pipeline by name, and the plan says which.",
     CorruptImageError.slug: "Export it again from its source, and compare the two copies.",
+    HeaderFaultError.slug: "Have the source system correct the element that the receipt names, and "
+    "export it again; the pixels may be sound.",
     ImageTooLargeError.slug: "Split it, or have a technician look whether the file is sound.",
     UnsafePathError.slug: "Put the file itself in the export, readable by who runs medprotect.",
     InputChangedError.slug: "Wait until nothing writes to the export, then run again.",
-    NoPipelineError.slug: "Train a pipeline for it (medprotect train), or name one with "
-    "--pipeline if you know that it fits.",
+    NoPipelineError.slug: "Run it with the --pipeline that plan and receipt name: it was not made "
+    "for such images. Or train one that is (medprotect train).",
     BudgetBelowOneError.slug: "Look at it with medprotect inspect; --strength high may do, else "
     "do not release it unprotected.",
     ProtectionTooLowError.slug: "Try --strength high, or train a pipeline on images of this kind "

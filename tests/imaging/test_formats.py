@@ -74,7 +74,7 @@ def test_text_and_documents_are_described_but_not_opened() -> None:
         (b"", NotAnImageError, "empty"),
         (b"PK\x03\x04" + bytes(60), NotAnImageError, "unpack"),
         (bytes(range(256)), NotAnImageError, "neither"),
-        (b"GIF89a" + bytes(60), UnsupportedImageError, "convert"),
+        (b"GIF89a" + bytes(60), UnsupportedImageError, "save it as"),
     ],
 )
 def test_what_cannot_be_protected_is_rejected_with_what_to_do(

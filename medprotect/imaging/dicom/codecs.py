@@ -189,7 +189,8 @@ def check_writable(syntax: str, layout: PixelLayout) -> None:
     is_ybr = photometric_written(syntax, layout.photometric).startswith("YBR")
     if is_jpeg and is_ybr and layout.bits_stored > 8:
         raise UnsupportedImageError(
-            "JPEG Lossless in YBR_FULL of more than 8 bits is not protected; convert it to RGB"
+            "JPEG Lossless in YBR_FULL of more than 8 bits is not protected; convert it to RGB,"
+            " and the plan says which pipeline takes that"
         )
 
 
@@ -207,5 +208,5 @@ def compression_of(syntax: str) -> str:
         return CODECS[syntax].name
     raise UnsupportedImageError(
         "the transfer syntax (video, JPIP or another without a lossless encoder) is not protected;"
-        " convert the file to Explicit VR Little Endian first"
+        " convert the file to Explicit VR Little Endian, and the plan says which pipeline takes it"
     )

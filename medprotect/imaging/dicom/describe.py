@@ -11,7 +11,7 @@ from medprotect.errors import (
 )
 from medprotect.imaging.dicom.codecs import CODECS
 from medprotect.imaging.dicom.document import Document, read_header
-from medprotect.imaging.dicom.elements import PIXEL_DATA, PIXEL_TAGS
+from medprotect.imaging.dicom.elements import NO_PIXELS, PIXEL_DATA, PIXEL_TAGS
 from medprotect.imaging.dicom.header import describe_image, read_layout, series_of
 from medprotect.imaging.dicom.layout import PixelLayout
 from medprotect.imaging.dicom.sop_classes import is_image_storage, kind_of_other
@@ -51,12 +51,12 @@ def _describe(document: Document, stream: BinaryIO) -> Description:
         return description
     if tag in PIXEL_TAGS:
         raise UnsupportedImageError(
-            "floating point pixels in DICOM are not protected; export them as NIfTI instead"
+            "floating point pixels in DICOM are not protected; save them as NIfTI"
         )
     if is_image_storage(sop_class) or data_set.get("Rows") is not None:
-        raise CorruptImageError("the image file holds no pixels")
+        raise NotAnImageError(NO_PIXELS)
     if not sop_class:
-        raise NotAnImageError("a DICOM data set without SOP class and without pixels")
+        raise NotAnImageError("a DICOM data set without SOP class and without pixels; leave it out")
     return Description(Role.OTHER, "dicom without pixels")
 
 

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from medprotect import limits
-from medprotect.errors import CorruptImageError, ImageTooLargeError, NotAnImageError
+from medprotect.errors import (
+    CorruptImageError,
+    HeaderFaultError,
+    ImageTooLargeError,
+    NotAnImageError,
+)
 from medprotect.imaging.dicom.elements import (
     EXPLICIT_BIG,
     EXPLICIT_LITTLE,
@@ -185,7 +190,7 @@ def _read_meta(data: bytes) -> tuple[bytes, DataSet, str, Encoding]:
     # Without that the data set shows how it is written, and whether its pixels are compressed.
     guessed = _guess_encoding(data, meta.end)
     if guessed is None:
-        raise CorruptImageError("the DICOM file does not say its transfer syntax")
+        raise HeaderFaultError("the header has no valid TransferSyntaxUID")
     return data[:start], meta, _syntax_of(guessed), guessed
 
 

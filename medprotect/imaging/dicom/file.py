@@ -85,7 +85,10 @@ class DicomFile:
         stored = self._pixels.stored(frame)
         presentation = read_presentation(self._header, frame)
         if self._layout.bits_stored > 16 and presentation.has_lut:
-            raise UnsupportedImageError("look-up tables of more than 16 bits are not protected")
+            raise UnsupportedImageError(
+                "pixels of more than 16 bits behind a look-up table are not protected; store what"
+                " comes out of it as pixels"
+            )
         return Image(
             stored=stored,
             lowest=self._layout.lowest,

@@ -4,7 +4,7 @@ import hashlib
 import re
 
 from medprotect import limits
-from medprotect.errors import CorruptImageError, ImageTooLargeError, UnsupportedImageError
+from medprotect.errors import HeaderFaultError, ImageTooLargeError, UnsupportedImageError
 from medprotect.imaging.dicom import codecs
 from medprotect.imaging.dicom.document import Document
 from medprotect.imaging.dicom.elements import DataSet
@@ -25,7 +25,7 @@ def read_layout(document: Document) -> PixelLayout:
 
     Raises
     ------
-    CorruptImageError
+    HeaderFaultError
         An attribute is missing, or contradicts another.
     UnsupportedImageError
         The pixels are of a kind that cannot be written again without loss.
@@ -51,7 +51,10 @@ def read_layout(document: Document) -> PixelLayout:
     _check_bits(layout)
     _check_photometric(layout, document.transfer_syntax)
     if layout.samples == 3 and data_set.get("ModalityLUTSequence") is not None:
-        raise UnsupportedImageError("colour images with a modality LUT are not protected")
+        raise UnsupportedImageError(
+            "colour images with a modality LUT are not protected; it means nothing for colour: have"
+            " ModalityLUTSequence removed"
+        )
     return layout
 
 
@@ -61,7 +64,7 @@ def _required(data_set: DataSet, keyword: str, default: int | None = None) -> in
     if value is None and default is not None and (element is None or not data_set.value(element)):
         return default
     if value is None or value < 0:
-        raise CorruptImageError(f"the image header has no valid {keyword}")
+        raise HeaderFaultError(f"the header has no valid {keyword}")
     return value
 
 
@@ -71,13 +74,13 @@ def _frames(data_set: DataSet) -> int:
         return 1
     frames = integer(data_set, element)
     if frames is None or frames < 0:
-        raise CorruptImageError("the image header has no valid NumberOfFrames")
+        raise HeaderFaultError("the header has no valid NumberOfFrames")
     return max(frames, 1)
 
 
 def _check_size(layout: PixelLayout) -> None:
     if layout.rows == 0 or layout.columns == 0:
-        raise CorruptImageError("the image header says a matrix without pixels")
+        raise HeaderFaultError("Rows or Columns of the header is 0")
     too_large = (
         layout.rows * layout.columns > limits.IMAGE_PIXELS
         or layout.frames > limits.IMAGES_PER_FILE
@@ -92,32 +95,43 @@ def _check_size(layout: PixelLayout) -> None:
 def _check_bits(layout: PixelLayout) -> None:
     if layout.bits_allocated not in (8, 16, 32):
         raise UnsupportedImageError(
-            f"pixels of {layout.bits_allocated} bits are not protected, only of 8, 16 or 32"
+            f"pixels of {layout.bits_allocated} bits are not protected; have them written with"
+            " BitsAllocated 8, 16 or 32"
         )
     if layout.bits_stored == 1:
-        raise UnsupportedImageError("pixels of one bit cannot carry imperceptible noise")
+        raise UnsupportedImageError(
+            "pixels of one bit cannot carry imperceptible noise; leave it out"
+        )
     if not 2 <= layout.bits_stored <= layout.high_bit + 1 <= layout.bits_allocated:
-        raise CorruptImageError("the image header contradicts itself on BitsStored and HighBit")
+        raise HeaderFaultError("BitsAllocated, BitsStored and HighBit of the header contradict")
     if layout.samples not in (1, 3):
-        raise UnsupportedImageError(f"images of {layout.samples} samples a pixel are not protected")
+        raise UnsupportedImageError(
+            f"images of {layout.samples} samples a pixel are not protected; convert it to RGB"
+        )
 
 
 def _check_photometric(layout: PixelLayout, syntax: str) -> None:
     if not layout.photometric:
-        raise CorruptImageError("the image header has no PhotometricInterpretation")
+        raise HeaderFaultError("the header has no PhotometricInterpretation")
     codecs.check_writable(syntax, layout)
     in_memory = photometric_in_memory(syntax, layout.photometric)
     if in_memory not in _GREY + _COLOUR:
         raise UnsupportedImageError(
-            "the photometric interpretation is not protected in this transfer syntax; convert the"
-            " image to RGB first"
+            "the photometric interpretation is not protected in this transfer syntax; convert it to"
+            " RGB, and the plan says which pipeline takes that"
         )
     if (layout.samples == 3) != (in_memory in _COLOUR):
-        raise CorruptImageError("SamplesPerPixel and PhotometricInterpretation contradict")
+        raise HeaderFaultError(
+            "SamplesPerPixel and PhotometricInterpretation of the header contradict"
+        )
     if layout.halved_chroma and (layout.columns % 2 or layout.planar):
-        raise CorruptImageError("YBR_FULL_422 needs an even number of columns, and no planes")
+        raise HeaderFaultError(
+            "PhotometricInterpretation YBR_FULL_422 needs even Columns and PlanarConfiguration 0"
+        )
     if layout.samples == 3 and layout.signed:
-        raise UnsupportedImageError("signed colour images are not protected")
+        raise UnsupportedImageError(
+            "signed colour images are not protected; have them written with PixelRepresentation 0"
+        )
 
 
 def photometric_in_memory(syntax: str, photometric: str) -> str:

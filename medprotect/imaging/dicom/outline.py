@@ -7,10 +7,16 @@ from io import SEEK_CUR, SEEK_END, SEEK_SET, BytesIO
 from typing import BinaryIO
 
 from medprotect import limits
-from medprotect.errors import CorruptImageError, ImageTooLargeError, InputChangedError
+from medprotect.errors import (
+    CorruptImageError,
+    ImageTooLargeError,
+    InputChangedError,
+    NotAnImageError,
+)
 from medprotect.imaging.dicom.document import Document, inflate, read_document, read_header
 from medprotect.imaging.dicom.elements import (
     ITEM,
+    NO_PIXELS,
     PIXEL_DATA,
     SEQUENCE_END,
     UNDEFINED,
@@ -142,12 +148,12 @@ def pixel_element(document: Document) -> Element:
 
     Raises
     ------
-    CorruptImageError
+    NotAnImageError
         There is none.
     """
     element = find(document.data_set.elements, PIXEL_DATA)
     if element is None:
-        raise CorruptImageError("the image file holds no pixels")
+        raise NotAnImageError(NO_PIXELS)
     return element
 
 
@@ -171,9 +177,12 @@ def read_outline(stream: BinaryIO) -> Outline:
         stream = BytesIO(inflate(stream.read(), most))
     start, encoding = header.data_set.end, header.data_set.encoding
     stream.seek(start)
-    tag, vr, length, head = read_element_header(stream.read(12), encoding)
+    first = stream.read(12)
+    if not first:
+        raise NotAnImageError(NO_PIXELS)
+    tag, vr, length, head = read_element_header(first, encoding)
     if tag != PIXEL_DATA:
-        raise CorruptImageError("the image file holds no pixels")
+        raise NotAnImageError(NO_PIXELS)
     value, end = start + len(head), stream.seek(0, SEEK_END)
     undefined = length == UNDEFINED
     value_end = _end_of_fragments(stream, value, encoding) if undefined else value + length

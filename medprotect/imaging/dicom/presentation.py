@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medprotect.errors import CorruptImageError, UnsupportedImageError
+from medprotect.errors import HeaderFaultError, UnsupportedImageError
 from medprotect.imaging.dicom.dictionary import tag_of
 from medprotect.imaging.dicom.elements import DataSet, Element, find
 from medprotect.imaging.dicom.values import integer, numbers, text
@@ -54,7 +54,7 @@ def read_presentation(data_set: DataSet, frame: int) -> Presentation:
 
     Raises
     ------
-    CorruptImageError, UnsupportedImageError
+    HeaderFaultError, UnsupportedImageError
         The rescale slope is 0, or the modality LUT is damaged or not monotone; or it is a palette
         and no ramp of greys.
     """
@@ -70,7 +70,7 @@ def read_presentation(data_set: DataSet, frame: int) -> Presentation:
     slope = _number(data_set, rescale, "RescaleSlope", 1.0)
     intercept = _number(data_set, rescale, "RescaleIntercept", 0.0)
     if slope == 0:
-        raise CorruptImageError("the image header has a RescaleSlope of 0")
+        raise HeaderFaultError("RescaleSlope of the header is 0")
     lowest = -1.0 if _is_signed(data_set) else min(intercept, slope * 65535 + intercept)
     windows = _windows(data_set, voi) + _voi_luts(data_set, voi, lowest)
     return Presentation(slope, intercept, windows)
@@ -132,12 +132,17 @@ def _modality_lut(data_set: DataSet) -> Lut | None:
     if sequence is None or not sequence.items:
         return None
     lut = read_lut(data_set, sequence.items[0].elements, signed=_is_signed(data_set))
-    if lut is None or len(sequence.items) > 1:
-        raise CorruptImageError("the modality LUT of the image is not what its descriptor says")
+    if len(sequence.items) > 1:
+        raise HeaderFaultError("ModalityLUTSequence of the header holds more than one item")
+    if lut is None:
+        raise HeaderFaultError(
+            "in ModalityLUTSequence of the header, LUTData is not what LUTDescriptor says; the "
+            "pixels are not at fault"
+        )
     _check_monotone(
         lut,
         "the modality LUT of the image rises and falls, so neighbouring values are unrelated;"
-        " export it with rescaled values instead",
+        " store what comes out of it as pixels, without ModalityLUTSequence",
     )
     return lut
 
@@ -145,8 +150,8 @@ def _modality_lut(data_set: DataSet) -> Lut | None:
 def _grey_palette(data_set: DataSet) -> Presentation:
     """Return the palette as the LUT that it is where all its colours are greys in order."""
     refused = (
-        "palette images are protected only where the palette is a ramp of greys: else neighbouring"
-        " values are unrelated colours; convert them to RGB first"
+        "a palette of colours, in which neighbouring values are unrelated; convert it to RGB, and"
+        " the plan says which pipeline takes that"
     )
     luts = [
         read_lut(data_set, data_set.elements, signed=_is_signed(data_set), name=name)

@@ -93,7 +93,7 @@ def test_native_pixels_need_no_transfer_syntax(shipped: Shipped, name: str) -> N
 
 @pytest.mark.parametrize("name", ["MR_small_RLE.dcm", "image_dfl.dcm"])
 def test_other_pixels_do(shipped: Shipped, name: str) -> None:
-    with pytest.raises(CorruptImageError, match=r"encapsulated|transfer syntax"):
+    with pytest.raises(CorruptImageError, match=r"encapsulated|TransferSyntaxUID"):
         list(dicom.open_file(without_transfer_syntax(shipped(name))).images())
 
 

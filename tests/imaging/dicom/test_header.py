@@ -13,8 +13,10 @@ from pydicom.pixels.utils import pixel_array
 from medprotect import limits
 from medprotect.errors import (
     CorruptImageError,
+    HeaderFaultError,
     ImageTooLargeError,
     MedprotectError,
+    NotAnImageError,
     UnsupportedImageError,
 )
 from medprotect.imaging import dicom
@@ -132,12 +134,16 @@ def test_sop_classes_say_what_an_object_is(uid: str, kind: str) -> None:
     assert is_image_storage(uid) == (kind == "" and uid != "")
 
 
-def test_an_object_without_pixels_is_corrupt_or_none(altered: Altered) -> None:
-    with pytest.raises(CorruptImageError, match="no pixels"):
+def test_the_header_of_an_image_without_its_pixels_is_no_image(altered: Altered) -> None:
+    with pytest.raises(NotAnImageError, match="without its pixels"):
         describe(altered("CT_small.dcm", PixelData=None))
     private = {"SOPClassUID": "1.2.3.4", "PixelData": None}
-    with pytest.raises(CorruptImageError, match="no pixels"):
+    with pytest.raises(NotAnImageError, match="without its pixels"):
         describe(altered("CT_small.dcm", **private))
+    with pytest.raises(NotAnImageError, match="without its pixels"):
+        dicom.open_file(altered("CT_small.dcm", PixelData=None))
+    with pytest.raises(NotAnImageError, match="without its pixels"):
+        dicom.open_stream(io.BytesIO(altered("CT_small.dcm", PixelData=None)))
     description = describe(altered("CT_small.dcm", Rows=None, **private))
     assert description.role is Role.OTHER
 
@@ -171,7 +177,7 @@ def test_floating_point_pixels_are_refused(shipped: Shipped) -> None:
         describe(write(dataset))
 
 
-CORRUPT: dict[str, dict[str, Any]] = {
+FAULTS: dict[str, dict[str, Any]] = {
     "no rows": {"Rows": None},
     "zero rows": {"Rows": 0},
     "no columns": {"Columns": None},
@@ -182,15 +188,25 @@ CORRUPT: dict[str, dict[str, Any]] = {
     "grey in three samples": {"SamplesPerPixel": 3, "PixelRepresentation": 0},
     "colour in one sample": {"PhotometricInterpretation": "RGB"},
     "slope of zero": {"RescaleSlope": "0"},
-    "more frames than pixels": {"NumberOfFrames": "2"},
-    "more rows than pixels": {"Rows": 129},
 }
 
 
-@pytest.mark.parametrize("kind", CORRUPT)
-def test_headers_that_contradict_are_corrupt(altered: Altered, kind: str) -> None:
-    with pytest.raises(CorruptImageError):
-        describe(altered("CT_small.dcm", **CORRUPT[kind]))
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_header_that_contradicts_itself_is_at_fault_and_names_the_element(
+    altered: Altered, kind: str
+) -> None:
+    with pytest.raises(HeaderFaultError) as caught:
+        describe(altered("CT_small.dcm", **FAULTS[kind]))
+    assert any(keyword in str(caught.value) for keyword in FAULTS[kind])
+
+
+@pytest.mark.parametrize("element", [{"NumberOfFrames": "2"}, {"Rows": 129}])
+def test_fewer_pixels_than_the_header_says_are_corrupt(
+    altered: Altered, element: dict[str, Any]
+) -> None:
+    with pytest.raises(CorruptImageError, match="fewer pixels") as caught:
+        describe(altered("CT_small.dcm", **element))
+    assert caught.value.slug == "corrupt"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Windows, rescale, look-up tables and palettes, frame by frame."""
 
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from pydicom import Dataset
 from pydicom.dataelem import DataElement
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
-from medprotect.errors import CorruptImageError, UnsupportedImageError
+from medprotect.errors import HeaderFaultError, UnsupportedImageError
 from medprotect.imaging import dicom, formats
 from medprotect.imaging.image import Image
 from medprotect.intensity.apply import apply_noise
@@ -289,12 +290,20 @@ def test_a_modality_lut_that_rises_and_falls_is_refused(shipped: Shipped) -> Non
 
 
 @pytest.mark.parametrize("count", [0, 2])
-def test_a_damaged_modality_lut_is_corrupt(shipped: Shipped, count: int) -> None:
+def test_a_damaged_modality_lut_is_a_fault_of_the_header(shipped: Shipped, count: int) -> None:
     dataset = with_modality_lut(shipped("MR_small.dcm"), np.arange(4096), 0)
     items = [dataset.ModalityLUTSequence[0]] * 2 if count else [Dataset()]
     dataset.ModalityLUTSequence = items
-    with pytest.raises(CorruptImageError, match="modality LUT"):
+    with pytest.raises(HeaderFaultError, match="ModalityLUTSequence"):
         dicom.describe(io.BytesIO(write(dataset)))
+
+
+def test_of_a_wrong_lut_descriptor_the_element_is_named_and_no_value(shipped: Shipped) -> None:
+    dataset = with_modality_lut(shipped("MR_small_jp2klossless.dcm"), np.arange(4096), 0)
+    dataset.ModalityLUTSequence[0].LUTDescriptor = [4095, 0, 16]
+    with pytest.raises(HeaderFaultError, match="LUTDescriptor") as caught:
+        dicom.describe(io.BytesIO(write(dataset)))
+    assert not re.search(r"\d", str(caught.value))
 
 
 def test_a_modality_lut_sequence_without_items_is_none(shipped: Shipped) -> None:
@@ -350,12 +359,12 @@ def test_a_palette_of_greys_is_a_grey_image(shipped: Shipped, kind: str) -> None
 )
 def test_other_palettes_are_refused(shipped: Shipped, green: np.ndarray, red: np.ndarray) -> None:
     dataset = with_palette(shipped("examples_palette.dcm"), red, green, red)
-    with pytest.raises(UnsupportedImageError, match="ramp of greys"):
+    with pytest.raises(UnsupportedImageError, match="palette of colours"):
         dicom.describe(io.BytesIO(write(dataset)))
 
 
 def test_the_palettes_that_ship_with_pydicom_are_colours(shipped: Shipped) -> None:
-    with pytest.raises(UnsupportedImageError, match="ramp of greys"):
+    with pytest.raises(UnsupportedImageError, match="palette of colours"):
         dicom.describe(io.BytesIO(shipped("examples_palette.dcm")))
 
 
