@@ -21,6 +21,9 @@ HEADER_BYTES = 64 * 1024**2
 TEXT_HEADER_BYTES = 1024**2
 """Largest header of a MetaImage or NRRD file, which is text."""
 
+PIXELS_LOOKED_AT = 128 * 1024**2
+"""Pixels that a plan decodes for each job, to foresee what a run rejects by them: some seconds."""
+
 CLUSTER_WORKERS = 4096
 """Most workers of a run on a cluster, where no other number is asked for."""
 

@@ -26,7 +26,7 @@ from medprotect.confounder.key import Key
 from medprotect.confounder.noise import Confounder
 from medprotect.errors import BudgetBelowOneError
 from medprotect.imaging.image import Image
-from medprotect.intensity.budget import STRENGTHS, Reach, budget_lsb
+from medprotect.intensity.budget import STRENGTHS, Reach, may_change
 from medprotect.intensity.windows import view
 from medprotect.protect.protectable import add_noise
 
@@ -55,8 +55,8 @@ def leave_out_rejected(part: Labelled, strength: str) -> Labelled:
 
 
 def _is_protectable(stored: NDArray[np.uint8], strength: str) -> bool:
-    seen, reach = view(as_png(stored)), Reach()
-    reach.add(seen, budget_lsb(seen, strength))
+    seen, reach = view(as_png(stored)), Reach(strength)
+    reach.add(seen, may_change(seen, strength))
     try:
         reach.check()
     except BudgetBelowOneError:

@@ -88,6 +88,8 @@ def _show(seen: "Inspection", choice: "Choice | None", reason: str) -> None:
     print(
         f"pipeline   {choice.pipeline} ({choice.why})" if choice else f"pipeline   none: {reason}"
     )
+    if seen.refusal:
+        print(f"rejected   {seen.refusal}")
     for slug in (*seen.description.warnings, *(choice.warnings if choice else ())):
         print(f"warning    {slug}")
 

@@ -31,12 +31,14 @@ def show_plan(
     as_json: bool,
     with_files: bool = False,
     with_vault: bool = False,
+    unknown: int = 0,
 ) -> None:
     """Print what a run would do with the files, what it would take, and how it adds up."""
     if as_json:
         plan = _as_json(settings, entries, with_names=with_names)
         if with_vault:
             plan["vault_bytes_at_most"] = _vault_bytes(entries)
+        plan = {"pixels_not_read": unknown, **plan}
         print(json.dumps(plan, indent=1))
         return
     if with_files or with_names:
@@ -48,6 +50,11 @@ def show_plan(
         print(line)
     if not (with_files or with_names):
         print("--files shows each file")
+    if unknown:
+        print(
+            f"the pixels of {unknown} files were not read for this plan; a run may still reject "
+            "some of them, and hold their series"
+        )
     print("nothing was written")
 
 

@@ -229,6 +229,10 @@ def run(
     it holds the receipt, which says what became of every file.
     """
     with ending(as_json=as_json):
+        if dry_run:  # it is ready by the time that the headers are read
+            from medprotect.protect.forking import LOOKING, prepare_workers
+
+            prepare_workers("medprotect.cli", LOOKING)
         from medprotect.cli.places import find_places
         from medprotect.plan.plan import MaskNames
         from medprotect.plan.selection import find_candidates
@@ -340,9 +344,9 @@ def _show_plan(
     as_json: bool,
 ) -> None:
     from medprotect.cli.plan_view import show_plan
-    from medprotect.protect.dry_run import plan_export
+    from medprotect.protect.dry_run import look_ahead, plan_export
 
-    entries = plan_export(settings)
+    entries, unknown = look_ahead(settings, plan_export(settings))
     show_plan(
         settings,
         entries,
@@ -350,6 +354,7 @@ def _show_plan(
         as_json=as_json,
         with_files=with_files,
         with_vault=keeping is not None,
+        unknown=unknown,
     )
 
 

@@ -17,6 +17,8 @@ from medprotect.intensity.windows import (
 STRENGTHS = {"low": 4, "standard": 8, "high": 16}
 """Largest change of what a window presents, in 255ths of the way from black to white."""
 
+_STRONGEST = "high"
+
 SMOOTH_SHARE = 0.375
 """Share of the strength that is left where an image is smooth: at `standard`, 3 of 255."""
 
@@ -78,6 +80,18 @@ def budget_lsb(view: View, strength: str) -> NDArray[np.float64]:
     if image.lut is not None:
         np.minimum(budget, budget_lsb(without_modality_lut(view), strength), out=budget)
     return budget
+
+
+def may_change(view: View, strength: str) -> NDArray[np.bool_]:
+    """Return which pixels have a budget at all, (H, W): those where `budget_lsb` is above 0.
+
+    Texture makes a budget larger, never none of one, so it is not looked for: that is faster.
+    """
+    _, busy = _bounds(view, STRENGTHS[strength] / 255)
+    free: NDArray[np.bool_] = (busy > 0 if view.is_floating else busy + _ROOM >= 1) & ~view.mask
+    if view.image.lut is not None:
+        free &= may_change(without_modality_lut(view), strength)
+    return free
 
 
 def _texture(view: View) -> NDArray[np.float64]:
@@ -186,16 +200,28 @@ def budget_presented(view: View, strength: str) -> NDArray[np.float32]:
 
 
 class Reach:
-    """Counts, over the images of a file, the pixels that noise can change."""
+    """Counts, over the images of a file, the pixels that noise can change.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    strength : str
+        Of the noise.
+    """
+
+    def __init__(self, strength: str) -> None:
+        self._strength = strength
         self._shown = 0
         self._free = 0
+        self._free_at_most = 0
 
-    def add(self, view: View, budget: NDArray[np.float64]) -> None:
-        """Count the pixels of one image with its budget in stored values."""
-        self._shown += int((~view.mask).sum())
-        self._free += int((budget > 0).sum())
+    def add(self, view: View, free: NDArray[np.bool_]) -> None:
+        """Count the pixels of one image, and those of them that may change."""
+        shown, count = int((~view.mask).sum()), int(free.sum())
+        self._shown += shown
+        self._free += count
+        if count < _LEAST_SHARE * shown:
+            count = int(may_change(view, _STRONGEST).sum())
+        self._free_at_most += count
 
     def check(self) -> None:
         """Refuse a file in which the noise would round away.
@@ -207,9 +233,10 @@ class Reach:
             are masked.
         """
         if self._shown == 0:
-            raise BudgetBelowOneError("the image is constant; leave it out")
+            raise BudgetBelowOneError("the image is constant or all background; leave it out")
         if self._free < _LEAST_SHARE * self._shown:
+            helps = self._free_at_most >= _LEAST_SHARE * self._shown
             raise BudgetBelowOneError(
-                "fewer than half of the pixels could change by one grey level unseen; leave it "
-                "out, or try --strength high"
+                "fewer than half of the pixels could change by one grey level unseen; leave it out"
+                + (f", or run it with --strength {_STRONGEST}" if helps else "")
             )

@@ -238,6 +238,7 @@ class Run:
             seconds=file_seconds(row.found.size, row.traits),
             streamed=is_streamed(row.found.size, row.traits),
             decoding_bytes=decoding_bytes(row.found.size, row.traits),
+            looks_only=row.series in self._blocked,
         )
         if not row.voxels:
             return task
@@ -374,7 +375,8 @@ class Run:
         series = self._series(entry)
         if series:
             self._blocked.add(series)
-            self._drop([each for each in self._of_series(series) if each.outcome in TO_COME])
+            # Those to come are looked at, so that all that ails the series is told at once.
+            self._drop([e for e in self._of_series(series) if e.outcome is Outcome.STAGED])
 
     def _drop(self, entries: list[Entry]) -> None:
         """Hold entries: their staged files go, and they do not."""

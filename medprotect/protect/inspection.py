@@ -1,5 +1,6 @@
 """One file under the lens: what it is, how it is looked at, how much of it may change."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -7,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medprotect.errors import OutputError
-from medprotect.imaging.image import Content, Description, Window
+from medprotect.errors import BudgetBelowOneError, OutputError
+from medprotect.imaging.image import Content, Description, Image, Window
 from medprotect.intensity.budget import budget_lsb
 from medprotect.intensity.windows import present, view
-from medprotect.protect.protectable import Noise, add_noise, read_protectable
+from medprotect.protect.protectable import Noise, add_noise, check_reach, read_protectable
 
 AMPLIFIED = 16
 """By how much the noise is amplified in a comparison."""
@@ -35,6 +36,8 @@ class Inspection:
         Modality values a stored value.
     masked, free : float
         Share of its pixels that are masked, and that may change.
+    refusal : str
+        Why a run rejects the file whatever the pipeline; "" where it does not.
     """
 
     description: Description
@@ -43,6 +46,7 @@ class Inspection:
     slope: float
     masked: float
     free: float
+    refusal: str = ""
 
 
 def inspect_file(data: Content, strength: str) -> Inspection:
@@ -67,7 +71,16 @@ def inspect_file(data: Content, strength: str) -> Inspection:
         slope=seen.image.slope,
         masked=float(seen.mask.mean()),
         free=float((budget > 0).mean()),
+        refusal=_refusal(protectable.images, strength),
     )
+
+
+def _refusal(images: Sequence[Image], strength: str) -> str:
+    try:
+        check_reach(images, strength)
+    except BudgetBelowOneError as error:
+        return f"{error.slug}: {error}"
+    return ""
 
 
 def draw_comparison(data: Content, noise: Noise, strength: str) -> bytes:

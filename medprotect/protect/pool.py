@@ -1,5 +1,6 @@
 """Worker processes: files go to whichever is idle; one that crashes is replaced."""
 
+import importlib
 import json
 import multiprocessing
 import signal
@@ -15,6 +16,7 @@ from typing import Any, Protocol, Self
 from medprotect import errors
 from medprotect.errors import CorruptImageError, ImageTooLargeError, MedprotectError
 from medprotect.protect.confinement import fits_worker
+from medprotect.protect.forking import prepare_workers
 from medprotect.protect.tasks import (
     TOO_LITTLE_OR_DAMAGED,
     WORKER_ENDED,
@@ -56,6 +58,8 @@ class Pool:
         How many processes.
     setup : Setup
         What all files have in common.
+    work : str
+        The module that does it.
 
     Attributes
     ----------
@@ -70,10 +74,10 @@ class Pool:
         A worker cannot begin, as with a damaged pipeline.
     """
 
-    def __init__(self, jobs: int, setup: Setup) -> None:
-        # Workers are forked from one clean process that has imported everything already.
+    def __init__(self, jobs: int, setup: Setup, work: str = "medprotect.protect.worker") -> None:
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["medprotect.protect.worker"])
+        prepare_workers(work)
+        self._work = work
         self._setup = setup
         self._workers: dict[Connection, ForkServerProcess] = {}
         self._busy: dict[Connection, Task] = {}
@@ -111,7 +115,7 @@ class Pool:
 
     def _start(self) -> None:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(theirs,), daemon=True)
+        process = self._context.Process(target=_serve, args=(theirs, self._work), daemon=True)
         process.start()
         theirs.close()
         self._workers[ours] = process
@@ -186,10 +190,8 @@ class Pool:
         return Result(ImageTooLargeError.slug, WORKER_ENDED)
 
 
-def _serve(connection: Connection) -> None:
-    from medprotect.protect.worker import serve
-
-    serve(connection)
+def _serve(connection: Connection, work: str) -> None:
+    importlib.import_module(work).serve(connection)
 
 
 def _send(connection: Connection, fields: dict[str, Any]) -> None:

@@ -29,7 +29,7 @@ from medprotect.imaging.image import (
     Stored,
 )
 from medprotect.intensity.apply import apply_noise, share_of_budget
-from medprotect.intensity.budget import Reach, budget_lsb
+from medprotect.intensity.budget import Reach, budget_lsb, may_change
 from medprotect.intensity.windows import present, view
 from medprotect.protect.last_budget import keep_budget, take_budget
 
@@ -148,16 +148,31 @@ def noisy(
     )
 
 
+def check_reach(images: Iterable[Image], strength: str) -> None:
+    """Decode the images of a file, and refuse it as `noisy` would, without making noise.
+
+    Raises
+    ------
+    InputError
+        An image cannot be decoded; or `BudgetBelowOneError`, as `add_noise`.
+    """
+    reach = Reach(strength)
+    for image in images:
+        seen = view(image)
+        reach.add(seen, may_change(seen, strength))
+    reach.check()
+
+
 def _apply(
     images: Iterable[Image],
     make: Callable[[int, Image, NDArray[np.float32]], NDArray[np.float32]],
     strength: str,
 ) -> Iterator[Stored]:
-    reach = Reach()
+    reach = Reach(strength)
     for index, image in enumerate(images):
         seen = view(image)
         budget = budget_lsb(seen, strength)
-        reach.add(seen, budget)
+        reach.add(seen, budget > 0)
         keep_budget(image, strength, budget)
         if budget.any():
             yield apply_noise(image, make(index, image, present(seen)), budget)

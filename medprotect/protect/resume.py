@@ -27,7 +27,7 @@ MASK_NAMES = "mask_names"
 
 _MAYBE_IN_OUT = IN_OUT | {Outcome.PLANNED, Outcome.STAGED}
 
-_RETRIED = frozenset({"changed", "unsafe_path", "error", "too_large"})
+RETRIED = frozenset({"changed", "unsafe_path", "error", "too_large"})
 """Reasons that may be gone by the next run."""
 
 
@@ -260,7 +260,7 @@ def _still_holds(settings: Settings, row: Row, before: Entry) -> bool:
         staged = staged_file(settings.state, before)
         return is_there(staged, before.size_out, before.sha256_out)
     reason = before.row.reason
-    return before.outcome is Outcome.REJECTED and reason not in _RETRIED
+    return before.outcome is Outcome.REJECTED and reason not in RETRIED
 
 
 def _clear_staging(state: Path, entries: Iterable[Entry]) -> None:

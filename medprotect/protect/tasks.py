@@ -75,6 +75,8 @@ class Task:
         The file that holds the voxels, where `found` is a header.
     staged_voxels : str
         As `staged`, for that file.
+    looks_only : bool
+        Whether its pixels are only looked at, for what would reject it; nothing is written.
     """
 
     found: Found
@@ -89,6 +91,7 @@ class Task:
     decoding_bytes: int = 0
     voxels: Found | None = None
     staged_voxels: str = ""
+    looks_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

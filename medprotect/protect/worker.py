@@ -1,20 +1,14 @@
-"""What one worker process does: files in, protected files out, one at a time.
-
-A worker talks to its run in JSON over a pipe. A decoder that crashes takes its worker with it and
-costs the run one file.
-"""
+"""What one worker process does: files in, protected files out, one at a time."""
 
 import hashlib
 import importlib.metadata
-import json
 import os
 import zlib
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from io import BytesIO
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import torch
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF as _HKDF  # noqa: F401
@@ -26,30 +20,23 @@ from medprotect import limits
 from medprotect.confounder.card import load_card
 from medprotect.confounder.key import Key
 from medprotect.errors import (
-    CorruptImageError,
     ImageTooLargeError,
     InputChangedError,
-    InputError,
-    MedprotectError,
-    UnsupportedImageError,
     VerificationError,
-    place_of,
 )
 from medprotect.imaging import formats
 from medprotect.imaging.dicom import references
 from medprotect.imaging.image import Pair
 from medprotect.protect.atomic import (
-    DISK_FAILURES,
     check_space,
-    map_error,
     write_chunks,
     write_file,
 )
-from medprotect.protect.confinement import confine, is_available, keep_freed_memory
-from medprotect.protect.processes import serve_parent
+from medprotect.protect.looking import look
 from medprotect.protect.protectable import FileCheck, check_remapped, sha256_of
+from medprotect.protect.serving import answer_run, attempt
 from medprotect.protect.streaming import Saved, protect_stream
-from medprotect.protect.tasks import TOO_LITTLE_OR_DAMAGED, Result, Setup, Task, parse_task
+from medprotect.protect.tasks import Result, Setup, Task
 from medprotect.protect.transforms import (
     NOTES,
     LoadProtectabled,
@@ -66,36 +53,11 @@ _BLOCK_BYTES = 4 * 1024**2
 
 _CHANGED = "changed while it was read; let the export come to rest"
 
-_TORCH_MEMORY = "DefaultCPUAllocator: can't allocate memory"
-_MAYBE_MEMORY = frozenset(
-    {CorruptImageError.slug, UnsupportedImageError.slug, MedprotectError.slug}
-)
-"""What a codec that got no memory may have ended in."""
-
-_TOO_LITTLE_MEMORY = "there is too little memory for it; run again with fewer --jobs, or split it"
-
 
 def serve(connection: Connection) -> None:
-    """Answer a setup with the backend, then each task with a result, until the pipe is closed."""
-    serve_parent()  # what it goes on with when it was killed must not meet what we write
+    """Do what a run asks for, until it closes the pipe."""
     torch.set_num_threads(1)
-    keep_freed_memory()
-    try:
-        setup = Setup(**json.loads(connection.recv_bytes()))
-        worker = Worker(setup)
-        confine(setup.memory_bytes)
-        _send(connection, {"backend": worker.backend()})
-        while True:
-            task = parse_task(json.loads(connection.recv_bytes()))
-            _send(connection, asdict(worker.do(task)))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return  # the run has ended
-    except MedprotectError as error:
-        _send(connection, {"slug": error.slug, "detail": str(error)})
-
-
-def _send(connection: Connection, fields: Mapping[str, Any]) -> None:
-    connection.send_bytes(json.dumps(fields).encode())
+    answer_run(connection, Worker)
 
 
 class Worker:
@@ -113,7 +75,7 @@ class Worker:
     """
 
     def __init__(self, setup: Setup) -> None:
-        self._export = Path(setup.export)
+        self._export, self._strength = Path(setup.export), setup.strength
         key = Key(bytes.fromhex(setup.secret))
         self._protect = {
             name: Protectd(
@@ -140,15 +102,11 @@ class Worker:
 
     def do(self, task: Task) -> Result:
         """Do a task; an error of its file is a result, and so is any other."""
-        try:
-            return self._do(task)
-        except Exception as error:  # whatever it is, it is never worth more than its file
-            result = _result_of(_root(error))
-            if result.slug in _MAYBE_MEMORY and not is_available(task.decoding_bytes):
-                return Result(ImageTooLargeError.slug, TOO_LITTLE_OR_DAMAGED)
-            return result
+        return attempt(self._do, task)
 
     def _do(self, task: Task) -> Result:
+        if task.looks_only:
+            return look(self._export, task, self._strength)
         _check_size(task)
         if task.voxels is not None:
             return self._do_pair(task, task.voxels)
@@ -274,22 +232,3 @@ def _copy(stream: BinaryIO, staged: Path, digest: str) -> Result:
         if sha256_of(written) != digest:
             raise VerificationError("the copy does not read as it was written")
     return Result(sha256_out=digest, size_out=staged.stat().st_size, notes=notes)
-
-
-def _root(error: BaseException) -> BaseException:
-    """Return the error that a transform raised; a Compose wraps it."""
-    while isinstance(error, RuntimeError) and error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
-def _result_of(error: BaseException) -> Result:
-    if isinstance(error, InputError | VerificationError):
-        return Result(error.slug, str(error))
-    if isinstance(error, OSError) and error.errno in DISK_FAILURES:
-        error = map_error(error)  # of OUT: errors of the export's disk are `open_found`'s
-    if isinstance(error, MedprotectError):
-        return Result(error.slug, str(error), stops_run=True)
-    if isinstance(error, MemoryError) or _TORCH_MEMORY in str(error):
-        return Result(ImageTooLargeError.slug, _TOO_LITTLE_MEMORY)
-    return Result(MedprotectError.slug, f"unexpected: {place_of(error)}; please report it")

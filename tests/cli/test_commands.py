@@ -129,6 +129,7 @@ class TestDryRun:
         assert plan["counts"]["protected"] == 2
         states = {each["becomes"]: each["protection"] for each in plan["files"]}
         assert (states["protected"], states["weak"], states["unmeasured"]) == (0.55, 0.0, None)
+        assert plan["pixels_not_read"] == 0
         assert "path" not in plan["files"][0]
         named = medprotect("run", export, house / "other", "--dry-run", "--json", "--with-names")
         assert json.loads(named.stdout)["files"][0]["path"] == "ct/body.dcm"
@@ -398,6 +399,15 @@ class TestInspect:
         assert "window     40 / 80 LINEAR" in shown
         assert re.search(r"budget     \d+ to \d+ stored values", shown)
         assert "ct (CT, HEAD, MONOCHROME2)" in shown
+
+    def test_of_a_file_that_a_run_rejects_it_says_why(self, medprotect: Run, house: Path) -> None:
+        dataset = dcmread(house / "export" / "ct" / "body.dcm")
+        dataset.WindowWidth, dataset.RescaleSlope = "400", "90"
+        dataset.save_as(house / "coarse.dcm")
+        shown = medprotect("inspect", house / "coarse.dcm").stdout
+        assert "rejected   budget_below_one: fewer than half of the pixels" in shown
+        as_json = json.loads(medprotect("inspect", house / "coarse.dcm", "--json").stdout)
+        assert as_json["refusal"].startswith("budget_below_one")
 
     def test_no_identifier_of_the_header_is_shown(self, medprotect: Run, export: Path) -> None:
         file = export / "ct" / "head.dcm"

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from medprotect.errors import BudgetBelowOneError
 from medprotect.imaging.image import Image, Lut, Window
-from medprotect.intensity.budget import STRENGTHS, Reach, budget_lsb, budget_presented
+from medprotect.intensity.budget import STRENGTHS, Reach, budget_lsb, budget_presented, may_change
 from medprotect.intensity.windows import View, modality_values, shown_by, slope_width, view
 
 from .images import make_anatomy, make_image, make_texture
@@ -214,13 +214,64 @@ class TestLookUpTables:
 
 
 def reach_of(image: Image, strength: str = "standard") -> None:
-    reach = Reach()
+    reach = Reach(strength)
     seen = view(image)
-    reach.add(seen, budget_lsb(seen, strength))
+    reach.add(seen, may_change(seen, strength))
     reach.check()
 
 
+def ramp(lowest: int, highest: int) -> Lut:
+    return Lut(lowest, np.linspace(0, 4000, highest - lowest + 1) ** 1.1)
+
+
+MAY_CHANGE = {
+    "ct": make_image(make_anatomy(), modality="CT"),
+    "few grey values": make_image(make_anatomy("uint16", low=0, high=20), modality="MR"),
+    "steep rescale": make_image(make_anatomy(), modality="CT", slope=9.0),
+    "narrow window": make_image(
+        make_anatomy(), modality="MR", windows=(Window(0, 30), Window(200, 260, "SIGMOID"))
+    ),
+    "just one step": make_image(
+        make_anatomy(), modality="MR", windows=(Window(0, 255 / 8, "LINEAR_EXACT"),)
+    ),
+    "colour": make_image(np.stack([make_anatomy("uint8", low=0, high=255)] * 3, axis=2)),
+    "colour of few values": make_image(
+        np.stack([make_anatomy("uint8", low=90, high=99)] * 3, axis=2), modality="US"
+    ),
+    "floating point": make_image(make_anatomy("float32"), modality="MR"),
+    "flat floating point": make_image(np.full((9, 9), 3, np.float32), modality="MR"),
+    "modality lut": make_image(
+        make_anatomy("uint8", low=0, high=255), lut=ramp(0, 255), lowest=0, highest=255
+    ),
+    "voi lut": make_image(
+        make_anatomy("uint8", low=0, high=255),
+        modality="MR",
+        windows=(Window(128, 256, "LUT", Lut(0, np.linspace(0, 1, 256) ** 3)),),
+    ),
+    "constant": make_image(np.full((9, 9), 3, np.uint16), modality="MR"),
+}
+
+
+@pytest.mark.parametrize("strength", STRENGTHS)
+@pytest.mark.parametrize("kind", MAY_CHANGE)
+def test_what_may_change_is_what_has_a_budget(kind: str, strength: str) -> None:
+    seen = view(MAY_CHANGE[kind])
+    np.testing.assert_array_equal(may_change(seen, strength), budget_lsb(seen, strength) > 0)
+
+
 class TestReach:
+    @pytest.mark.parametrize(("high", "helps"), [(12, False), (40, True)])
+    def test_more_strength_is_advised_where_it_helps(self, high: int, helps: bool) -> None:
+        image = make_image(make_anatomy("uint8", low=0, high=high), modality="MR")
+        with pytest.raises(BudgetBelowOneError) as caught:
+            reach_of(image, "low")
+        assert ("--strength high" in str(caught.value)) == helps
+        if helps:
+            reach_of(image, "high")
+        else:
+            with pytest.raises(BudgetBelowOneError):
+                reach_of(image, "high")
+
     def test_an_image_in_which_noise_rounds_away_is_refused(self) -> None:
         stored = make_anatomy("uint16", low=0, high=20)
         with pytest.raises(BudgetBelowOneError, match="half of the pixels"):
@@ -234,8 +285,8 @@ class TestReach:
         reach_of(make_image(make_anatomy(), modality="CT"))
 
     def test_empty_slices_do_not_count_in_a_file_of_many(self) -> None:
-        reach = Reach()
+        reach = Reach("standard")
         for stored in (make_anatomy("uint16", low=0, high=900), np.zeros((48, 48), np.uint16)):
             seen = view(make_image(stored, modality="MR"))
-            reach.add(seen, budget_lsb(seen, "standard"))
+            reach.add(seen, may_change(seen, "standard"))
         reach.check()

@@ -16,8 +16,9 @@ from medprotect import limits
 from medprotect.confounder.card import load_card
 from medprotect.errors import PipelineError
 from medprotect.protect.protectable import check_file
+from medprotect.protect.serving import result_of
 from medprotect.protect.tasks import Result, Setup, Task
-from medprotect.protect.worker import Worker, _result_of
+from medprotect.protect.worker import Worker
 from medprotect.scan.walk import walk
 
 
@@ -159,7 +160,7 @@ class TestWorker:
     def test_a_disk_of_out_that_fails_stops_the_run_and_is_no_fault_of_the_file(
         self, number: int, slug: str
     ) -> None:
-        result = _result_of(OSError(number, "reads its own file again"))
+        result = result_of(OSError(number, "reads its own file again"))
         assert (result.slug, result.stops_run) == (slug, True)
 
     def test_its_backend_names_all_that_the_bytes_depend_on(
