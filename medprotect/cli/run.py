@@ -157,6 +157,9 @@ HowStrong = Annotated[Strength, typer.Option(help="How much a pixel may change."
 KeepUids = Annotated[
     bool, typer.Option("--keep-uids", help="Keep the UIDs of DICOM instances and series.")
 ]
+Restart = Annotated[
+    bool, typer.Option("--restart", help="Remove what an earlier run wrote, begin anew.")
+]
 HowAlongZ = Annotated[
     AlongZ,
     typer.Option(
@@ -211,9 +214,7 @@ def run(
     address: Address = None,
     state: State = None,
     rehash: Annotated[bool, _flag("--rehash", "When going on, hash every file again.")] = False,
-    restart: Annotated[
-        bool, _flag("--restart", "Remove what an earlier run wrote, begin anew.")
-    ] = False,
+    restart: Restart = False,
     with_names: Annotated[
         bool, _flag("--with-names", "Show paths, which may be personal.")
     ] = False,
@@ -229,10 +230,8 @@ def run(
     it holds the receipt, which says what became of every file.
     """
     with ending(as_json=as_json):
-        if dry_run:  # it is ready by the time that the headers are read
-            from medprotect.protect.forking import LOOKING, prepare_workers
-
-            prepare_workers("medprotect.cli", LOOKING)
+        if dry_run:
+            _prepare_workers()
         from medprotect.cli.places import find_places
         from medprotect.plan.plan import MaskNames
         from medprotect.plan.selection import find_candidates
@@ -333,6 +332,13 @@ def _read_keeping(
 
     check_vault_place(file, settings.export, settings.out)
     return Keeping(file, [Recipient.parse(word) for word in words or ()])
+
+
+def _prepare_workers() -> None:
+    """Have the workers of a plan ready by the time that the headers are read."""
+    from medprotect.protect.forking import LOOKING, prepare_workers
+
+    prepare_workers("medprotect.cli", LOOKING)
 
 
 def _show_plan(

@@ -11,7 +11,7 @@ from medprotect.errors import (
 )
 from medprotect.imaging.dicom.codecs import CODECS
 from medprotect.imaging.dicom.document import Document, read_header
-from medprotect.imaging.dicom.elements import NO_PIXELS, PIXEL_DATA, PIXEL_TAGS
+from medprotect.imaging.dicom.elements import PIXEL_DATA, PIXEL_TAGS
 from medprotect.imaging.dicom.header import describe_image, read_layout, series_of
 from medprotect.imaging.dicom.layout import PixelLayout
 from medprotect.imaging.dicom.sop_classes import is_image_storage, kind_of_other
@@ -54,7 +54,10 @@ def _describe(document: Document, stream: BinaryIO) -> Description:
             "floating point pixels in DICOM are not protected; save them as NIfTI"
         )
     if is_image_storage(sop_class) or data_set.get("Rows") is not None:
-        raise NotAnImageError(NO_PIXELS)
+        raise NotAnImageError(
+            "the header of an image without its pixels (no Pixel Data); export it again with them,"
+            " or leave it out"
+        )
     if not sop_class:
         raise NotAnImageError("a DICOM data set without SOP class and without pixels; leave it out")
     return Description(Role.OTHER, "dicom without pixels")

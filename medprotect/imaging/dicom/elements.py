@@ -18,10 +18,10 @@ PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, PIXEL_DATA})
 """Float Pixel Data, Double Float Pixel Data, Pixel Data."""
 
 NO_PIXELS = (
-    "the header of an image without its pixels (no Pixel Data); export it again with them, or "
-    "leave it out"
+    "no image, or the header of one without its pixels (no Pixel Data); export it again with them, "
+    "or leave it out"
 )
-"""Said of a file that is the header of an image and no more."""
+"""Said of an object without pixels where an image is expected."""
 
 _META_LENGTH = 0x00020000
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
