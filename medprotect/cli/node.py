@@ -1,5 +1,6 @@
 """`medprotect node`: a DICOM node that protects what it is sent."""
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import typer
 from medprotect.cli.ending import SIGNALLED, ending
 from medprotect.cli.run import (
     AlongZ,
+    AtLeast,
     HowAlongZ,
     HowOthers,
     HowStrong,
@@ -99,6 +101,7 @@ def node(
     pipeline: Pipelines = None,
     strength: HowStrong = Strength.STANDARD,
     along_z: HowAlongZ = AlongZ.COHERENT,
+    at_least: AtLeast = None,
     others: HowOthers = Others.LEAVE,
     key: KeyFile = None,
     jobs: Jobs = None,
@@ -107,14 +110,17 @@ def node(
     """Receive DICOM objects, protect them, and keep them in OUT or forward them.
 
     A sender is told of success once its object is safe on the disk. OUT.medprotect, beside OUT,
-    stays in the house: it holds what waits, and what was rejected.
+    stays in the house: it holds what waits, and what was rejected. The log and --status call each
+    object in OUT protected, weak or unmeasured; medprotect report OUT states them all.
     """
     with ending(as_json=as_json):
         place = state or state_beside(out)
         if status:
-            from medprotect.network.node import as_text, count_all
+            from medprotect.network.node import count_all
 
-            print(as_text(count_all(out, place), as_json=as_json))
+            standing = count_all(out, place)
+            words = "\n".join(standing.in_words())
+            print(json.dumps(standing.as_json(), indent=1) if as_json else words)
             return
         from medprotect.network.node import Duty
         from medprotect.network.peer import title_of
@@ -138,7 +144,13 @@ def node(
             again=retry_rejected,
         )
         settings = _settings(
-            duty, pipeline, strength=strength, along_z=along_z, others=others, jobs=jobs
+            duty,
+            pipeline,
+            strength=strength,
+            along_z=along_z,
+            at_least=at_least,
+            others=others,
+            jobs=jobs,
         )
         _serve(duty, settings, key)
 
@@ -150,6 +162,7 @@ def _serve(duty: "Duty", settings: "Settings", key: Path | None) -> None:
     require_pynetdicom()
     found, made = find_key(key, settings)
     say(f"key {found.fingerprint}" + (f", new, in {made}" if made else ""))
+    say_pipelines(settings)
     number = serve(duty, settings, found, say)
     say("stopped; the same command goes on")
     raise typer.Exit(SIGNALLED + number)
@@ -161,6 +174,7 @@ def _settings(
     *,
     strength: Strength,
     along_z: AlongZ,
+    at_least: float | None,
     others: Others,
     jobs: int | None,
 ) -> "Settings":
@@ -182,7 +196,16 @@ def _settings(
         jobs=jobs or usable_cores(),
         copy_others=others is Others.COPY,
         hold_series=False,
+        at_least=at_least,
     )
+
+
+def say_pipelines(settings: "Settings") -> None:
+    """Say how much each pipeline that may be used was measured to protect."""
+    from medprotect.cli.plan_view import candidates_in_words
+
+    for words in candidates_in_words(settings):
+        say(words)
 
 
 def say(words: str) -> None:

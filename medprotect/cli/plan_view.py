@@ -12,7 +12,7 @@ from medprotect.cli.naming import (
     name_of,
     seconds_in_words,
 )
-from medprotect.confounder.measured import number_in_words, protection_in_words
+from medprotect.confounder.measured import Protection, number_in_words, protection_in_words
 from medprotect.plan.estimate import estimate_bytes, estimate_seconds, most_vault_bytes
 from medprotect.plan.plan import Action, Row
 from medprotect.protect.journal import STATES, Entry, Outcome
@@ -102,6 +102,20 @@ def _pipelines_in_words(settings: Settings, to_do: Sequence[Row]) -> list[str]:
                 f"{_protection_in_words(settings.strength, each.protection)} "
                 f"({_listed(whys, _MOST_KINDS)})"
             )
+    return lines
+
+
+def candidates_in_words(settings: Settings) -> list[str]:
+    """Say of each pipeline that may be picked how much it protects at the strength of a run."""
+    lines = []
+    for each in sorted(settings.candidates, key=lambda candidate: candidate.card.name):
+        protection = each.protection.get(settings.strength)
+        words = _protection_in_words(settings.strength, each.protection)
+        line = f"{Protection.of(protection).value}: {each.card.name}, {words}"
+        least = settings.at_least
+        if least is not None and (protection is None or protection < least):
+            line += f"; its images are rejected (--at-least {least:g})"
+        lines.append(line)
     return lines
 
 

@@ -1,4 +1,4 @@
-"""`medprotect push`: send what a run wrote to a DICOM node or a DICOMweb service."""
+"""`medprotect push`: send what a run or a node wrote to a DICOM node or a DICOMweb service."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from medprotect.cli.run import State, state_beside
 
 
 def push(
-    out: Annotated[Path, typer.Argument(help="What a run wrote.")],
+    out: Annotated[Path, typer.Argument(help="What run, watch or node wrote.")],
     peer: Annotated[
         str,
         typer.Argument(
@@ -29,8 +29,9 @@ def push(
     state: State = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
 ) -> None:
-    """Send by C-STORE or STOW-RS what a run wrote to OUT, and nothing else.
+    """Send by C-STORE or STOW-RS what run, watch or node wrote to OUT, and nothing else.
 
+    Says how many of the files sent are protected, weak or unmeasured; it sends them all the same.
     Ends with 6 where the peer is away or does not take all; the same command sends all again,
     under the same UIDs.
     """
@@ -44,11 +45,16 @@ def push(
         require_pynetdicom()
         own = Tls(tls_cert, tls_key, tls_ca)
         recipient = parse_recipient(peer, title, own, with_tls=tls, login=login)
-        became = send(out, state or state_beside(out), recipient)
+        pushed = send(out, state or state_beside(out), recipient)
+        became, sent = pushed.became, pushed.sent
         if as_json:
-            print(json.dumps({"files": became.total(), **became}, indent=1))
+            told = {"states": sent.states, "summary": sent.summary} if sent else {}
+            print(json.dumps({"files": became.total(), **became, **told}, indent=1))
         else:
             parts = [f"{count} {word}" for word, count in sorted(became.items())]
+            if sent:
+                print(sent.summary)
+                print(sent.total_in_words(f"{sent.total()} sent"))
             print(f"{became.total()} files = {' + '.join(parts) or '0'}")
         if became.total() > became[SENT] + became["not_dicom"]:
             from medprotect.errors import PeerError

@@ -1,4 +1,4 @@
-"""`medprotect report`: what a run did, for people to read and for others to check."""
+"""`medprotect report`: what a run or a node did, for people to read and for others to check."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from medprotect.cli.ending import ending
 
 
 def report(
-    out: Annotated[Path, typer.Argument(help="What a run wrote.")],
+    out: Annotated[Path, typer.Argument(help="What run, watch or node wrote.")],
     export: Annotated[
         Path | None,
         typer.Option(
@@ -41,20 +41,30 @@ def report(
     """Write report.html to read, and statement.json, signed, to send along with OUT.
 
     The statement names no path; whoever gets OUT checks it with verify OUT --statement, and with
-    your public key (medprotect key public).
+    your public key (medprotect key public). Of a node it states all that was ever written to OUT,
+    also what was forwarded; the node may be running.
     """
     with ending(as_json=as_json):
         from medprotect.cli.run import state_beside
         from medprotect.confounder.key import Key, default_key_path
         from medprotect.errors import ConfigError
+        from medprotect.network.receipt import is_of_node, node_receipt
         from medprotect.report.write import write_report
 
         if pictures and export is None:
             raise ConfigError("Pictures are made from the export: name it with --export.")
+        place = state or state_beside(out)
+        of_node = is_of_node(place)
+        if of_node and (export is not None or with_names):
+            raise ConfigError(
+                "A node keeps neither the originals nor the names of what it has protected: leave "
+                "--export and --with-names away."
+            )
         written = write_report(
             out,
-            state or state_beside(out),
+            place,
             Key.load(key or default_key_path()),
+            receipt=node_receipt(place) if of_node else None,
             export=export,
             folder=to,
             with_names=with_names,

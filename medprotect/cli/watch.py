@@ -9,6 +9,7 @@ import typer
 from medprotect.cli.ending import SIGNALLED, ending
 from medprotect.cli.run import (
     AlongZ,
+    AtLeast,
     HowAlongZ,
     HowOthers,
     HowStrong,
@@ -37,6 +38,7 @@ def watch(
     pipeline: Pipelines = None,
     strength: HowStrong = Strength.STANDARD,
     along_z: HowAlongZ = AlongZ.COHERENT,
+    at_least: AtLeast = None,
     others: HowOthers = Others.LEAVE,
     key: KeyFile = None,
     jobs: Jobs = None,
@@ -44,10 +46,12 @@ def watch(
 ) -> None:
     """Protect what arrives in a folder, each time that nothing in it has changed for a while.
 
-    Each time is `medprotect run FOLDER OUT`, which keeps what it has done. Ends when told to, or
-    with the exit code of a run that cannot go on.
+    Each time is `medprotect run FOLDER OUT`, which keeps what it has done. The log says each time
+    how much of OUT is protected, weak or unmeasured. Ends when told to, or with the exit code of a
+    run that cannot go on.
     """
     with ending():
+        from medprotect.cli.node import say_pipelines
         from medprotect.network.watch import watch as go_on
         from medprotect.plan.selection import find_candidates
         from medprotect.protect.settings import Settings
@@ -61,8 +65,10 @@ def watch(
             along_z=along_z.value,
             jobs=jobs or usable_cores(),
             copy_others=others is Others.COPY,
+            at_least=at_least,
         )
         found, _ = find_key(key, settings)
+        say_pipelines(settings)
         signal.signal(signal.SIGTERM, _end)
         number = go_on(settings, found, settle, _tell)
         raise typer.Exit(SIGNALLED + number)
@@ -73,8 +79,19 @@ def _end(number: int, _frame: object) -> None:
 
 
 def _tell(summary: "Summary") -> None:
+    from collections import Counter
+
     from medprotect.cli.node import say
     from medprotect.cli.run_view import totals_in_words
+    from medprotect.protect.journal import Outcome
+    from medprotect.protect.receipt import count_warnings, warn_in_words
 
+    reasons = Counter(
+        entry.row.reason for entry in summary.entries if entry.outcome is Outcome.REJECTED
+    )
+    for reason, count in reasons.most_common():
+        say(f"rejected: {count} {reason}")
+    for sentence in warn_in_words(count_warnings(summary.entries)):
+        say(f"warning: {sentence}")
     for line in totals_in_words(summary):
         say(line)

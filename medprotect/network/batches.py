@@ -85,7 +85,11 @@ class Batches:
                 if place in names or self._ledger.taken(place):  # other bytes under one UID
                     place = place.removesuffix(".dcm") + f"-{Path(entry.path).stem[:12]}.dcm"
                 names.add(place)
-                yield Line(entry.path, Fate.PROTECTED, place)
+                noisy = entry.outcome is Outcome.PROTECTED
+                protection = entry.row.protection if noisy else None
+                yield Line(
+                    entry.path, Fate.IN_OUT, place, outcome=entry.state, protection=protection
+                )
             else:
                 left = entry.outcome is Outcome.LEFT
                 fate = Fate.LEFT if left else Fate.REJECTED
@@ -93,7 +97,7 @@ class Batches:
 
     def _place(self, number: int, line: Line) -> None:
         folder = self._spool.batch(number)
-        if line.fate is Fate.PROTECTED:
+        if line.fate is Fate.IN_OUT:
             written = folder / "out" / line.name
             if written.exists():
                 publish(written, join_under(self._out, line.place), replace=True)

@@ -7,12 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from medprotect.errors import StateMismatchError, StorageError
+from medprotect.network.tally import Tally
 from medprotect.protect.atomic import mapped_errors
 
-FORMAT = 1
+FORMAT = 2
+_BEFORE_PROTECTION = 1
+"""Format of ledgers that did not say how much was measured to protect an object."""
+
 NAME = "ledger.sqlite"
 
 
@@ -20,7 +24,7 @@ class Fate(StrEnum):
     """How far an object has come; all but the first two are final."""
 
     BATCHED = "batched"
-    PROTECTED = "protected"
+    IN_OUT = "in_out"
     FORWARDED = "forwarded"
     REJECTED = "rejected"
     LEFT = "left"
@@ -41,12 +45,24 @@ class Line:
         Path in OUT, where it goes there.
     reason : str
         Slug of why it was rejected or left.
+    outcome : str
+        What it is (`medprotect.protect.journal.Entry.state`), where it was written to OUT; else "".
+    protection : float or None
+        Measured, of the pipeline that gave it noise; None where it was not measured.
+    state : Fate
+        How far it has come.
+    batch : int
+        Number of its batch.
     """
 
     name: str
     fate: Fate | None = None
     place: str = ""
     reason: str = ""
+    outcome: str = ""
+    protection: float | None = None
+    state: Fate = Fate.BATCHED
+    batch: int = 0
 
 
 class Ledger:
@@ -79,18 +95,26 @@ class Ledger:
             raise
 
     def _open(self, reading: bool) -> None:
-        ((version,),) = self._all("PRAGMA user_version")
-        if int(version) not in (0, FORMAT):
+        ((found,),) = self._all("PRAGMA user_version")
+        version = int(found)
+        if version not in (0, _BEFORE_PROTECTION, FORMAT):
             raise StateMismatchError(
                 "the ledger is of another version of medprotect; go on with that one, or move OUT "
                 "and its state folder away"
             )
         if reading:
+            if version == _BEFORE_PROTECTION:
+                raise StateMismatchError(
+                    "the ledger is of an earlier version of medprotect; start the node once with "
+                    "this one, which brings it up to date"
+                )
             return
         with self._mapped():
             # FULL: what the ledger knows was on the disk before a sender is told so.
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=FULL")
+            if version == _BEFORE_PROTECTION:
+                self._connection.executescript(_UPDATE)
             self._connection.executescript(_SCHEMA)
 
     def __enter__(self) -> Self:
@@ -123,7 +147,7 @@ class Ledger:
                     self._connection.execute("ROLLBACK")
                 raise
 
-    def _all(self, query: str, *values: object) -> list[tuple[str, ...]]:
+    def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock, self._mapped():
             return self._connection.execute(query, values).fetchall()
 
@@ -148,18 +172,26 @@ class Ledger:
 
     def lines(self, batch: int) -> list[Line]:
         """Return what is said of the objects of a batch."""
-        query = "SELECT name, fate, place, reason FROM objects WHERE batch=? ORDER BY name"
-        return [
-            Line(name, Fate(fate) if fate else None, place, reason)
-            for name, fate, place, reason in self._all(query, batch)
-        ]
+        return self._lines("batch=?", batch)
+
+    def settled(self) -> list[Line]:
+        """Return what is said of all objects whose batch is done, the oldest first."""
+        return self._lines("state<>?", Fate.BATCHED)
+
+    def _lines(self, condition: str, value: object) -> list[Line]:
+        query = f"SELECT {_COLUMNS} FROM objects WHERE {condition} ORDER BY batch, name"  # noqa: S608
+        return [_line(*row) for row in self._all(query, value)]
 
     def decide(self, lines: list[Line]) -> None:
         """Say where objects go, before the first of them does."""
         with self._transaction() as run:
             run.executemany(
-                "UPDATE objects SET fate=?, place=?, reason=? WHERE name=?",
-                ((line.fate, line.place, line.reason, line.name) for line in lines),
+                "UPDATE objects SET fate=?, place=?, reason=?, outcome=?, protection=? "
+                "WHERE name=?",
+                (
+                    (each.fate, each.place, each.reason, each.outcome, each.protection, each.name)
+                    for each in lines
+                ),
             )
 
     def close(self, batch: int) -> None:
@@ -178,10 +210,7 @@ class Ledger:
 
     def waiting(self) -> list[Line]:
         """Return the objects that lie in OUT, the oldest first."""
-        query = "SELECT name, place FROM objects WHERE state=? ORDER BY batch, name"
-        return [
-            Line(name, Fate.PROTECTED, place) for name, place in self._all(query, Fate.PROTECTED)
-        ]
+        return self._lines("state=?", Fate.IN_OUT)
 
     def mark(self, name: str, state: Fate) -> None:
         """Say that an object came further."""
@@ -204,6 +233,34 @@ class Ledger:
         query = "SELECT reason, COUNT(*) FROM objects WHERE state=? GROUP BY reason"
         return {reason: int(count) for reason, count in self._all(query, Fate.REJECTED)}
 
+    def tally(self) -> Tally:
+        """Return what the objects are that were ever written to OUT."""
+        query = (
+            "SELECT outcome, protection, COUNT(*) FROM objects WHERE outcome<>'' AND state<>? "
+            "GROUP BY outcome, protection"
+        )
+        rows = self._all(query, Fate.BATCHED)
+        return Tally({(outcome, protection): int(count) for outcome, protection, count in rows})
+
+    def claim_key(self, fingerprint: str) -> None:
+        """Take note of the owner's key the first time, and refuse any other from then on.
+
+        New identifiers come from the key, and so does the signature of a statement about all.
+
+        Raises
+        ------
+        StateMismatchError
+            The node had another.
+        """
+        with self._transaction() as run:
+            run.execute("INSERT OR IGNORE INTO about VALUES ('key', ?)", (fingerprint,))
+        ((known,),) = self._all("SELECT value FROM about WHERE name='key'")
+        if known != fingerprint:
+            raise StateMismatchError(
+                f"the node had the key {known}, and this is {fingerprint}; name that one with "
+                "--key, or name a new OUT"
+            )
+
     def remember_uids(self, uids: dict[str, str]) -> None:
         """Keep the new UIDs of protected objects, by the names of the old, for later batches."""
         with self._transaction() as run:
@@ -215,14 +272,37 @@ class Ledger:
         return found[0][0] if found else None
 
 
+_COLUMNS = "name, fate, place, reason, outcome, protection, state, batch"
+
+
+def _line(name: str, fate: str, *others: Any) -> Line:
+    place, reason, outcome, protection, state, batch = others
+    known = Fate(fate) if fate else None
+    return Line(name, known, place, reason, outcome, protection, Fate(state), batch)
+
+
+_UPDATE = """
+BEGIN;
+ALTER TABLE objects ADD COLUMN outcome TEXT NOT NULL DEFAULT '';
+ALTER TABLE objects ADD COLUMN protection REAL;
+UPDATE objects SET outcome='unmeasured' WHERE fate='protected';
+UPDATE objects SET fate='in_out' WHERE fate='protected';
+UPDATE objects SET state='in_out' WHERE state='protected';
+PRAGMA user_version=2;
+COMMIT;
+"""
+"""Makes format 2 of format 1, which called "protected" what lies in OUT, whatever that was worth."""
+
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS objects (
     name TEXT PRIMARY KEY, batch INTEGER NOT NULL, state TEXT NOT NULL,
-    fate TEXT NOT NULL DEFAULT '', place TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT ''
+    fate TEXT NOT NULL DEFAULT '', place TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '',
+    outcome TEXT NOT NULL DEFAULT '', protection REAL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS by_batch ON objects (batch);
 CREATE INDEX IF NOT EXISTS by_state ON objects (state);
 CREATE INDEX IF NOT EXISTS by_place ON objects (place);
 CREATE TABLE IF NOT EXISTS uids (name TEXT PRIMARY KEY, uid TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 PRAGMA user_version={FORMAT};
 """

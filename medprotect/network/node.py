@@ -5,24 +5,28 @@ spool; the main thread makes batches of it and protects them; the forwarder empt
 again from what lies on the disk, so that a kill costs time alone.
 """
 
-import json
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
 from medprotect.confounder.key import Key
 from medprotect.errors import MedprotectError, OutputError
 from medprotect.network.batches import Batches
 from medprotect.network.forward import Forwarder
-from medprotect.network.ledger import NAME, Fate, Ledger
+from medprotect.network.ledger import Fate, Ledger, Line
+from medprotect.network.receipt import is_of_node, read_batch
 from medprotect.network.recipient import Recipient
 from medprotect.network.server import Listening, listening
 from medprotect.network.spool import Spool
+from medprotect.network.tally import Tally
 from medprotect.protect.atomic import make_folders
 from medprotect.protect.lock import hold_lock
+from medprotect.protect.receipt import warn_in_words
 from medprotect.protect.settings import Settings
 
 _POLL_SECONDS = 0.5
@@ -75,6 +79,8 @@ def serve(duty: Duty, settings: Settings, key: Key, say: Callable[[str], None]) 
     ------
     OutputError
         OUT, its state folder or the port cannot be used, or another node has them.
+    StateMismatchError
+        The node had another key.
     ConfigError
         TLS cannot be spoken.
     """
@@ -82,6 +88,7 @@ def serve(duty: Duty, settings: Settings, key: Key, say: Callable[[str], None]) 
     with ExitStack() as stack:
         stack.enter_context(hold_lock(duty.state))
         ledger = stack.enter_context(Ledger(duty.state))
+        ledger.claim_key(key.fingerprint)
         spool = Spool(duty.state, ledger)
         spool.clear()
         if duty.again:
@@ -117,7 +124,11 @@ def _go_on(
             return
         stop.number = batches.finish(number) or stop.number
         if ledger.open_batch() != number:
-            say(f"batch {number}: {in_words(count_batch(ledger, number))}")
+            warnings = read_batch(duty.state, number)["warnings"]
+            for words in warn_in_words(warnings):
+                say(f"batch {number}: warning: {words}")
+            for words in Standing.of_batch(ledger.lines(number)).in_words():
+                say(f"batch {number}: {words}")
     except MedprotectError as error:
         say(f"protecting waits: {error}")
         stop.wait(duty.retry_seconds)
@@ -154,44 +165,70 @@ def _stopping() -> Iterator[_Stop]:
             signal.signal(number, handler)
 
 
-def count_batch(ledger: Ledger, number: int) -> dict[str, int]:
-    """Return how many objects of a batch became what."""
-    fates = [line.fate for line in ledger.lines(number)]
-    return {fate.value: fates.count(fate) for fate in Fate if fate in fates}
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What became of objects: of a batch, or of all.
+
+    Attributes
+    ----------
+    fates : dict of str to int
+        How many have come how far (`Fate`).
+    reasons : dict of str to int
+        How many were rejected for which reason.
+    written : Tally
+        What those are that were written to OUT.
+    """
+
+    fates: dict[str, int]
+    reasons: dict[str, int]
+    written: Tally
+
+    @classmethod
+    def of_batch(cls, lines: list[Line]) -> Self:
+        """Count the objects of a batch that is done."""
+        return cls(
+            Counter(line.fate.value for line in lines if line.fate),
+            Counter(line.reason for line in lines if line.fate is Fate.REJECTED),
+            Tally((line.outcome, line.protection) for line in lines if line.outcome),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the counts; `in` is the sum of those of `fates`."""
+        return {
+            "in": sum(self.fates.values()),
+            **self.fates,
+            "reasons": self.reasons,
+            "states": self.written.states,
+            "summary": self.written.summary,
+        }
+
+    def in_words(self) -> list[str]:
+        """Return lines, the last of which add up."""
+        fates = {fate.value: self.fates.get(fate, 0) for fate in Fate}
+        parts = [f"{count} {_WORDS.get(fate, fate)}" for fate, count in fates.items() if count]
+        lines = [f"rejected: {count} {reason}" for reason, count in self.reasons.items()]
+        lines.append(f"{sum(fates.values())} in = {' + '.join(parts) or '0'}")
+        if total := self.written.total():
+            lines += [self.written.summary, self.written.total_in_words(f"{total} written to OUT")]
+        return lines
 
 
-def count_all(out: Path, state: Path) -> dict[str, object]:
-    """Return how many objects a node has taken in, and what became of them; it may be running.
+_WORDS = {Fate.IN_OUT.value: "in OUT"}
+
+
+def count_all(out: Path, state: Path) -> Standing:
+    """Count all objects that a node has taken in; it may be running.
 
     Raises
     ------
     OutputError
         There is no node.
+    StateMismatchError
+        It was one of another version.
     """
-    if not (state / NAME).is_file():
+    if not is_of_node(state):
         raise OutputError("no node has written to OUT; name that of a node")
     with Ledger(state, reading=True) as ledger:
-        counts = {fate.value: count for fate, count in ledger.counts().items()}
-        incoming = len(Spool(state, ledger).waiting())
-        reasons = ledger.reasons()
-    counts[Fate.BATCHED] += incoming
-    return {"in": sum(counts.values()), **counts, "reasons": reasons}
-
-
-def in_words(counts: dict[str, int]) -> str:
-    """Return a line that adds up."""
-    parts = [f"{count} {name}" for name, count in counts.items() if count]
-    return f"{sum(counts.values())} in = {' + '.join(parts) or '0'}"
-
-
-def as_text(counts: dict[str, object], *, as_json: bool) -> str:
-    """Return what `count_all` found, for people or machines."""
-    if as_json:
-        return json.dumps(counts, indent=1)
-    reasons = counts["reasons"]
-    fates = {name: count for name, count in counts.items() if isinstance(count, int)}
-    fates.pop("in")
-    lines = (
-        [f"rejected: {n} {why}" for why, n in reasons.items()] if isinstance(reasons, dict) else []
-    )
-    return "\n".join([*lines, in_words(fates)])
+        fates = {fate.value: count for fate, count in ledger.counts().items()}
+        fates[Fate.BATCHED] += len(Spool(state, ledger).waiting())
+        return Standing(fates, ledger.reasons(), ledger.tally())

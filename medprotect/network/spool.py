@@ -30,6 +30,11 @@ BATCH_SECONDS = 60
 _PARTIAL = ".part"
 
 
+def batch_folder(state: Path, number: int) -> Path:
+    """Return the folder of a batch in the state folder of a node."""
+    return state / "batches" / f"{number:06}"
+
+
 class Spool:
     """The folders of a node.
 
@@ -53,7 +58,7 @@ class Spool:
 
     def batch(self, number: int) -> Path:
         """Return the folder of a batch."""
-        return self._state / "batches" / f"{number:06}"
+        return batch_folder(self._state, number)
 
     def receive(self, head: bytes, data: memoryview) -> None:
         """Take an object in; when this returns, it outlives a power cut.
@@ -139,6 +144,9 @@ class Spool:
         return not open_batch or all(line.name != name for line in self._ledger.lines(open_batch))
 
     def clear_batch(self, number: int) -> None:
-        """Remove the images of a batch that is done; its journal and receipt stay."""
+        """Remove the images of a batch that is done; its journal and receipt stay.
+
+        Reports and statements of the node are made of the receipts (`medprotect.network.receipt`).
+        """
         for name in ("export", "out"):
             shutil.rmtree(self.batch(number) / name, ignore_errors=True)

@@ -24,9 +24,11 @@ from medprotect.report.remedies import HELD, find_remedy, name_reason
 _FIGURES = {"psnr_db": "PSNR, dB", "ssim": "SSIM", "vif": "VIF"}
 _DIGITS = {"psnr_db": 1, "ssim": 3, "vif": 2}
 _STRONGER = (
-    "To protect more: run again with --strength high, or with a pipeline trained on your own "
+    "To protect more: {} with --strength high, or with a pipeline trained on your own "
     "images (medprotect train). To keep weak and unmeasured images out of OUT: --at-least 0.5."
 )
+_IN_RECEIPT = "The receipt names each file and the reason."
+_IN_STATE = "The node keeps them in OUT.medprotect, in the folder rejected."
 _LIMITS = (
     "How much a model learns from these very images. The figures are of the images that each "
     "pipeline was measured on, and its page says which; medprotect audit measures yours.",
@@ -95,28 +97,46 @@ def _files_in_words(count: int) -> str:
 def _lead(statement: Mapping[str, Any]) -> list[str]:
     counts = statement["counts"]
     written = sum(counts.get(state, 0) for state in STATES_IN_OUT)
-    parts = [f"{written:,} in OUT"]
-    parts += [
-        f"{counts[state]:,} {state}"
-        for state in STATES
-        if state not in STATES_IN_OUT and counts.get(state)
-    ]
-    lead = [f"{_files_in_words(counts['in'])} in the export = {' + '.join(parts)}."]
+    place = "written to OUT" if _is_of_node(statement) else "in OUT"
+    lead = [_total(statement, f"{written:,} {place}")]
     if written:
         states = [f"{counts[each]:,} {each}" for each in STATES_IN_OUT if counts.get(each)]
         images = sum(line.get("images", 0) for line in statement["files"])
         lead += [
-            f"{written:,} in OUT = {' + '.join(states)}. {images:,} images carry noise, and no "
+            f"{written:,} {place} = {' + '.join(states)}. {images:,} images carry noise, and no "
             "pixel changed by more than its limit.",
             f"Protection was measured for each pipeline at strength {statement['strength']}: the "
             "share of what a model learns from the originals that it does not learn from images "
             "with this noise. From 0.50 on an image counts as protected, below 0.50 as weak.",
         ]
     if any(counts.get(each.value) for each in (Protection.WEAK, Protection.UNMEASURED)):
-        lead.append(_STRONGER)
-    if not statement["finished"]:
+        again = "start the node" if _is_of_node(statement) else "run again"
+        lead.append(_STRONGER.format(again))
+    if forwarded := statement.get("forwarded"):
+        words = "went on to the peer and is" if forwarded == 1 else "went on to the peer and are"
+        lead.append(f"{_files_in_words(forwarded)} {words} no longer in OUT.")
+    if not statement["finished"] and not _is_of_node(statement):
         lead.append("The run is not finished: give the same command again to go on.")
     return [*lead, *(f"The images are {each}." for each in statement["statements"])]
+
+
+def _is_of_node(statement: Mapping[str, Any]) -> bool:
+    return "forwarded" in statement
+
+
+def _total(statement: Mapping[str, Any], written: str) -> str:
+    """Return the sentence that says what became of all files."""
+    counts = statement["counts"]
+    parts = [written]
+    parts += [
+        f"{counts[state]:,} {state}"
+        for state in STATES
+        if state not in STATES_IN_OUT and counts.get(state)
+    ]
+    if waiting := _is_of_node(statement) and counts.get(Outcome.PLANNED):
+        parts.append(f"{waiting:,} to come")
+    origin = "received by the node" if _is_of_node(statement) else "in the export"
+    return f"{_files_in_words(counts['in'])} {origin} = {' + '.join(parts)}."
 
 
 def _kinds(report: Report) -> str:
@@ -182,8 +202,9 @@ def _rejected(report: Report) -> str:
         f'<tr><th>{escape(name)}</th><td>{count:,}</td><td class="word">{escape(remedy)}</td></tr>'
         for name, count, remedy in rows
     )
+    of_node = _is_of_node(report.statement)
     return (
-        "<p>None of these is in OUT. The receipt names each file and the reason.</p>"
+        f"<p>None of these is in OUT. {_IN_STATE if of_node else _IN_RECEIPT}</p>"
         '<div class="box" tabindex="0"><table class="remedies"><thead><tr><th>why</th>'
         f'<th>files</th><th class="word">what to do</th></tr></thead><tbody>{body}</tbody></table>'
         "</div>"
@@ -199,6 +220,11 @@ def _warnings(warnings: Mapping[str, int]) -> str:
 
 
 def _change(report: Report) -> str:
+    if _is_of_node(report.statement):
+        return (
+            "<p>Not measured: a node keeps no original of what it has protected. The bound of "
+            "every pixel was checked when each file was written.</p>"
+        )
     if not report.changes:
         return (
             "<p>Not measured here, for want of the export: give --export to compare a few files of "
@@ -262,7 +288,9 @@ def _pipelines(statement: Mapping[str, Any]) -> str:
         facts = {
             "pipeline": f"{each['name']}, version {each['version']}",
             "trained on": f"{each['trained_on']}, {each['licence']}",
-            "protection": _protection_in_words(each.get("protection"), statement["strength"]),
+            "protection": _protection_in_words(
+                each.get("protection"), each.get("strength", statement["strength"])
+            ),
             "decoys": "on: models that learned from clean images are misled too"
             if each["decoys"]
             else "off",
@@ -293,7 +321,9 @@ def _facts(facts: Mapping[str, str]) -> str:
 
 def _checking(report: Report) -> str:
     versions = ", ".join(f"{name} {v}" for name, v in report.statement["backend"].items())
-    facts = {"whoever has the export": "medprotect verify EXPORT OUT"}
+    facts = {}
+    if not _is_of_node(report.statement):
+        facts["whoever has the export"] = "medprotect verify EXPORT OUT"
     if report.public_key:
         facts["whoever has OUT alone"] = (
             "medprotect verify OUT --statement statement.json --public-key ..., with the key "

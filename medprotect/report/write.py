@@ -1,7 +1,8 @@
-"""Writes the page and the signed statement of a run."""
+"""Writes the page and the signed statement of a run, or of a node."""
 
 import datetime
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from medprotect.errors import KeyFileError, OutputError
 from medprotect.protect.atomic import make_folders, write_whole
 from medprotect.protect.inspection import check_picture_folder
 from medprotect.protect.journal import NAME as JOURNAL
-from medprotect.protect.journal import Journal
+from medprotect.protect.journal import Entry, Journal
 from medprotect.protect.lock import hold_lock
 from medprotect.protect.receipt import NAME as RECEIPT
 from medprotect.protect.receipt import read_receipt
@@ -36,19 +37,23 @@ def write_report(
     state: Path,
     key: Key,
     *,
+    receipt: Mapping[str, Any] | None = None,
     export: Path | None = None,
     folder: Path | None = None,
     with_names: bool = False,
     with_pictures: bool = False,
 ) -> Written:
-    """Write the report of a run.
+    """Write the report of a run, or of a node.
 
     Parameters
     ----------
     out, state : Path
-        Of the run.
+        Of the run or node.
     key : Key
         The owner's: the one that the run had.
+    receipt : mapping, optional
+        Of a node, as `medprotect.network.receipt.node_receipt` returns it; by default the run's,
+        read from the state folder. Export, names and pictures are of a run alone.
     export : Path, optional
         Of the run, to measure how much images were changed.
     folder : Path, optional
@@ -64,11 +69,9 @@ def write_report(
         There is no run of this OUT, or the folder cannot be written.
     """
     check_picture_folder(folder or state)
-    if not (state / JOURNAL).is_file():
-        raise OutputError("no run has written OUT: its state folder holds no journal")
-    with hold_lock(state), Journal(state) as journal:
-        entries = list(journal.entries())
-        receipt = _read_receipt(state / RECEIPT)
+    entries: list[Entry] = []
+    if receipt is None:
+        receipt, entries = _read_run(state)
     if receipt["key"] != key.fingerprint:
         raise KeyFileError(
             f"The run had the key {receipt['key']}, and this is {key.fingerprint}: name that one "
@@ -94,6 +97,13 @@ def write_report(
         written.statement, (json.dumps(sign(statement, key), indent=1) + "\n").encode(), 0o600
     )
     return written
+
+
+def _read_run(state: Path) -> tuple[dict[str, Any], list[Entry]]:
+    if not (state / JOURNAL).is_file():
+        raise OutputError("no run has written OUT: its state folder holds no journal")
+    with hold_lock(state), Journal(state) as journal:
+        return _read_receipt(state / RECEIPT), list(journal.entries())
 
 
 def _read_receipt(path: Path) -> dict[str, Any]:

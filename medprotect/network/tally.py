@@ -1,0 +1,44 @@
+"""What files are that a node or a run has written: how many of which state and protection."""
+
+from collections import Counter
+
+from medprotect.confounder.measured import Protection, protection_in_words
+from medprotect.protect.journal import STATES_IN_OUT
+from medprotect.protect.receipt import NOTHING_IN_OUT
+
+
+class Tally(Counter[tuple[str, float | None]]):
+    """How many files are of which state (`Entry.state`) and which measured protection.
+
+    Examples
+    --------
+    >>> tally = Tally({("weak", 0.0): 3, ("copied", None): 1})
+    >>> tally.states
+    {'weak': 3, 'copied': 1}
+    >>> tally.total_in_words("4 sent")
+    '4 sent = 3 weak + 1 copied'
+    """
+
+    @property
+    def states(self) -> dict[str, int]:
+        """How many files are of which state, in the order of listings."""
+        counts: Counter[str] = Counter()
+        for (state, _), count in self.items():
+            counts[state] += count
+        return {state: counts[state] for state in STATES_IN_OUT if counts[state]}
+
+    @property
+    def summary(self) -> str:
+        """One sentence that says what a model still learns from those that carry noise."""
+        protections: Counter[float | None] = Counter()
+        for (state, protection), count in self.items():
+            if state in _NOISY:
+                protections[protection] += count
+        return protection_in_words(protections) if protections else NOTHING_IN_OUT
+
+    def total_in_words(self, total: str) -> str:
+        """Return a line that adds up to a total that is put in words."""
+        return f"{total} = {' + '.join(f'{n} {state}' for state, n in self.states.items())}"
+
+
+_NOISY = frozenset(each.value for each in Protection)
