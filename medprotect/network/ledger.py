@@ -291,7 +291,7 @@ UPDATE objects SET state='in_out' WHERE state='protected';
 PRAGMA user_version=2;
 COMMIT;
 """
-"""Makes format 2 of format 1, which called "protected" what lies in OUT, whatever that was worth."""
+"""Makes format 2 of format 1, which called "protected" whatever lies in OUT."""
 
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS objects (

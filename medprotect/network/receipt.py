@@ -11,7 +11,6 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import medprotect
 from medprotect.errors import OutputError
 from medprotect.network.ledger import NAME as LEDGER
 from medprotect.network.ledger import Fate, Ledger, Line
@@ -99,7 +98,6 @@ def node_receipt(state: Path) -> dict[str, Any]:
     return {
         "format": FORMAT,
         **_joined(receipts),
-        "medprotect": medprotect.__version__,
         "finished": not waiting,
         "forwarded": reached[Fate.FORWARDED],
         "counts": _count(files, waiting),
@@ -135,6 +133,7 @@ def _joined(receipts: list[dict[str, Any]]) -> dict[str, Any]:
         raise OutputError("the node has protected nothing yet; wait until it has")
     names = sorted({name for each in receipts for name in each["backend"]})
     return {
+        "medprotect": _words(each["medprotect"] for each in receipts),
         "statements": _distinct(text for each in receipts for text in each["statements"]),
         "strength": _words(each["strength"] for each in receipts),
         "key": _words(each["key"] for each in receipts),

@@ -141,6 +141,7 @@ def _total(statement: Mapping[str, Any], written: str) -> str:
 
 def _kinds(report: Report) -> str:
     rows = []
+    of_node = _is_of_node(report.statement)
     series = _series(report.entries)
     states = [each for each in STATES if report.statement["counts"].get(each)]
     for kind, counts in sorted(_count_states(report.statement["files"]).items()):
@@ -148,17 +149,19 @@ def _kinds(report: Report) -> str:
         cells = {
             "in": str(counts.total()),
             **{state: str(counts[state] or DASH) for state in states},
-            "whole series": f"{whole} of {all_of}" if all_of else DASH,
         }
+        if not of_node:
+            cells["whole series"] = f"{whole} of {all_of}" if all_of else DASH
         shown = "".join(
             f'<td data-head="{head}"{" class=none" if cell == DASH else ""}>{cell}</td>'
             for head, cell in cells.items()
         )
         rows.append(f"<tr><th>{escape(kind or 'not known')}</th>{shown}</tr>")
-    heads = "".join(f"<th>{name}</th>" for name in ("kind", "in", *states, "whole series"))
+    names = ("kind", "in", *states, *(() if of_node else ("whole series",)))
+    heads = "".join(f"<th>{name}</th>" for name in names)
+    whole_is = "" if of_node else " A series is whole where all of its files are in OUT."
     return (
-        "<p>By kind: the format, and the modality that the files state. A series is whole where "
-        "all of its files are in OUT.</p>"
+        f"<p>By kind: the format, and the modality that the files state.{whole_is}</p>"
         f'<div class="box" tabindex="0"><table class="kinds"><thead><tr>{heads}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
@@ -329,6 +332,11 @@ def _checking(report: Report) -> str:
             "medprotect verify OUT --statement statement.json --public-key ..., with the key "
             "below, that its owner tells you by another way than this page"
         )
+        if _is_of_node(report.statement):
+            facts["whoever has them in an archive"] = (
+                "cannot check them so: most archives write a file header of their own, and then "
+                "the hashes differ"
+            )
         facts["public key"] = report.public_key
     return _facts({**facts, "made with": versions})
 
