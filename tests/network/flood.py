@@ -207,14 +207,14 @@ def flood(folder: Path, count: int) -> dict[str, object]:
         sent = time.monotonic() - began
         store(node.port, files[:CHUNK]).wait(_SECONDS)  # a whole association once more
         wait_for(lambda: node.counts()["batched"] == 0, "protecting took too long", 1800)
-        away = node.counts()["protected"]
+        away = node.counts()["in_out"]
         archive.start()
         there = node.counts()["forwarded"]
         wait_for(lambda: node.counts()["forwarded"] > there, "forwarding did not begin")
         archive.stop(signal.SIGKILL)  # in the midst of what it is sent
-        broken_at = node.counts()["protected"]
+        broken_at = node.counts()["in_out"]
         archive.start()
-        wait_for(lambda: node.counts()["protected"] == 0, "forwarding took too long", 600)
+        wait_for(lambda: node.counts()["in_out"] == 0, "forwarding took too long", 600)
         held = archive.instances() or []
         counts = node.counts()
         code = node.end(signal.SIGTERM)

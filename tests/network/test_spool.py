@@ -112,6 +112,40 @@ class TestLedger:
         with pytest.raises(StateMismatchError):
             Ledger(state)
 
+    def test_of_an_earlier_format_is_brought_up_to_date_by_the_node(self, state: Path) -> None:
+        import sqlite3
+
+        connection = sqlite3.connect(state / "ledger.sqlite")
+        connection.executescript(
+            "CREATE TABLE objects (name TEXT PRIMARY KEY, batch INTEGER NOT NULL, "
+            "state TEXT NOT NULL, fate TEXT NOT NULL DEFAULT '', place TEXT NOT NULL DEFAULT '', "
+            "reason TEXT NOT NULL DEFAULT '') STRICT;"
+            "CREATE TABLE uids (name TEXT PRIMARY KEY, uid TEXT NOT NULL) STRICT;"
+            "INSERT INTO objects VALUES ('a', 1, 'protected', 'protected', '1/2/3.dcm', '');"
+            "INSERT INTO objects VALUES ('b', 1, 'forwarded', 'protected', '1/2/4.dcm', '');"
+            "INSERT INTO objects VALUES ('c', 1, 'rejected', 'rejected', '', 'corrupt');"
+            "PRAGMA user_version=1;"
+        )
+        connection.close()
+        with pytest.raises(StateMismatchError, match="start the node"):
+            Ledger(state, reading=True)
+        for _ in range(2):
+            with Ledger(state) as ledger:
+                assert [line.name for line in ledger.waiting()] == ["a"]
+                assert ledger.tally() == {("unmeasured", None): 2}
+                assert ledger.reasons() == {"corrupt": 1}
+        with Ledger(state, reading=True) as ledger:
+            assert [line.fate for line in ledger.lines(1)] == [
+                *(Fate.IN_OUT, Fate.IN_OUT),
+                Fate.REJECTED,
+            ]
+
+    def test_keeps_to_one_key(self, ledger: Ledger) -> None:
+        ledger.claim_key("one")
+        ledger.claim_key("one")
+        with pytest.raises(StateMismatchError, match="key one"):
+            ledger.claim_key("two")
+
     def test_a_file_that_is_none_is_refused(self, state: Path) -> None:
         (state / "ledger.sqlite").write_bytes(b"no database, but long enough to be one" * 100)
         with pytest.raises(StateMismatchError):
@@ -174,9 +208,10 @@ class TestBatches:
         assert {dcmread(path).SOPInstanceUID for path in written} == {p.stem for p in written}
         assert len(list((state / "rejected").iterdir())) == 1
         assert not (spool.batch(number) / "export").exists()
-        counts = count_all(tmp_path / "out", state)
+        counts = count_all(tmp_path / "out", state).as_json()
         assert counts["in"] == 4
-        assert (counts["protected"], counts["rejected"]) == (3, 1)
+        assert (counts["in_out"], counts["rejected"]) == (3, 1)
+        assert counts["states"] == {"weak": 3}
 
     @pytest.mark.filterwarnings("ignore")
     def test_a_uid_that_is_none_names_no_place_outside_out(self, tmp_path: Path) -> None:
