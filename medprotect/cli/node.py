@@ -28,6 +28,8 @@ from medprotect.cli.run import (
 
 if TYPE_CHECKING:
     from medprotect.network.node import Duty
+    from medprotect.network.server import Listening
+    from medprotect.network.tls import Tls
     from medprotect.protect.settings import Settings
 
 Title = Annotated[str, typer.Option(help="Our AE title.")]
@@ -110,32 +112,23 @@ def node(
     """Receive DICOM objects, protect them, and keep them in OUT or forward them.
 
     A sender is told of success once its object is safe on the disk. OUT.medprotect, beside OUT,
-    stays in the house: it holds what waits, and what was rejected. The log and --status call each
-    object in OUT protected, weak or unmeasured; medprotect report OUT states them all.
+    stays in the house: it holds what waits or was rejected. The log, --status and medprotect report
+    say how much is protected, weak or unmeasured.
     """
     with ending(as_json=as_json):
         place = state or state_beside(out)
         if status:
-            from medprotect.network.node import count_all
-
-            standing = count_all(out, place)
-            words = "\n".join(standing.in_words())
-            print(json.dumps(standing.as_json(), indent=1) if as_json else words)
+            _show_status(out, place, as_json=as_json)
             return
         from medprotect.network.node import Duty
-        from medprotect.network.peer import title_of
         from medprotect.network.recipient import parse_recipient
-        from medprotect.network.server import Listening
         from medprotect.network.tls import Tls
 
         tls = Tls(tls_cert, tls_key, tls_ca)
-        titles = tuple(map(title_of, allow or ()))
         duty = Duty(
             out=out,
             state=place,
-            where=Listening(
-                address=bind, port=port, title=title_of(title), allowed=titles, tls=tls
-            ),
+            where=_listening(bind, port, title, allow, tls),
             peer=parse_recipient(forward, title, tls, with_tls=forward_tls, login=login)
             if forward
             else None,
@@ -153,6 +146,24 @@ def node(
             jobs=jobs,
         )
         _serve(duty, settings, key)
+
+
+def _listening(
+    bind: str, port: int, title: str, allow: list[str] | None, tls: "Tls"
+) -> "Listening":
+    from medprotect.network.peer import title_of
+    from medprotect.network.server import Listening
+
+    allowed = tuple(map(title_of, allow or ()))
+    return Listening(address=bind, port=port, title=title_of(title), allowed=allowed, tls=tls)
+
+
+def _show_status(out: Path, state: Path, *, as_json: bool) -> None:
+    from medprotect.network.node import count_all
+
+    standing = count_all(out, state)
+    words = "\n".join(standing.in_words())
+    print(json.dumps(standing.as_json(), indent=1) if as_json else words)
 
 
 def _serve(duty: "Duty", settings: "Settings", key: Path | None) -> None:

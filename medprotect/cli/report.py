@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -48,23 +48,16 @@ def report(
         from medprotect.cli.run import state_beside
         from medprotect.confounder.key import Key, default_key_path
         from medprotect.errors import ConfigError
-        from medprotect.network.receipt import is_of_node, node_receipt
         from medprotect.report.write import write_report
 
         if pictures and export is None:
             raise ConfigError("Pictures are made from the export: name it with --export.")
         place = state or state_beside(out)
-        of_node = is_of_node(place)
-        if of_node and (export is not None or with_names):
-            raise ConfigError(
-                "A node keeps neither the originals nor the names of what it has protected: leave "
-                "--export and --with-names away."
-            )
         written = write_report(
             out,
             place,
             Key.load(key or default_key_path()),
-            receipt=node_receipt(place) if of_node else None,
+            receipt=_read_node(place, needs_export=export is not None or with_names),
             export=export,
             folder=to,
             with_names=with_names,
@@ -77,3 +70,18 @@ def report(
             print(f"page       {written.page}")
             print(f"statement  {written.statement}")
             print(f"public key {written.public_key}")
+
+
+def _read_node(state: Path, *, needs_export: bool) -> dict[str, Any] | None:
+    """Return the receipt of a node; None where the state folder is a run's."""
+    from medprotect.errors import ConfigError
+    from medprotect.network.receipt import is_of_node, node_receipt
+
+    if not is_of_node(state):
+        return None
+    if needs_export:
+        raise ConfigError(
+            "A node keeps neither the originals nor the names of what it has protected: leave "
+            "--export and --with-names away."
+        )
+    return node_receipt(state)

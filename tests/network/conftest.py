@@ -1,7 +1,8 @@
 """A node that has protected two batches: the second at another strength, and it asked for more."""
 
 import shutil
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -29,6 +30,20 @@ class Served:
 
     def files(self) -> list[Path]:
         return sorted(path for path in self.out.rglob("*") if path.is_file())
+
+
+@dataclass
+class Taking:
+    """A peer that refuses the first files, as many as it is told to, and takes the others."""
+
+    refused: int = 0
+    taken: list[Path] = field(default_factory=list)
+
+    def send(self, files: list[Path]) -> Iterator[tuple[Path, str]]:
+        for number, file in enumerate(files):
+            if number >= self.refused:
+                self.taken.append(file)
+            yield file, "status_0110" if number < self.refused else ""
 
 
 def numbered(name: str, number: int) -> bytes:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pydicom
 from pydicom import Dataset, dcmread
@@ -24,6 +25,13 @@ from tests.network.flood import (
     wait_for,
     write_objects,
 )
+
+SENT = [
+    "A model still learns as much from these files as from the originals (protection 0.00).",
+    "3 sent = 3 weak",
+    "3 files = 3 sent",
+]
+"""What push says of three slices of CT at strength standard."""
 
 ECHOSCU = shutil.which("echoscu", path="/usr/bin:/usr/local/bin")
 OPENSSL = shutil.which("openssl")
@@ -144,12 +152,69 @@ def pushing(folder: Path) -> None:
         shutil.copy(folder / "objects" / "00000.dcm", out / "clean.dcm")
         assert push(folder / "objects").returncode == 5
         assert (pushed := push(out)).returncode == 0, pushed.stderr
-        assert pushed.stdout == "3 files = 3 sent\n"
+        assert pushed.stdout.splitlines() == SENT
         uids = {each["SOPInstanceUID"] for each in archive.instances() or []}
         assert len(uids) == 3
         assert not any(uid.startswith("1.2.3") for uid in uids)
         archive.stop()
         assert push(out).returncode == 6
+
+
+def stating(folder: Path) -> None:
+    """A node says what its images are worth: in its log, when asked, when pushed, and signed."""
+    files = objects(folder / "objects", 5)
+    data = Path(pydicom.__file__).parent / "data" / "test_files"
+    archive = Archive(folder / "archive")
+    node = Node(folder)
+
+    def told(*words: str, code: int = 0) -> dict[str, Any]:
+        command = [sys.executable, "-m", "medprotect", *words, "--json"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=node.environment, check=False
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def check(place: Path, counts: dict[str, int]) -> None:
+        report = told("report", str(node.out))
+        own = ["--statement", report["statement"], "--public-key", report["public_key"]]
+        assert told("verify", str(place), *own) == {"counts": counts, "faults": []}
+
+    try:
+        archive.start()
+        node.start()
+        assert "weak: ct, protection 0.00 at standard, 0.37 at high" in node.said()
+        assert "unmeasured: mr, not measured at standard" in node.said()
+        assert store(node.port, files[:3]).wait() == 0
+        wait_for(lambda: node.counts()["in_out"] == 3, "it was not protected", 180)
+        wait_for(lambda: "written to OUT" in node.said(), "the batch was not told", 30)
+        assert "3 written to OUT = 3 weak" in node.said()
+        assert "warning: 3 files do not say that the patient's identity" in node.said()
+        check(node.out, {"in": 3, "weak": 3})
+        shutil.copytree(node.out, folder / "before")
+        peer = f"ORTHANC@127.0.0.1:{archive.dimse}"
+        pushed = told("push", str(node.out), peer)
+        assert pushed == {"files": 3, "sent": 3, "states": {"weak": 3}, "summary": SENT[0]}
+        assert told("report", str(node.out), "--export", str(folder), code=2)["error"] == "config"
+        node.end(signal.SIGTERM)
+        node.options += ["--forward", peer, "--at-least", "0.3"]
+        node.start()
+        assert store(node.port, [data / "MR_small.dcm", *files]).wait() == 0
+        wait_for(lambda: node.counts()["rejected"] == 3, "what is weak was not rejected", 180)
+        wait_for(lambda: node.counts()["forwarded"] == 3, "it was not forwarded", 60)
+        found = told("node", str(node.out), "--status")
+        assert found["reasons"] == {"protection_too_low": 3}
+        assert found["states"] == {"weak": 3}
+        assert "its images are rejected (--at-least 0.3)" in node.said()
+        check(folder / "before", {"in": 6, "weak": 3, "rejected": 3})
+        node.end(signal.SIGTERM)
+        (folder / "config").rename(folder / "lost")
+        assert "new OUT" in told("node", str(node.out), code=5)["message"]
+    finally:
+        if node.process is not None and node.process.poll() is None:
+            node.end(signal.SIGTERM)
+        archive.stop()
 
 
 def web(folder: Path) -> None:
@@ -188,7 +253,7 @@ def web(folder: Path) -> None:
                 check=False,
             )
             assert done.returncode == 0, done.stderr
-        assert done.stdout == "3 files = 3 sent\n"
+        assert done.stdout.splitlines() == SENT
         assert {each["SOPInstanceUID"] for each in archive.instances() or []} == uids
     finally:
         node.end(signal.SIGTERM)
@@ -244,5 +309,5 @@ def pulling(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    cases = {each.__name__: each for each in (titles, tls, batches, pushing, web, pulling)}
+    cases = {each.__name__: each for each in (titles, tls, batches, pushing, stating, web, pulling)}
     cases[sys.argv[1]](Path(sys.argv[2]))

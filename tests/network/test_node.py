@@ -44,6 +44,8 @@ def test_as_many_come_out_as_went_in_though_all_are_killed_or_away() -> None:
     assert found["exit_code"] == 143
 
 
-@pytest.mark.parametrize("case", ["titles", "tls", "batches", "pushing", "web", "pulling"])
+@pytest.mark.parametrize(
+    "case", ["titles", "tls", "batches", "pushing", "stating", "web", "pulling"]
+)
 def test_among_its_neighbours(case: str, tmp_path: Path) -> None:
     program("tests.network.talk", case, os.fspath(tmp_path))

@@ -1,7 +1,5 @@
 """What is pushed: only what was written, as it was written, and what is said of it."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -13,21 +11,7 @@ from medprotect.plan.selection import find_candidates
 from medprotect.protect.engine import protect_export
 from medprotect.protect.settings import Settings
 
-from .conftest import DATA, KEY, Served
-
-
-@dataclass
-class Taking:
-    """A peer on paper: takes all but the first, as many as it is to refuse."""
-
-    refused: int = 0
-    taken: list[Path] = field(default_factory=list)
-
-    def send(self, files: list[Path]) -> Iterator[tuple[Path, str]]:
-        for number, file in enumerate(files):
-            if number >= self.refused:
-                self.taken.append(file)
-            yield file, "status_0110" if number < self.refused else ""
+from .conftest import DATA, KEY, Served, Taking
 
 
 def test_a_node_without_a_peer_has_all_of_out_pushed(served: Served) -> None:

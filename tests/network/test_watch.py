@@ -1,15 +1,44 @@
 """A watched folder, in a process of its own."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from medprotect.confounder.key import Key
+from medprotect.network.push import push
+from medprotect.report.statement import compare_with_out
+from medprotect.report.write import write_report
+
+from .conftest import Taking
+
+
+@contextmanager
+def watching(folder: Path, out: Path, *options: str) -> Iterator[Path]:
+    """Watch until the block ends; yields the log."""
+    log = folder.with_name("watch.log")
+    command = [sys.executable, "-m", "medprotect", "watch", str(folder), str(out)]
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [*command, "--settle", "1", *options],
+            env=os.environ | {"XDG_CONFIG_HOME": str(folder.with_name("config"))},
+            stderr=stream,
+        )
+    try:
+        yield log
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.slow
@@ -19,25 +48,40 @@ def test_what_arrives_is_protected_once_it_has_settled(
     (folder := tmp_path / "in").mkdir()
     shutil.copy(pydicom_file("CT_small.dcm"), folder / "1.dcm")
     out = tmp_path / "out"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "medprotect", "watch", str(folder), str(out), "--settle", "1"],
-        env=os.environ | {"XDG_CONFIG_HOME": str(tmp_path / "config")},
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        wait_for_file(out / "1.dcm")
+    with watching(folder, out) as log:
+        wait_for(lambda: (out / "1.dcm").exists(), "1.dcm did not come")
         shutil.copy(pydicom_file("MR_small.dcm"), folder / "2.dcm")
-        wait_for_file(out / "2.dcm")
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 143
-    finally:
-        process.kill()
-        process.wait()
+        wait_for(lambda: "2 in = 2 in OUT" in log.read_text(), "the second was not told of")
     assert len(list(out.iterdir())) == 2
+    said = log.read_text()
+    assert "weak: ct, protection 0.00 at standard, 0.37 at high" in said
+    assert "warning: 2 files do not say that the patient's identity was removed" in said
+    assert "2 in OUT = 1 weak + 1 unmeasured" in said
 
 
-def wait_for_file(path: Path) -> None:
+@pytest.mark.slow
+def test_what_it_wrote_is_stated_and_pushed_as_that_of_a_run(
+    tmp_path: Path, pydicom_file: Callable[[str], Path]
+) -> None:
+    (folder := tmp_path / "in").mkdir()
+    shutil.copy(pydicom_file("CT_small.dcm"), folder / "1.dcm")
+    shutil.copy(pydicom_file("MR_small.dcm"), folder / "2.dcm")
+    out, state = tmp_path / "out", tmp_path / "out.medprotect"
+    with watching(folder, out, "--strength", "high", "--at-least", "0.3") as log:
+        wait_for(lambda: "1 in OUT = 1 weak" in log.read_text(), "it was not protected")
+        written = write_report(out, state, Key.load(tmp_path / "config/medprotect/owner.key"))
+    said = log.read_text()
+    assert "unmeasured: mr, not measured at high; its images are rejected" in said
+    assert "rejected: 1 protection_too_low" in said
+    stated = json.loads(written.statement.read_text())["statement"]
+    assert stated["counts"] == {"in": 2, "weak": 1, "rejected": 1}
+    assert compare_with_out(stated, out) == []
+    assert push(out, state, peer := Taking()).sent.states == {"weak": 1}
+    assert peer.taken == [out / "1.dcm"]
+
+
+def wait_for(holds: Callable[[], bool], words: str) -> None:
     end = time.monotonic() + 120
-    while not path.exists():
-        assert time.monotonic() < end, f"{path.name} did not come"
+    while not holds():
+        assert time.monotonic() < end, words
         time.sleep(0.2)
