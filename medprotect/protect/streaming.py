@@ -51,7 +51,7 @@ def protect_stream(
     InputError, VerificationError, OutputError, StorageError
         As those do; nothing is written then.
     """
-    number = None if label is None else protect.class_number(label)
+    number = protect.class_number(label)
     partial = final.with_name(f".medprotect-{secrets.token_hex(8)}.part")
     file = dicom.open_stream(stream)
     with scratch_file(final.parent) as scratch:

@@ -35,7 +35,7 @@ from medprotect.confounder.along_z import COHERENT
 from medprotect.confounder.card import Card, load_card
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import Confounder
-from medprotect.errors import ConfigError, PipelineError
+from medprotect.errors import ConfigError
 from medprotect.imaging import formats
 from medprotect.imaging.image import Content, Derivation, Pair, Stored
 from medprotect.imaging.pairs import choose_voxels, read_content
@@ -60,6 +60,9 @@ DERIVATION = "derivation"
 CHECKED = "checked"
 NOTES = "notes"
 SAVED = "saved_to"
+
+_SHOWN = 12
+"""Most classes that a message names."""
 
 
 class Carried:
@@ -165,45 +168,76 @@ class Protect(Transform):
             along_z=along_z,
         )
 
-    def __call__(self, image: MetaTensor, label: str | None = None) -> MetaTensor:
+    def __call__(self, image: MetaTensor, label: object = None) -> MetaTensor:
         """Return the image with noise.
 
         Parameters
         ----------
         image : MetaTensor
             From `LoadProtectable`.
-        label : str, optional
-            The class, where it is known; else the pipeline's assigner reads the image.
+        label : str or int, or tensor or array of one, optional
+            The class, where it is known: its name, or its number in the order of the card. With
+            None or "" the pipeline's assigner reads the image.
 
         Raises
         ------
         ConfigError
-            The tensor is not from `LoadProtectable`, or was changed since.
+            The tensor is not from `LoadProtectable`, or was changed since; or the label is no
+            class of the pipeline.
         PipelineError
-            The pipeline takes other channels, or has no such class.
+            The pipeline takes other channels.
         BudgetBelowOneError
             The noise would round away.
         """
         source = source_of(image)
         if not np.array_equal(from_tensor(image), source.stored, equal_nan=_is_float(source)):
             raise ConfigError("The image was changed after it was read; protect it first.")
-        number = None if label is None else self.class_number(label)
+        number = self.class_number(label)
         changed = add_noise(source.images, self.confounder.noise, self.strength, number)
         derivation = settle(self.derivation, source.file.description)
         return to_tensor(changed, {**image.meta, DERIVATION: Carried(derivation)}, image)
 
-    def class_number(self, label: str) -> int:
-        """Return the number of a class.
+    def class_number(self, label: object) -> int | None:
+        """Return the number of a class; None where it is not known.
+
+        Parameters
+        ----------
+        label : str or int, or tensor or array of one
+            As the transform takes it.
 
         Raises
         ------
-        PipelineError
-            The pipeline has no such class.
+        ConfigError
+            The label is no class of the pipeline.
         """
-        classes = self.confounder.card.codes.classes
-        if label not in classes:
-            raise PipelineError(f"The pipeline has no class of this name, only {len(classes)}.")
-        return classes.index(label)
+        label = _single(label)
+        if label is None or (isinstance(label, str) and not label):
+            return None
+        card = self.confounder.card
+        if card.codes.source == "clusters":
+            raise ConfigError(
+                f"The pipeline {card.name} was trained without labels and takes none: leave out "
+                "label_key."
+            )
+        classes = card.codes.classes
+        if isinstance(label, str) and label in classes:
+            return classes.index(label)
+        if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < len(classes):
+            return label
+        known = ", ".join(classes[:_SHOWN]) + (" ..." if len(classes) > _SHOWN else "")
+        raise ConfigError(
+            f"A label is no class of the pipeline {card.name}. Give a number from 0 to "
+            f"{len(classes) - 1}, or a name: {known}. For labels of another kind, such as masks, "
+            "leave out label_key."
+        )
+
+
+def _single(label: object) -> object:
+    """Return the one value of a tensor, an array or a scalar of NumPy; all else as it is."""
+    if isinstance(label, torch.Tensor | np.ndarray | np.generic) and label.ndim <= 1:
+        values = label.reshape(-1).tolist()
+        return values[0] if len(values) == 1 else label
+    return label
 
 
 class SaveProtected(Transform):
@@ -343,8 +377,14 @@ class Protectd(MapTransform):
         Of the images.
     pipeline, key, **options
         As `Protect` takes them.
-    label_key : Hashable
-        Key of the class, where it is known; None or "" there means that it is not.
+    label_key : Hashable, optional
+        Key of the class, as `Protect` takes it. Without it, the pipeline's assigner reads the
+        images, whatever labels the items hold.
+
+    Raises
+    ------
+    ConfigError
+        An item lacks `label_key`, and `allow_missing_keys` is not set.
     """
 
     def __init__(
@@ -353,7 +393,7 @@ class Protectd(MapTransform):
         pipeline: str | Path | Card,
         key: Key,
         *,
-        label_key: Hashable = "label",
+        label_key: Hashable | None = None,
         allow_missing_keys: bool = False,
         **options: Any,
     ) -> None:
@@ -363,8 +403,15 @@ class Protectd(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return the items with noise."""
-        label = data.get(self._label_key) or None
+        label = self._label(data)
         return {**data, **{key: self.protect(data[key], label) for key in self.key_iterator(data)}}
+
+    def _label(self, data: Mapping[Hashable, Any]) -> object:
+        if self._label_key is None:
+            return None
+        if self._label_key not in data and not self.allow_missing_keys:
+            raise ConfigError("An item lacks label_key; name another, or leave it out.")
+        return data.get(self._label_key)
 
 
 class SaveProtectedd(MapTransform):

@@ -86,6 +86,7 @@ class Worker:
                 labels_sha256=setup.labels_sha256,
                 keep_uids=setup.keep_uids,
                 along_z=setup.along_z,
+                label_key="label",
             )
             for name, folder in setup.pipelines.items()
         }
@@ -195,7 +196,7 @@ class Worker:
         """Protect a file frame by frame, or as a whole in memory; what comes out is the same."""
         if task.streamed:
             protect = self._protect[task.pipeline].protect
-            return protect_stream(stream, staged, protect, task.label or None)
+            return protect_stream(stream, staged, protect, task.label)
         stream.seek(0)
         item = {"image": stream.read(), "label": task.label, "path": staged}
         image = self._compose(task.pipeline)(item)["image"]

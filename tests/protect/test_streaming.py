@@ -8,7 +8,7 @@ import pytest
 from pydicom import dcmread
 
 from medprotect.confounder.card import load_card
-from medprotect.errors import BudgetBelowOneError, OutputError, PipelineError, StorageError
+from medprotect.errors import BudgetBelowOneError, ConfigError, OutputError, StorageError
 from medprotect.protect.atomic import _ScratchFile, scratch_file
 from medprotect.protect.protectable import check_file
 from medprotect.protect.streaming import protect_stream
@@ -75,7 +75,7 @@ def test_a_file_is_never_overwritten_and_a_label_has_to_be_known(
     protect: Protect = worker_of(frames)._protect["radiology-grey"].protect
     (tmp_path / "taken").write_bytes(b"another's")
     with (frames / "a").open("rb") as stream:
-        with pytest.raises(PipelineError):
+        with pytest.raises(ConfigError):
             protect_stream(stream, tmp_path / "new", protect, "no such class")
         with pytest.raises(OutputError):
             protect_stream(stream, tmp_path / "taken", protect)

@@ -1,5 +1,6 @@
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from monai.transforms.utility.dictionary import CopyItemsd, Lambdad
 from pydicom import dcmread
 
 from medprotect.confounder.key import Key
-from medprotect.errors import ConfigError, CorruptImageError, OutputError, PipelineError
+from medprotect.errors import ConfigError, CorruptImageError, OutputError
 from medprotect.protect.transforms import (
     NOTES,
     SAVED,
@@ -96,8 +97,37 @@ class TestProtect:
         assert not torch.equal(
             protect(image, "HeadCT").as_tensor(), protect(image, "Hand").as_tensor()
         )
-        with pytest.raises(PipelineError, match="no class"):
+        with pytest.raises(ConfigError, match=r"no class.*AbdomenCT"):
             protect(image, "Foot")
+
+    @pytest.mark.parametrize(
+        "label", [0, torch.tensor(0), np.int64(0), np.array([0]), np.array("AbdomenCT")], ids=repr
+    )
+    def test_the_first_class_is_one_like_any_other(self, label: object, protect: Protect) -> None:
+        assert protect.class_number(label) == protect.class_number("AbdomenCT") == 0
+
+    @pytest.mark.parametrize("label", [None, "", np.str_("")], ids=repr)
+    def test_a_label_may_be_unknown(self, label: object, protect: Protect) -> None:
+        assert protect.class_number(label) is None
+
+    @pytest.mark.parametrize(
+        "label",
+        [-1, 6, True, 1.0, torch.tensor(1.0), torch.zeros(1, 4, 4), np.zeros(3, int), ["Hand"]],
+        ids=lambda label: f"{type(label).__name__} {getattr(label, 'shape', label)}",
+    )
+    def test_what_is_no_class_is_told_from_one(self, label: object, protect: Protect) -> None:
+        with pytest.raises(ConfigError, match=r"number from 0 to 5, or a name: AbdomenCT, .*masks"):
+            protect.class_number(label)
+
+    def test_a_pipeline_trained_without_labels_takes_none(
+        self, protect: Protect, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        card = protect.confounder.card
+        found = replace(card, codes=replace(card.codes, source="clusters"))
+        monkeypatch.setattr(protect.confounder, "card", found)
+        assert protect.class_number(None) is None
+        with pytest.raises(ConfigError, match="trained without labels"):
+            protect.class_number(0)
 
     def test_a_strength_that_is_none_is_refused(self) -> None:
         with pytest.raises(ConfigError, match="low, standard, high"):
@@ -177,6 +207,35 @@ class TestDictionaries:
         change = (item["image"].float() - item["clean"]).abs()
         assert 0 < float(change.max()) < 60
         assert (tmp_path / "CT_small.dcm").is_file()
+
+    @pytest.mark.parametrize(
+        "label", [1, 0, "Hand", torch.zeros(1, 128, 128)], ids=lambda x: type(x).__name__
+    )
+    def test_labels_are_left_alone_unless_their_key_is_named(
+        self, label: object, ct: Path, protect: Protect
+    ) -> None:
+        item = {"image": LoadProtectable()(ct), "label": label}
+        changed = Protectd("image", "radiology-grey", KEY)(item)
+        assert changed["label"] is label
+        assert torch.equal(changed["image"].as_tensor(), protect(item["image"]).as_tensor())
+
+    def test_label_zero_is_used_where_its_key_is_named(self, ct: Path, protect: Protect) -> None:
+        image = LoadProtectable()(ct)
+        steps = Protectd("image", "radiology-grey", KEY, label_key="label")
+        changed = steps({"image": image, "label": torch.tensor(0)})["image"]
+        assert torch.equal(changed.as_tensor(), protect(image, "AbdomenCT").as_tensor())
+        assert not torch.equal(changed.as_tensor(), protect(image, "HeadCT").as_tensor())
+
+    def test_an_item_without_the_named_key_is_refused_unless_keys_may_be_missing(
+        self, ct: Path
+    ) -> None:
+        item = {"image": LoadProtectable()(ct), "label": 1}
+        with pytest.raises(ConfigError, match="lacks label_key"):
+            Protectd("image", "radiology-grey", KEY, label_key="labels")(item)
+        lenient = Protectd(
+            "image", "radiology-grey", KEY, label_key="labels", allow_missing_keys=True
+        )
+        assert lenient(item)["image"].shape == (1, 128, 128)
 
     def test_paths_and_labels_come_from_the_items(self, ct: Path, tmp_path: Path) -> None:
         steps = Compose(
