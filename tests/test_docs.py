@@ -1,5 +1,6 @@
-"""What the documentation says to type is there, and does what it says."""
+"""What documentation and program say to type is there, and does what it says."""
 
+import ast
 import json
 import os
 import re
@@ -69,7 +70,38 @@ def parse(arguments: list[str]) -> None:
             assert arguments[0] in {name for each in command.params for name in each.opts}
             return
         command, arguments = command.commands[arguments[0]], arguments[1:]
+    if arguments == ["--help"]:
+        return
     command.make_context("medprotect", arguments)
+
+
+NAMES = "|".join(get_command(app).commands)  # type: ignore[attr-defined]
+PRINTED = re.compile(rf"medprotect (?:{NAMES})\b(?:[^`;,()<\n.:]|[.:](?!\s|$))*")
+TYPED = re.compile(rf"`(medprotect (?:key )?(?:{NAMES})? ?[^`\n]* [^`\n]+)`")
+GUIDES = [each for each in DOCUMENTS if {"adr", "researchers"}.isdisjoint(each.parts)]
+PROGRAM = sorted((ROOT / "medprotect").rglob("*.py"))
+
+
+def texts(path: Path) -> Iterator[str]:
+    """Yield the texts of a module that may be printed, with X for what a run fills in."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    silent = {id(each.value) for each in nodes if isinstance(each, ast.Expr)}
+    for each in nodes:
+        match each:
+            case ast.JoinedStr(values=parts):
+                silent |= {id(part) for part in parts}
+                yield "".join(p.value if isinstance(p, ast.Constant) else "X" for p in parts)
+            case ast.FunctionDef() if path.parent.name == "cli":  # its help
+                yield ast.get_docstring(each) or ""
+            case ast.Constant(value=str(text)) if id(each) not in silent:
+                yield text
+
+
+def printed() -> Iterator[str]:
+    for path in PROGRAM:
+        yield from (found for text in texts(path) for found in PRINTED.findall(text))
+    for page in (ROOT / "medprotect").rglob("*.html"):
+        yield from PRINTED.findall(page.read_text())
 
 
 SHELL = list(blocks())
@@ -86,6 +118,28 @@ class TestCommands:
         for arguments in commands(block.text):
             parse(arguments)
 
+    @pytest.mark.parametrize("command", sorted(set(printed())))
+    def test_what_the_program_prints_is_one_too(self, command: str) -> None:
+        (arguments,) = commands(command)
+        parse(arguments)
+
+    @pytest.mark.parametrize(
+        "command", sorted({found for page in GUIDES for found in TYPED.findall(page.read_text())})
+    )
+    def test_so_is_what_a_guide_says_in_a_line(self, command: str) -> None:
+        (arguments,) = commands(command)
+        parse(arguments)
+
+    def test_what_is_printed_is_found_in_sentences(self) -> None:
+        told = (
+            "copy it: medprotect key backup FILE\nor see medprotect verify EXPORT OUT. Then go on"
+        )
+        assert PRINTED.findall(told) == [
+            "medprotect key backup FILE",
+            "medprotect verify EXPORT OUT",
+        ]
+        assert len(set(printed())) > 12
+
     @pytest.mark.parametrize(
         "line",
         [
@@ -94,6 +148,8 @@ class TestCommands:
             "medprotect run EXPORT OUT --strength enormous",
             "medprotect run EXPORT",
             "medprotect key lose",
+            "medprotect inspect FILE --picture",
+            "medprotect vault",
             "medprotect --loud",
         ],
     )

@@ -174,7 +174,9 @@ def read_runs(places: Iterable[Path]) -> list[Run]:
     """
     runs = {identify(run["settings"]): run for run in map(read_run, _files(places))}
     if not runs:
-        raise ConfigError("There are no runs; `medprotect bench protection` makes them.")
+        raise ConfigError(
+            "There are no runs; `medprotect bench protection --help` says how they are made."
+        )
     return list(runs.values())
 
 

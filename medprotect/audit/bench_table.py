@@ -24,7 +24,7 @@ Which = Literal["as_is", "renamed", "best"]
 _HEAD = """\
 # Benchmarks
 
-Made by `medprotect bench table` from the files of runs, not by hand. How runs are made, and what
+Made by `medprotect bench table RUNS` from files of runs, not by hand. How runs are made, and what
 they do not say: [The bench](researchers/bench.md).
 
 Each field holds P, its 95 % interval over test images and seeds, and below them the balanced

@@ -105,7 +105,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clean", type=Path)
     parser.add_argument("protected", type=Path)
-    parser.add_argument("--labels", type=Path, required=True, help="as medprotect audit takes it")
+    parser.add_argument("--labels", type=Path, required=True, help="as `audit` takes it")
     parser.add_argument("--windows", nargs="+", required=True, help="WIDTH/CENTER, or header")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])

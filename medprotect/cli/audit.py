@@ -119,7 +119,7 @@ def _as_json(pairs: "Pairs", found: "Examination", budget: "Budget", options: st
         "schema_version": SCHEMA_VERSION,
         "medprotect": __version__,
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-        "command": f"medprotect audit CLEAN PROTECTED --labels LABELS {options}",
+        "command": " ".join(("medprotect audit CLEAN PROTECTED --labels LABELS", options)),
         "budget": budget.name,
         "data": {
             "classes": list(pairs.classes),

@@ -80,8 +80,8 @@ def run(
 ) -> None:
     """Write an export again, with the noise of a bundle.
 
-    Its own configs are run only if you have allowed the bundle (`medprotect bundle allow`).
-    Else only its card and its weights are used, as by `medprotect run`.
+    Its own configs are run only if you have allowed the bundle (`medprotect bundle allow BUNDLE`).
+    Else only its card and its weights are used, as by `run`.
     """
     with ending():
         from medprotect.bundle.allowed import default_allow_list, read_allow_list
@@ -108,7 +108,7 @@ def run(
                 _run_program(settings, key)
                 return
             print(f"bundle {contents.sha256} is not allowed to run its own configs:")
-            print("its card and weights are used, as by `medprotect run`")
+            print("its card and weights are used, as by `run`")
             carry_out(settings, *find_key(key, settings))
 
 

@@ -1,5 +1,6 @@
 """`medprotect key`: the owner's secret."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -32,15 +33,34 @@ def new(
 
 @app.command()
 def backup(
-    to: Annotated[Path, typer.Argument(help="Where the copy is to lie; must not exist.")],
+    to: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FILE]",
+            help="Where the copy is to lie, best on another disk: a folder, or a new file.",
+            show_default="you are asked",
+        ),
+    ] = None,
     key: KeyFile = None,
 ) -> None:
     """Copy the key, and read the copy again."""
     with ending():
         from medprotect.confounder.key import Key, default_key_path
 
-        copied = Key.backup(key or default_key_path(), to)
-        print(f"key {copied.fingerprint} copied to {to}")
+        source = key or default_key_path()
+        place = to or _ask_for_place()
+        place = place / source.name if place.is_dir() else place
+        copied = Key.backup(source, place)
+        print(f"key {copied.fingerprint} copied to {place}")
+
+
+def _ask_for_place() -> Path:
+    """Ask where the copy is to lie; without a terminal there is nobody to ask."""
+    from medprotect.errors import ConfigError
+
+    if not sys.stdin.isatty():
+        raise ConfigError("Say where the copy is to lie: medprotect key backup FILE")
+    return Path(typer.prompt("Where is the copy to lie (a folder or a new file, on another disk)"))
 
 
 @app.command()

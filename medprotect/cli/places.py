@@ -117,7 +117,8 @@ def _check_options(*, with_vault: bool, on_cluster: bool) -> None:
 
     if with_vault:
         raise ConfigError(
-            "A vault is made of folders: copy EXPORT and OUT here, then run `medprotect vault`."
+            "A vault is made of folders: copy EXPORT and OUT here, then run "
+            "`medprotect vault EXPORT OUT FILE`."
         )
     if on_cluster:
         raise ConfigError(

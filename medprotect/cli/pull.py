@@ -43,7 +43,7 @@ def pull(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the studies, and end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
 ) -> None:
-    """Have an archive send studies to a running `medprotect node`, which protects them.
+    """Have an archive send studies to a running `medprotect node OUT`, which protects them.
 
     The archive must know the node's AE title, host and port. Ends with 6 where the archive is away,
     or could not send all; the same command asks for all again, and nothing is doubled.

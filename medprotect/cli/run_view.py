@@ -107,7 +107,8 @@ class RunView:
     def _start(self, entries: list[Entry]) -> None:
         lines = [f"medprotect {__version__}, key {self._key.fingerprint}"]
         if self._key_made:
-            lines.append(f"a new key was made in {self._key_made}; copy it: medprotect key backup")
+            lines.append(f"a new key was made in {self._key_made}")
+            lines.append("copy it to another disk: medprotect key backup FILE")
         for line in [*lines, *in_words(self._settings, entries, with_vault=bool(self._vault))]:
             self._console.print(line, soft_wrap=True)
         self._total = sum(e.outcome in (Outcome.PLANNED, Outcome.STAGED) for e in entries)

@@ -54,7 +54,10 @@ def vault_in_words(file: Path | None, kept: "Made | MedprotectError | None") -> 
     if kept is None:
         return ["vault: none yet; it is made when the run is finished"]
     if isinstance(kept, MedprotectError):
-        return ["vault: none, see the error; `medprotect vault` makes it without running again"]
+        return [
+            "vault: none, see the error; `medprotect vault EXPORT OUT FILE` makes it without "
+            "running again"
+        ]
     listing = kept.listing
     return [
         f"vault: {file}, {bytes_in_words(kept.size)}; with OUT it gives back "

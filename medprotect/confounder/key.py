@@ -65,7 +65,7 @@ class Key:
         KeyFileError
             The file is missing, no key, or open to anyone but its owner.
         """
-        text = read_private(path, "medprotect key new")
+        text = read_private(path, "medprotect key new FILE")
         return cls(parse_secret(text, HEADER, "key", SECRET_BYTES))
 
     def save(self, path: Path) -> None:

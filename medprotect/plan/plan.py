@@ -288,7 +288,7 @@ def _check_protection(choice: Choice, rules: Rules) -> None:
     raise ProtectionTooLowError(
         f"the protection of pipeline {choice.pipeline} {known} at strength {rules.strength}, and "
         f"--at-least asks for {least:.2f}; try --strength high, or a pipeline of your own "
-        "(medprotect train)"
+        "(medprotect train --help)"
     )
 
 

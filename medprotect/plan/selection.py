@@ -149,7 +149,7 @@ def _why_none(candidates: Sequence[Candidate], traits: Traits) -> str:
     kind = "colour" if traits.channels == 3 else "grey"
     what = f"{kind} images of modality {traits.modality or 'unknown'}"
     if not fitting:
-        return f"no pipeline given takes {what}; give --pipeline auto, or `medprotect train` one"
+        return f"no pipeline given takes {what}; give --pipeline auto, or train one: medprotect train --help"
     general = replace(traits, modality="")  # rather one for any image than one for another modality
     name = max(fitting, key=lambda each: _preference(each, general)).card.name
     if len(fitting) == 1:
@@ -158,4 +158,4 @@ def _why_none(candidates: Sequence[Candidate], traits: Traits) -> str:
         how = f"in an export of their own, --pipeline {name} takes them"
     if traits.quantitative:
         return f"a quantitative image: protection changes the values that it measures; {how}"
-    return f"no pipeline was made for {what}; {how}, or `medprotect train` one"
+    return f"no pipeline was made for {what}; {how}, or train one: medprotect train --help"

@@ -25,13 +25,13 @@ _FIGURES = {"psnr_db": "PSNR, dB", "ssim": "SSIM", "vif": "VIF"}
 _DIGITS = {"psnr_db": 1, "ssim": 3, "vif": 2}
 _STRONGER = (
     "To protect more: {} with --strength high, or with a pipeline trained on your own "
-    "images (medprotect train). To keep weak and unmeasured images out of OUT: --at-least 0.5."
+    "images (medprotect train --help). To keep weak and unmeasured images out of OUT: --at-least 0.5."
 )
 _IN_RECEIPT = "The receipt names each file and the reason."
 _IN_STATE = "The node keeps them in OUT.medprotect, in the folder rejected."
 _LIMITS = (
     "How much a model learns from these very images. The figures are of the images that each "
-    "pipeline was measured on, and its page says which; medprotect audit measures yours.",
+    "pipeline was measured on, and its page says which. To measure yours: medprotect audit --help.",
     "Whether somebody has clean copies. Copies released earlier, or elsewhere, undo all of it.",
     "Whether persons can be recognised. medprotect does not de-identify.",
 )
@@ -329,8 +329,8 @@ def _checking(report: Report) -> str:
         facts["whoever has the export"] = "medprotect verify EXPORT OUT"
     if report.public_key:
         facts["whoever has OUT alone"] = (
-            "medprotect verify OUT --statement statement.json --public-key ..., with the key "
-            "below, that its owner tells you by another way than this page"
+            "medprotect verify OUT --statement statement.json --public-key PUBLIC; PUBLIC is the "
+            "key below, which its owner tells you by another way than this page"
         )
         if _is_of_node(report.statement):
             facts["whoever has them in an archive"] = (

@@ -13,7 +13,9 @@ from medprotect.protect.file_check import open_both
 from medprotect.protect.journal import Entry
 from medprotect.scan.walk import Found, walk
 
-_CHANGED = "A file is no more as the run left it, in EXPORT or OUT; see medprotect verify."
+_CHANGED = (
+    "A file is no more as the run left it, in EXPORT or OUT; see medprotect verify EXPORT OUT."
+)
 
 
 @dataclass(frozen=True, slots=True)

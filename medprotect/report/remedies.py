@@ -39,11 +39,11 @@ REMEDIES = {
     UnsafePathError.slug: "Put the file itself in the export, readable by who runs medprotect.",
     InputChangedError.slug: "Wait until nothing writes to the export, then run again.",
     NoPipelineError.slug: "Run it with the --pipeline that plan and receipt name: it was not made "
-    "for such images. Or train one that is (medprotect train).",
-    BudgetBelowOneError.slug: "Look at it with medprotect inspect; --strength high may do, else "
+    "for such images. Or train one that is (medprotect train --help).",
+    BudgetBelowOneError.slug: "Look at it with medprotect inspect FILE; --strength high may do, else "
     "do not release it unprotected.",
     ProtectionTooLowError.slug: "Try --strength high, or train a pipeline on images of this kind "
-    "(medprotect train); or ask for less.",
+    "(medprotect train --help); or ask for less.",
 }
 
 OTHER = "See the receipt; do not release it unprotected before the reason is known."

@@ -115,7 +115,7 @@ class Identity:
         KeyFileError
             The file is missing, neither, or open to anyone but its owner.
         """
-        text = read_private(path, "medprotect key identity")
+        text = read_private(path, "medprotect key identity FILE")
         if text.startswith(owner.HEADER + "\n"):
             return cls.of(Key.load(path))
         return cls(parse_secret(text, HEADER, "identity", _BYTES))

@@ -233,7 +233,7 @@ class TestRun:
         assert done.returncode == 0, done.stderr
         key = tmp_path / "config" / "medprotect" / "owner.key"
         assert os.fspath(key) in done.stderr
-        assert "medprotect key backup" in done.stderr
+        assert "medprotect key backup FILE\n" in done.stderr
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
     def test_it_warns_of_what_it_does_not_do(self, done: subprocess.CompletedProcess[str]) -> None:
@@ -497,6 +497,34 @@ class TestKey:
         shown = medprotect("run", export, house / "out-k", "--key", house / "beside.key")
         assert shown.returncode == 2
         assert "beside OUT" in shown.stderr
+
+    def test_a_folder_takes_the_copy_under_the_keys_name(
+        self, medprotect: Run, tmp_path: Path
+    ) -> None:
+        assert medprotect("key", "new", tmp_path / "mine.key").returncode == 0
+        (tmp_path / "disk").mkdir()
+        copied = medprotect("key", "backup", tmp_path / "disk", "--key", tmp_path / "mine.key")
+        assert copied.returncode == 0, copied.stderr
+        copy = tmp_path / "disk" / "mine.key"
+        assert copy.read_bytes() == (tmp_path / "mine.key").read_bytes()
+
+    def test_without_a_place_for_the_copy_it_asks_or_says_what_to_give(
+        self, medprotect: Run, tmp_path: Path
+    ) -> None:
+        key = tmp_path / "mine.key"
+        assert medprotect("key", "new", key).returncode == 0
+        refused = medprotect("key", "backup", "--key", key)
+        assert refused.returncode == 2
+        assert "medprotect key backup FILE" in refused.stderr
+        ours, theirs = os.openpty()
+        command = [sys.executable, "-m", "medprotect", "key", "backup", "--key", os.fspath(key)]
+        with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, text=True) as asked:
+            os.write(ours, os.fsencode(tmp_path / "copy.key") + b"\n")
+            printed, _ = asked.communicate(timeout=300)
+        os.close(theirs)
+        os.close(ours)
+        assert "copied to" in printed
+        assert (tmp_path / "copy.key").read_bytes() == key.read_bytes()
 
 
 class TestTrain:
