@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from medprotect.cli.ending import ending
-from medprotect.errors import MedprotectError
+from medprotect.errors import InputError, MedprotectError
 
 if TYPE_CHECKING:
     from medprotect.cli.run_view import RunView
@@ -184,6 +184,11 @@ AcceptWeak = Annotated[
     bool,
     typer.Option("--accept-weak", help="End with 0 although weak or unmeasured images are in OUT."),
 ]
+_NO_IMAGE = (
+    "EXPORT holds no image, so nothing is protected. The receipt says what each file is, and "
+    "`medprotect inspect FILE` says it of one; volumes that were taken for masks are images with "
+    "--no-mask PATTERN"
+)
 
 
 def _flag(name: str, words: str) -> Any:
@@ -235,6 +240,7 @@ def run(
         from medprotect.cli.places import find_places
         from medprotect.plan.plan import MaskNames
         from medprotect.plan.selection import find_candidates
+        from medprotect.protect.engine import refuse_empty
         from medprotect.protect.settings import Settings
 
         on_cluster = _is_on_cluster(engine, address)
@@ -258,6 +264,7 @@ def run(
         )
         keeping = _read_keeping(vault, recipient, settings)
         shown = {"with_names": with_names, "as_json": as_json}
+        refuse_empty(settings)
         if dry_run:
             _show_plan(settings, keeping, with_files=files, **shown)
             return
@@ -408,6 +415,8 @@ def carry_out(
     if isinstance(kept, MedprotectError):
         print(f"error: {kept}", file=sys.stderr)
         raise typer.Exit(kept.exit_code)
+    if summary.exit_code == InputError.exit_code:
+        print(f"error: {_NO_IMAGE}", file=sys.stderr)
     if summary.exit_code:
         raise typer.Exit(summary.exit_code)
 

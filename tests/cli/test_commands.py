@@ -303,7 +303,8 @@ class TestExitCodes:
         ("arguments", "code", "words"),
         [
             (["run", "absent", "out-a"], 3, "EXPORT is not a folder"),
-            (["run", "empty", "out-b"], 3, "0 in = "),
+            (["run", "empty", "out-b"], 3, "error: EXPORT holds no files"),
+            (["run", "empty", "out-b", "--dry-run"], 3, "error: EXPORT holds no files"),
             (["run", "export", "export"], 5, "same folder"),
             (["run", "export", "out-c", "--pipeline", "none-such"], 7, "no pipeline"),
             (["run", "export", "out-d", "--strength", "extreme"], 2, "strength"),
@@ -334,6 +335,42 @@ class TestExitCodes:
         assert shown.returncode == code, shown.stdout + shown.stderr
         assert words.lower() in (shown.stdout + shown.stderr).lower()
         assert "Traceback" not in shown.stderr
+
+    def test_nothing_is_written_for_an_export_without_files(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "empty" / "folder").mkdir(parents=True)
+        monkeypatch.setenv("XDG_CONFIG_HOME", os.fspath(tmp_path / "config"))
+        command = [sys.executable, "-m", "medprotect", "run", "empty", "out"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 3
+        assert done.stderr.startswith("error: ")
+        assert done.stdout == ""
+        assert [path.name for path in tmp_path.iterdir()] == ["empty"]  # no key either
+
+    def test_an_export_without_an_image_is_an_error_with_a_receipt(
+        self, medprotect: Run, house: Path
+    ) -> None:
+        (house / "letters").mkdir()
+        (house / "letters" / "a.txt").write_text("Dear colleague")
+        for _ in ("first", "again"):
+            shown = medprotect("run", "letters", "letters-out")
+            assert shown.returncode == 3
+            assert shown.stderr.splitlines()[-1].startswith("error: EXPORT holds no image")
+            assert shown.stdout.splitlines()[-1].startswith("1 in = ")
+        receipt = json.loads((house / "letters-out.medprotect" / "receipt.json").read_bytes())
+        assert [line["outcome"] for line in receipt["files"]] == ["left"]
+
+    def test_files_that_are_gone_since_are_told_by_the_run_that_had_them(
+        self, medprotect: Run, house: Path
+    ) -> None:
+        (house / "emptied").mkdir()
+        (house / "emptied" / "a.png").write_bytes(png())
+        assert medprotect("run", "emptied", "emptied-out").returncode == 0
+        (house / "emptied" / "a.png").unlink()
+        shown = medprotect("run", "emptied", "emptied-out")
+        assert shown.returncode == 5
+        assert "1 files are gone" in shown.stderr
 
     def test_as_json_an_error_is_an_object_too(self, medprotect: Run, export: Path) -> None:
         shown = medprotect("run", "absent", "out-h", "--json")
