@@ -88,7 +88,6 @@ def run(
         from medprotect.bundle.archive import read_bundle
         from medprotect.bundle.running import unpacked
         from medprotect.plan.selection import Candidate
-        from medprotect.protect.engine import refuse_empty
         from medprotect.protect.settings import Settings
 
         contents = read_bundle(bundle)
@@ -108,7 +107,6 @@ def run(
             if allowed:
                 _run_program(settings, key)
                 return
-            refuse_empty(settings)
             print(f"bundle {contents.sha256} is not allowed to run its own configs:")
             print("its card and weights are used, as by `run`")
             carry_out(settings, *find_key(key, settings))

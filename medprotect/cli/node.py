@@ -171,7 +171,7 @@ def _serve(duty: "Duty", settings: "Settings", key: Path | None) -> None:
     from medprotect.network.peer import require_pynetdicom
 
     require_pynetdicom()
-    found, made = find_key(key, settings)
+    found, made = find_key(key, settings, waits=True)
     say(f"key {found.fingerprint}" + (f", new, in {made}" if made else ""))
     say_pipelines(settings)
     number = serve(duty, settings, found, say)

@@ -240,7 +240,6 @@ def run(
         from medprotect.cli.places import find_places
         from medprotect.plan.plan import MaskNames
         from medprotect.plan.selection import find_candidates
-        from medprotect.protect.engine import refuse_empty
         from medprotect.protect.settings import Settings
 
         on_cluster = _is_on_cluster(engine, address)
@@ -264,7 +263,6 @@ def run(
         )
         keeping = _read_keeping(vault, recipient, settings)
         shown = {"with_names": with_names, "as_json": as_json}
-        refuse_empty(settings)
         if dry_run:
             _show_plan(settings, keeping, with_files=files, **shown)
             return
@@ -371,13 +369,21 @@ def _show_plan(
     )
 
 
-def find_key(path: Path | None, settings: "Settings") -> tuple["Key", Path | None]:
-    """Return the key, and where it was made if it was made now."""
+def find_key(
+    path: Path | None, settings: "Settings", *, waits: bool = False
+) -> tuple["Key", Path | None]:
+    """Return the key, and where it was made if it was made now.
+
+    No key is made for an export without files, unless the command `waits` for some.
+    """
     from medprotect.confounder.key import Key, default_key_path
+    from medprotect.protect.dry_run import refuse_empty
     from medprotect.protect.places import check_key_place
     from medprotect.scan.walk import check_trees
 
     check_trees(*settings.folders)
+    if not waits:
+        refuse_empty(settings)
     place = path or default_key_path()
     check_key_place(place, settings)
     if path is not None or place.exists():

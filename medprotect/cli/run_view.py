@@ -2,28 +2,20 @@
 
 import json
 import shlex
-import time
 from collections import Counter
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bar
-
 from medprotect import __version__
 from medprotect.cli.naming import NAMES_HIDDEN, SHOWN, name_of
 from medprotect.cli.plan_view import in_words
-from medprotect.cli.run import state_beside
+from medprotect.cli.progress_view import ProgressView
 from medprotect.cli.vault_view import vault_as_json, vault_in_words
 from medprotect.confounder.key import Key
 from medprotect.errors import MedprotectError
+from medprotect.plan.estimate import estimate_seconds
+from medprotect.protect.defaults import state_beside
 from medprotect.protect.journal import STATES, STATES_IN_OUT, Entry, Outcome
 from medprotect.protect.receipt import (
     NAME,
@@ -38,7 +30,7 @@ from medprotect.protect.summary import TO_COME, Progress, Summary
 if TYPE_CHECKING:
     from medprotect.vault.make import Made
 
-_PLAIN_SECONDS = 10
+_COPY_SECONDS = 0.01
 
 
 class RunView:
@@ -70,27 +62,18 @@ class RunView:
     ) -> None:
         self._settings, self._key, self._key_made = settings, key, key_made
         self._with_names, self._as_json, self._vault = with_names, as_json, vault
-        self._console = Console(stderr=True, highlight=False, markup=False)
-        self._bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
-        self._task = self._bar.add_task("planning", total=None, rate="")
-        self._done = self._total = 0
-        self._began = self._told = time.monotonic()
+        self._shown = ProgressView("planning", settings.jobs)
+        self._worked: set[int] = set()
+        self._seconds = self._all_seconds = 0.0
+        self._total = 0
 
     @property
     def progress(self) -> Progress:
         """What the run is to call."""
-        return Progress(self._planned, self._start, self._advance)
+        return Progress(self._planned, self._start, self._advance, self._advance)
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        self._shown.__enter__()
         return self
 
     def __exit__(
@@ -99,10 +82,10 @@ class RunView:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
+        self._shown.__exit__(kind, error, trace)
 
     def _planned(self, count: int) -> None:
-        self._bar.update(self._task, completed=count)
+        self._shown.show("planning", count, None)
 
     def _start(self, entries: list[Entry]) -> None:
         lines = [f"medprotect {__version__}, key {self._key.fingerprint}"]
@@ -110,27 +93,22 @@ class RunView:
             lines.append(f"a new key was made in {self._key_made}")
             lines.append("copy it to another disk: medprotect key backup FILE")
         for line in [*lines, *in_words(self._settings, entries, with_vault=bool(self._vault))]:
-            self._console.print(line, soft_wrap=True)
-        self._total = sum(e.outcome in (Outcome.PLANNED, Outcome.STAGED) for e in entries)
-        self._bar.update(self._task, description="protecting", completed=0, total=self._total)
-        self._began = self._told = time.monotonic()
+            self._shown.say(line)
+        to_come = [entry for entry in entries if entry.outcome in TO_COME]
+        self._total, self._all_seconds = len(to_come), sum(map(_seconds_of, to_come))
+        self._shown.show("protecting", 0, self._total)
 
-    def _advance(self, _number: int, _entry: Entry) -> None:
-        self._done += 1
-        now = time.monotonic()
-        rate = self._done / max(now - self._began, 1e-3)
-        self._bar.update(self._task, completed=self._done, rate=f"{rate:.1f} files/s")
-        if not self._console.is_terminal and now - self._told > _PLAIN_SECONDS:
-            self._told = now
-            left = (self._total - self._done) / rate
-            self._console.print(
-                f"{self._done} of {self._total} files, {rate:.1f} files/s, {left:.0f} s left"
-            )
+    def _advance(self, number: int, entry: Entry) -> None:
+        """Count a file once: when it is written, or when its fate is known without that."""
+        if number not in self._worked:
+            self._worked.add(number)
+            self._seconds += _seconds_of(entry)
+            share = min(self._seconds / self._all_seconds, 1.0)
+            self._shown.show("protecting", len(self._worked), self._total, share)
 
     def keeping(self, words: str, done: int, total: int) -> None:
         """Show how far the vault is."""
-        words = f"vault: {words}"
-        self._bar.update(self._task, description=words, completed=done, total=total, rate="")
+        self._shown.show(f"vault: {words}", done, total)
 
     def show_end(self, summary: Summary, kept: "Made | MedprotectError | None" = None) -> None:
         """Print what became of the files, and of the vault."""
@@ -226,6 +204,11 @@ def _report_command(settings: Settings) -> str:
     if settings.state.resolve() != state_beside(settings.out).resolve():
         words += ["--state", str(settings.state)]
     return shlex.join(words)
+
+
+def _seconds_of(entry: Entry) -> float:
+    """Return how long an entry takes beside others, roughly; what is only copied takes a little."""
+    return estimate_seconds([entry.row], jobs=1) + _COPY_SECONDS
 
 
 def _has_decoys(settings: Settings, summary: Summary) -> bool:

@@ -37,17 +37,18 @@ def vault(
     restored from it once, and was right.
     """
     with ending(as_json=as_json), _terminable():
+        from medprotect.cli.progress_view import ProgressView
         from medprotect.cli.run import state_beside
-        from medprotect.cli.vault_view import Steps, vault_as_json, vault_in_words
+        from medprotect.cli.vault_view import vault_as_json, vault_in_words
         from medprotect.confounder.key import Key, default_key_path
         from medprotect.vault.make import make_vault
         from medprotect.vault.recipients import Recipient
 
         readers = [Recipient.parse(word) for word in recipient or ()]
         owner = Key.load(key or default_key_path())
-        with Steps() as steps:
+        with ProgressView("reading") as shown:
             made = make_vault(
-                export, out, state or state_beside(out), file, owner, readers, steps.show
+                export, out, state or state_beside(out), file, owner, readers, shown.show
             )
         if as_json:
             print(json.dumps(vault_as_json(file, made), indent=1))
@@ -76,12 +77,13 @@ def restore(
     """
     with ending(as_json=as_json), _terminable():
         from medprotect.cli.naming import bytes_in_words
-        from medprotect.cli.vault_view import Steps, listing_as_json, not_kept_in_words
+        from medprotect.cli.progress_view import ProgressView
+        from medprotect.cli.vault_view import listing_as_json, not_kept_in_words
         from medprotect.vault.restore import restore_export
 
         opener = _find_identity(key, identity)
-        with Steps() as steps:
-            listing = restore_export(out, vault, back, opener, steps.show)
+        with ProgressView("reading") as shown:
+            listing = restore_export(out, vault, back, opener, shown.show)
         if as_json:
             print(json.dumps({"back": str(back), **listing_as_json(listing)}, indent=1))
             return

@@ -1,11 +1,7 @@
-"""A vault on the terminal: how it goes, and what it came to."""
+"""A vault on the terminal: what it came to."""
 
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING, Any
 
 from medprotect.cli.naming import bytes_in_words
 from medprotect.errors import MedprotectError
@@ -13,38 +9,6 @@ from medprotect.errors import MedprotectError
 if TYPE_CHECKING:
     from medprotect.vault.listing import Listing
     from medprotect.vault.make import Made
-
-
-class Steps:
-    """Shows on standard error how far a command is, where that is a terminal."""
-
-    def __init__(self) -> None:
-        console = Console(stderr=True, highlight=False, markup=False)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task("reading", total=None)
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bar.stop()
-
-    def show(self, words: str, done: int, total: int) -> None:
-        """Show what is done, with how many files of how many."""
-        self._bar.update(self._task, description=words, completed=done, total=total)
 
 
 def vault_in_words(file: Path | None, kept: "Made | MedprotectError | None") -> list[str]:

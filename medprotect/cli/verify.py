@@ -57,10 +57,14 @@ def verify(
         if out is None:
             raise ConfigError("OUT is missing: medprotect verify EXPORT OUT.")
         from medprotect.cli.places import find_trees
+        from medprotect.cli.progress_view import ProgressView
         from medprotect.cli.run import usable_cores
-        from medprotect.protect.verify import verify_run
 
-        result = verify_run(*find_trees(export, out, state), jobs=jobs or usable_cores())
+        jobs = jobs or usable_cores()
+        with ProgressView("listing files", jobs) as shown:
+            from medprotect.protect.verify import verify_run  # takes a second
+
+            result = verify_run(*find_trees(export, out, state), shown.show, jobs=jobs)
         if as_json:
             print(json.dumps(_as_json(result), indent=1))
         else:
@@ -112,4 +116,4 @@ def _show(result: "Verification") -> None:
     if result.by_name:
         print(f"{result.by_name} of them look like images and are copies: --mask named them")
     print(f"largest change: {result.share:.3f} of its pixel's budget")
-    print("all holds" if not result.faults else f"{len(result.faults)} faults")
+    print("files are exact" if not result.faults else f"{len(result.faults)} faults")

@@ -67,7 +67,7 @@ def watch(
             copy_others=others is Others.COPY,
             at_least=at_least,
         )
-        found, _ = find_key(key, settings)
+        found, _ = find_key(key, settings, waits=True)
         say_pipelines(settings)
         signal.signal(signal.SIGTERM, _end)
         number = go_on(settings, found, settle, _tell)

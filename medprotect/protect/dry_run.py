@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from medprotect import limits
-from medprotect.errors import OutputError
+from medprotect.errors import InputError, OutputError
 from medprotect.plan.pairing import settle
 from medprotect.plan.plan import Action, Row, plan_rows
 from medprotect.protect.confinement import decoding_bytes, file_seconds, worker_bytes
 from medprotect.protect.forking import LOOKING
+from medprotect.protect.journal import NAME as JOURNAL
 from medprotect.protect.journal import Entry, Outcome
 from medprotect.protect.pool import Pool
 from medprotect.protect.resume import RETRIED, hold
@@ -31,6 +32,7 @@ def plan_export(settings: Settings) -> list[Entry]:
         As for the run itself.
     """
     check_trees(*settings.folders)
+    refuse_empty(settings)
     if not settings.target.is_empty() and not settings.state.exists():
         raise OutputError("OUT is not empty and no run is known to have written it")
     source = settings.source
@@ -38,6 +40,24 @@ def plan_export(settings: Settings) -> list[Entry]:
     rows = settle(rows, ignores_case=settings.target.ignores_case())
     entries = [Entry(row, _OUTCOMES.get(row.action, Outcome.PLANNED)) for row in rows]
     return hold(entries) if settings.hold_series else entries
+
+
+def refuse_empty(settings: Settings) -> None:
+    """Refuse an export without any file, before anything is written for it.
+
+    Where a run has written OUT before, files are missing, and it is that run which says so.
+
+    Raises
+    ------
+    InputError
+        There is no file in the export.
+    """
+    known = (settings.state / JOURNAL).is_file()
+    if not known and next(iter(walk(settings.source)), None) is None:
+        raise InputError(
+            "EXPORT holds no files; name the folder that holds the images, or mount it first. "
+            "Nothing was written"
+        )
 
 
 def look_ahead(settings: Settings, entries: Sequence[Entry]) -> tuple[list[Entry], int]:

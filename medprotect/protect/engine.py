@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from medprotect.confounder.key import Key
-from medprotect.errors import InputError, OutputError
+from medprotect.errors import OutputError
 from medprotect.plan.plan import Action, Row
 from medprotect.protect.atomic import mapped_errors
 from medprotect.protect.confinement import (
@@ -21,7 +21,6 @@ from medprotect.protect.confinement import (
     is_streamed,
     worker_bytes,
 )
-from medprotect.protect.journal import NAME as JOURNAL
 from medprotect.protect.journal import Entry, Journal, Outcome
 from medprotect.protect.lock import hold_lock
 from medprotect.protect.pool import HireWorkers, Pool, Workers, error_of
@@ -40,7 +39,7 @@ from medprotect.protect.settings import Settings
 from medprotect.protect.signals import told
 from medprotect.protect.summary import TO_COME, Progress, Summary
 from medprotect.protect.tasks import Result, Setup, Task
-from medprotect.scan.walk import check_trees, walk
+from medprotect.scan.walk import check_trees
 
 
 def protect_export(
@@ -90,25 +89,6 @@ def protect_export(
         with told(run.interrupt):
             run.go()
         return run.summary  # of all signals: who comes later than this finds the caller's handlers
-
-
-def refuse_empty(settings: Settings) -> None:
-    """Refuse an export without any file, before anything is written for it.
-
-    Where a run has written OUT before, files are missing, and it is that run which says so.
-
-    Raises
-    ------
-    InputError
-        There is no file in the export, or it is missing.
-    """
-    check_trees(*settings.folders)
-    known = (settings.state / JOURNAL).is_file()
-    if not known and next(iter(walk(settings.source)), None) is None:
-        raise InputError(
-            "EXPORT holds no files; name the folder that holds the images, or mount it first. "
-            "Nothing was written"
-        )
 
 
 class Run:
@@ -423,6 +403,8 @@ class Run:
             self._entries[at] = entry
             if was_to_come and entry.outcome not in TO_COME:
                 self._progress.done(at + 1, entry)
+            elif before is Outcome.PLANNED and entry.outcome is Outcome.STAGED:
+                self._progress.written(at + 1, entry)
 
     def interrupt(self, number: int) -> None:
         """End the run after the files under way; at once where none are, or when told again."""

@@ -52,7 +52,7 @@ class Verification:
     share : float
         Largest change of a pixel as a share of its budget.
     faults : list of Fault
-        Empty where all holds.
+        Empty where files are exact.
     """
 
     counts: Counter[str] = field(default_factory=Counter)

@@ -28,12 +28,15 @@ class Progress:
         ``planned(entries_so_far)``.
     began : callable
         ``began(entries)``, with what is done already.
+    written : callable
+        ``written(number, entry)``, for each entry that lies written and waits for its name in OUT.
     done : callable
         ``done(number, entry)``, for each entry whose outcome became known.
     """
 
     planned: Callable[[int], None] = lambda _count: None
     began: Callable[[list[Entry]], None] = lambda _entries: None
+    written: Callable[[int, Entry], None] = lambda _number, _entry: None
     done: Callable[[int, Entry], None] = lambda _number, _entry: None
 
 

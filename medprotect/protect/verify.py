@@ -23,6 +23,8 @@ from medprotect.protect.resume import MASK_NAMES
 from medprotect.protect.summary import TO_COME, Summary
 from medprotect.scan.walk import Found, Tree, check_trees, open_found, walk
 
+Tell = Callable[[str, int, int, float], None]
+
 _SAID_TWICE = ("strength", "key", "keep_uids", "along_z", MASK_NAMES)
 """What journal and receipt both say of the whole run."""
 
@@ -34,7 +36,7 @@ def verify_run(
     export: Path | Tree,
     out: Path | Tree,
     state: Path,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Tell = lambda _words, _done, _total, _share: None,
     *,
     jobs: int = 1,
 ) -> Verification:
@@ -52,7 +54,7 @@ def verify_run(
     state : Path
         Of the run.
     progress : callable, optional
-        ``progress(files_done, files)``.
+        ``progress(what is done, files done, files, share of the work that is done)``.
     jobs : int
         Processes that files are checked in, where both trees are folders; few files are checked
         in this one.
@@ -81,13 +83,16 @@ def verify_run(
     written = {found.path for found in walk(out) if not is_folder_marker(found)}
     result.faults += _faults_of_trees(there.keys(), written, entries)
     result.faults += _faults_of_receipt(state / RECEIPT, {**identity, MASK_NAMES: said}, entries)
-    by_path, uids = {e.path: e for e in entries}, _read_uids(export, out, there, entries)
+    uids = _read_uids(export, out, there, entries, progress)
+    by_path = {entry.path: entry for entry in entries}
     trees = Trees(export, out, strength, there, by_path, said, uids)
     present = [(at, e) for at, e in enumerate(entries, start=1) if e.outcome in IN_OUT]
+    size, seen = sum(entry.row.found.size for _, entry in present), 0
+    progress("comparing", 0, len(present), 0.0)
     for done, part in enumerate(_check_files(trees, present, jobs), start=1):
         result.add(part)
-        if progress:
-            progress(done, len(present))
+        seen += present[done - 1][1].row.found.size
+        progress("comparing", done, len(present), seen / max(size, 1))
     return result
 
 
@@ -138,17 +143,24 @@ def _faults_of_receipt(
 
 
 def _read_uids(
-    export: Path | Tree, out: Path | Tree, there: Mapping[str, Found], entries: list[Entry]
+    export: Path | Tree,
+    out: Path | Tree,
+    there: Mapping[str, Found],
+    entries: list[Entry],
+    progress: Tell,
 ) -> dict[str, str]:
     """Read which UIDs became which, from the files alone; what cannot be read shows later."""
     found: dict[str, str] = {}
-    for entry in entries:
-        if entry.outcome is Outcome.PROTECTED and entry.row.kind.startswith("dicom"):
-            with ExitStack() as stack, suppress(InputError, VerificationError, OSError, KeyError):
-                original = stack.enter_context(open_found(export, there[entry.path]))
-                protected = stack.enter_context(open_written(out, entry))
-                for name, uid in read_new_uids(original, protected).items():
-                    found.setdefault(name, uid)
+    dicom = [
+        e for e in entries if e.outcome is Outcome.PROTECTED and e.row.kind.startswith("dicom")
+    ]
+    for done, entry in enumerate(dicom, start=1):
+        with ExitStack() as stack, suppress(InputError, VerificationError, OSError, KeyError):
+            original = stack.enter_context(open_found(export, there[entry.path]))
+            protected = stack.enter_context(open_written(out, entry))
+            for name, uid in read_new_uids(original, protected).items():
+                found.setdefault(name, uid)
+        progress("reading identifiers", done, len(dicom), done / len(dicom))
     return found
 
 

@@ -255,12 +255,12 @@ class TestRun:
         assert again.returncode == 4
         assert again.stdout == done.stdout
 
-    def test_verify_finds_that_all_holds(
+    def test_verify_finds_that_files_are_exact(
         self, medprotect: Run, done: subprocess.CompletedProcess[str], export: Path, house: Path
     ) -> None:
         shown = medprotect("verify", export, house / "out")
         assert shown.returncode == 0, shown.stdout
-        assert "all holds" in shown.stdout
+        assert shown.stdout.endswith("\nfiles are exact\n")
         as_json = json.loads(medprotect("verify", export, house / "out", "--json").stdout)
         assert as_json["faults"] == []
         assert as_json["largest_share_of_budget"] <= 1
@@ -314,7 +314,7 @@ class TestExitCodes:
             (["inspect", "absent.dcm"], 3, "not a file"),
             (["key", "fingerprint", "--key", "absent.key"], 2, "no key"),
             (["preview", "absent"], 3, "EXPORT is not a folder"),
-            (["preview", "empty"], 3, "holds none"),
+            (["preview", "empty"], 3, "holds no files"),
             (["preview", "export", "export/page.html"], 5, "lies in EXPORT"),
             (["preview", "export", "page.dcm"], 2, "ends in .html"),
             (["preview", "export", "--scratch", "export/tmp"], 2, "lies in EXPORT"),
