@@ -44,6 +44,15 @@ class MedprotectError(Exception):
         What a command that ends with this error returns to the shell.
     slug : str
         A stable word for it in JSON, receipts and journals.
+
+    Examples
+    --------
+    >>> import medprotect
+    >>> try:
+    ...     medprotect.load_pipeline("none-such")
+    ... except medprotect.MedprotectError as error:
+    ...     print(error.slug, error.exit_code)
+    pipeline 7
     """
 
     exit_code: ClassVar[int] = 1

@@ -20,9 +20,8 @@ from medprotect.cli.run import (
     Strength,
     carry_out,
     find_key,
-    state_beside,
-    usable_cores,
 )
+from medprotect.protect.defaults import state_beside, usable_cores
 
 if TYPE_CHECKING:
     from medprotect.protect.settings import Settings

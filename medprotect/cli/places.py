@@ -99,8 +99,8 @@ def find_trees(
 
 def _parse(export: str, out: str, state: Path | None) -> "tuple[dict[str, StoreUrl], Path]":
     """Return the URLs among two places, and the state folder."""
-    from medprotect.cli.run import state_beside
     from medprotect.errors import ConfigError
+    from medprotect.protect.defaults import state_beside
 
     texts = [text for text in (export, out) if _URL.match(text)]
     if not texts:

@@ -23,8 +23,8 @@ from medprotect.cli.run import (
     Strength,
     find_key,
     read_labels,
-    usable_cores,
 )
+from medprotect.protect.defaults import usable_cores
 
 if TYPE_CHECKING:
     from medprotect.preview.page import Preview

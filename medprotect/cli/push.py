@@ -8,7 +8,8 @@ import typer
 
 from medprotect.cli.ending import ending
 from medprotect.cli.node import Login, Title, TlsCa, TlsCert, TlsKey
-from medprotect.cli.run import State, state_beside
+from medprotect.cli.run import State
+from medprotect.protect.defaults import state_beside
 
 
 def push(

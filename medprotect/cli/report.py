@@ -45,9 +45,9 @@ def report(
     also what was forwarded; the node may be running.
     """
     with ending(as_json=as_json):
-        from medprotect.cli.run import state_beside
         from medprotect.confounder.key import Key, default_key_path
         from medprotect.errors import ConfigError
+        from medprotect.protect.defaults import state_beside
         from medprotect.report.write import write_report
 
         if pictures and export is None:

@@ -1,6 +1,5 @@
 """`medprotect run`: protect an export."""
 
-import os
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +10,7 @@ import typer
 
 from medprotect.cli.ending import ending
 from medprotect.errors import InputError, MedprotectError
+from medprotect.protect.defaults import usable_cores
 
 if TYPE_CHECKING:
     from medprotect.cli.run_view import RunView
@@ -298,17 +298,6 @@ class Keeping:
 
     file: Path
     recipients: "list[Recipient]"
-
-
-def state_beside(out: Path) -> Path:
-    """Return the state folder that belongs to OUT."""
-    place = out.resolve()
-    return place.with_name(place.name + ".medprotect")
-
-
-def usable_cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_labels(table: Path | None) -> tuple[dict[str, str], str]:

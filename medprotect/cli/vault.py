@@ -38,9 +38,9 @@ def vault(
     """
     with ending(as_json=as_json), _terminable():
         from medprotect.cli.progress_view import ProgressView
-        from medprotect.cli.run import state_beside
         from medprotect.cli.vault_view import vault_as_json, vault_in_words
         from medprotect.confounder.key import Key, default_key_path
+        from medprotect.protect.defaults import state_beside
         from medprotect.vault.make import make_vault
         from medprotect.vault.recipients import Recipient
 

@@ -58,7 +58,7 @@ def verify(
             raise ConfigError("OUT is missing: medprotect verify EXPORT OUT.")
         from medprotect.cli.places import find_trees
         from medprotect.cli.progress_view import ProgressView
-        from medprotect.cli.run import usable_cores
+        from medprotect.protect.defaults import usable_cores
 
         jobs = jobs or usable_cores()
         with ProgressView("listing files", jobs) as shown:

@@ -21,9 +21,8 @@ from medprotect.cli.run import (
     State,
     Strength,
     find_key,
-    state_beside,
-    usable_cores,
 )
+from medprotect.protect.defaults import state_beside, usable_cores
 
 if TYPE_CHECKING:
     from medprotect.protect.summary import Summary

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import shlex
 from dataclasses import dataclass, field
 from multiprocessing.context import get_spawning_popen
 from pathlib import Path
@@ -43,6 +44,17 @@ class Key:
     ------
     KeyFileError
         `secret` has another length.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import medprotect
+    >>> key = medprotect.Key.new()
+    >>> key.save(Path("owner.key"))
+    >>> medprotect.Key.load(Path("owner.key")) == key
+    True
+    >>> len(key.fingerprint)
+    16
     """
 
     secret: bytes = field(repr=False)
@@ -65,7 +77,7 @@ class Key:
         KeyFileError
             The file is missing, no key, or open to anyone but its owner.
         """
-        text = read_private(path, "medprotect key new FILE")
+        text = read_private(path, f"medprotect key new {shlex.quote(str(path))}")
         return cls(parse_secret(text, HEADER, "key", SECRET_BYTES))
 
     def save(self, path: Path) -> None:

@@ -101,6 +101,22 @@ def walk(export: Path | Tree) -> Iterator[Found]:
     return _walk(export) if isinstance(export, Path) else export.walk()
 
 
+def find_file(export: Path, path: str) -> Found:
+    """Return the entry of one file, as `walk` yields it, without a look at others.
+
+    Parameters
+    ----------
+    export : Path
+        The folder.
+    path : str
+        Relative to it, with ``/``.
+    """
+    try:
+        return _judged(path, export / path, (export / path).lstat())
+    except OSError:
+        return _found(path, None, Unsafe.UNREADABLE_FILE)
+
+
 def _walk(export: Path) -> Iterator[Found]:
     root = os.fspath(export)
     pending = [iter(_entries(root, ""))]  # a stack, so that depth is not bound by recursion
@@ -138,8 +154,12 @@ def _file(path: str, entry: os.DirEntry[str]) -> Found:
         status = entry.stat(follow_symlinks=False)
     except OSError:  # gone since the folder was listed, or not allowed
         return _found(path, None, Unsafe.UNREADABLE_FILE)
+    return _judged(path, entry.path, status)
+
+
+def _judged(path: str, place: str | Path, status: os.stat_result) -> Found:
     unsafe = _KINDS.get(stat.S_IFMT(status.st_mode), Unsafe.DEVICE)
-    if unsafe is None and not _allowed(entry.path, os.R_OK):
+    if unsafe is None and not _allowed(place, os.R_OK):
         unsafe = Unsafe.UNREADABLE_FILE
     return _found(path, status, unsafe)
 
