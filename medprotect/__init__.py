@@ -1,4 +1,4 @@
-"""medprotect makes medical images unlearnable and leaves them readable.
+"""Write medical images again, with noise against training on them.
 
 The names below are its Python API; ``docs/reference/python.md`` shows them at work. What a name
 needs is imported when it is first used.

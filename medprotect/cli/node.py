@@ -22,8 +22,9 @@ from medprotect.cli.run import (
     State,
     Strength,
     find_key,
+    make_settings,
 )
-from medprotect.protect.defaults import state_beside, usable_cores
+from medprotect.protect.defaults import state_beside
 
 if TYPE_CHECKING:
     from medprotect.network.node import Duty
@@ -188,22 +189,18 @@ def _settings(
     others: Others,
     jobs: int | None,
 ) -> "Settings":
-    from medprotect.plan.selection import find_candidates
     from medprotect.protect.atomic import make_folders
-    from medprotect.protect.settings import Settings
 
     # Each batch has its own; these are where the key must not lie.
     folders = [duty.state / name for name in ("incoming", "batches")]
     for folder in folders:
         make_folders(folder, 0o700)
-    return Settings(
-        export=folders[0],
-        out=duty.out,
-        state=folders[1],
-        candidates=find_candidates(pipeline or ["auto"]),
-        strength=strength.value,
-        along_z=along_z.value,
-        jobs=jobs or usable_cores(),
+    return make_settings(
+        {"export": folders[0], "out": duty.out, "state": folders[1]},
+        pipeline,
+        strength,
+        along_z,
+        jobs,
         copy_others=others is Others.COPY,
         hold_series=False,
         at_least=at_least,

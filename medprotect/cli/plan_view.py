@@ -44,7 +44,7 @@ def show_plan(
     if with_files or with_names:
         for number, entry in enumerate(entries, start=1):
             name = name_of(number, entry, with_names=with_names)
-            print(f"{name}  {what_becomes_of(entry)}  {entry.row.kind}  {_because(entry)}".rstrip())
+            print(f"{name}  {entry.becomes}  {entry.row.kind}  {_because(entry)}".rstrip())
         print("" if with_names else f"{NAMES_HIDDEN}\n")
     for line in in_words(settings, entries, with_vault=with_vault):
         print(line)
@@ -58,17 +58,10 @@ def show_plan(
     print("nothing was written")
 
 
-def what_becomes_of(entry: Entry) -> str:
-    """Return the word for what a run makes of a file: one of `STATES`."""
-    if entry.outcome in (Outcome.REJECTED, Outcome.HELD, Outcome.LEFT):
-        return entry.outcome.value
-    return entry.row.state.value if entry.row.action is Action.PROTECT else Outcome.COPIED.value
-
-
 def in_words(settings: Settings, entries: list[Entry], *, with_vault: bool = False) -> list[str]:
     """Return the plan in at most forty lines: counts, pipelines, reasons, warnings, size, time."""
     to_do = [entry.row for entry in entries if entry.outcome is Outcome.PLANNED]
-    counts = Counter(what_becomes_of(entry) for entry in entries)
+    counts = Counter(entry.becomes for entry in entries)
     parts = ", ".join(f"{counts[word]} {word}" for word in STATES if counts[word])
     lines = [f"{files_in_words(len(entries))}: {parts}" if entries else "0 files"]
     if protections := Counter(row.protection for row in to_do if row.pipeline):
@@ -184,7 +177,7 @@ def _as_json(settings: Settings, entries: list[Entry], *, with_names: bool) -> d
     used = {row.pipeline for row in to_do}
     protections = Counter(row.protection for row in to_do if row.pipeline)
     return {
-        "counts": dict(Counter(what_becomes_of(entry) for entry in entries)),
+        "counts": dict(Counter(entry.becomes for entry in entries)),
         "summary": protection_in_words(protections) if protections else NOTHING_IN_OUT,
         "bytes": estimate_bytes(to_do),
         "protection": {
@@ -197,7 +190,7 @@ def _as_json(settings: Settings, entries: list[Entry], *, with_names: bool) -> d
             {
                 "file": number,
                 **({"path": entry.path, "out": entry.row.out} if with_names else {}),
-                "becomes": what_becomes_of(entry),
+                "becomes": entry.becomes,
                 "kind": entry.row.kind,
                 "pipeline": entry.row.pipeline,
                 "protection": entry.row.protection,

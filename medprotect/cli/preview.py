@@ -22,9 +22,10 @@ from medprotect.cli.run import (
     Pipelines,
     Strength,
     find_key,
+    make_settings,
+    name_masks,
     read_labels,
 )
-from medprotect.protect.defaults import usable_cores
 
 if TYPE_CHECKING:
     from medprotect.preview.page import Preview
@@ -78,27 +79,21 @@ def preview(
     """
     with ending(as_json=as_json):
         from medprotect.cli.run_view import RunView
-        from medprotect.plan.plan import MaskNames
-        from medprotect.plan.selection import find_candidates
         from medprotect.preview.scratch import scratch_folder
         from medprotect.preview.write import Asked, check_page_place, write_preview
-        from medprotect.protect.settings import Settings
 
         given = {"--labels": labels, "--mask": mask, "--no-mask": no_mask, "--key": key}
         check_page_place(page, export)
-        classes, labels_sha256 = read_labels(labels)
         with scratch_folder(export, scratch) as folder:
-            settings = Settings(
-                export=export,
-                out=folder / "out",
-                state=folder / "out.medprotect",
-                candidates=find_candidates(pipeline or ["auto"]),
-                strength=strength.value,
-                along_z=along_z.value,
-                jobs=jobs or usable_cores(),
-                labels=classes,
-                labels_sha256=labels_sha256,
-                mask_names=MaskNames(tuple(mask or ()), tuple(no_mask or ())),
+            places = {"export": export, "out": folder / "out", "state": folder / "out.medprotect"}
+            settings = make_settings(
+                places,
+                pipeline,
+                strength,
+                along_z,
+                jobs,
+                **read_labels(labels),
+                mask_names=name_masks(mask, no_mask),
             )
             found, made = find_key(key, settings)
             asked = Asked(

@@ -13,8 +13,11 @@ from medprotect.errors import InputError, MedprotectError
 from medprotect.protect.defaults import usable_cores
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from medprotect.cli.run_view import RunView
     from medprotect.confounder.key import Key
+    from medprotect.plan.plan import MaskNames
     from medprotect.protect.pool import HireWorkers
     from medprotect.protect.settings import Settings
     from medprotect.vault.make import Made
@@ -191,8 +194,11 @@ _NO_IMAGE = (
 )
 
 
-def _flag(name: str, words: str) -> Any:
-    return typer.Option(name, help=words)
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and write nothing.")]
+Files = Annotated[bool, typer.Option("--files", help="With --dry-run: show each file.")]
+Rehash = Annotated[bool, typer.Option("--rehash", help="When going on, hash every file again.")]
+WithNames = Annotated[bool, typer.Option("--with-names", help="Show paths; they may be personal.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object at the end.")]
 
 
 def run(
@@ -201,8 +207,8 @@ def run(
     pipeline: Pipelines = None,
     strength: HowStrong = Strength.STANDARD,
     along_z: HowAlongZ = AlongZ.COHERENT,
-    dry_run: Annotated[bool, _flag("--dry-run", "Show the plan and write nothing.")] = False,
-    files: Annotated[bool, _flag("--files", "With --dry-run: show each file.")] = False,
+    dry_run: DryRun = False,
+    files: Files = False,
     at_least: AtLeast = None,
     accept_weak: AcceptWeak = False,
     labels: Labels = None,
@@ -218,57 +224,85 @@ def run(
     engine: HowDriven = Engine.LOCAL,
     address: Address = None,
     state: State = None,
-    rehash: Annotated[bool, _flag("--rehash", "When going on, hash every file again.")] = False,
+    rehash: Rehash = False,
     restart: Restart = False,
-    with_names: Annotated[
-        bool, _flag("--with-names", "Show paths, which may be personal.")
-    ] = False,
-    as_json: Annotated[bool, _flag("--json", "One JSON object at the end.")] = False,
+    with_names: WithNames = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write an export again, with noise in every image against training on it.
 
-    How much the noise protects was measured for each kind of image: the plan, the last lines and
-    the report call each image protected, weak or unmeasured. With weak or unmeasured images in OUT
-    a run ends with exit code 4, unless --accept-weak is given.
-
-    OUT holds the images with noise and nothing else. OUT.medprotect, beside it, stays in the house:
-    it holds the receipt, which says what became of every file.
+    Each image in OUT is protected, weak or unmeasured, by what was measured of its noise. The
+    receipt, in OUT.medprotect, says what became of every file. That folder stays in the house.
     """
     with ending(as_json=as_json):
         if dry_run:
             _prepare_workers()
         from medprotect.cli.places import find_places
-        from medprotect.plan.plan import MaskNames
-        from medprotect.plan.selection import find_candidates
-        from medprotect.protect.settings import Settings
 
         on_cluster = _is_on_cluster(engine, address)
         places = find_places(export, out, state, with_vault=bool(vault), on_cluster=on_cluster)
-        classes, labels_sha256 = read_labels(labels)
-        settings = Settings(
-            **places.fields(),
-            candidates=find_candidates(pipeline or ["auto"]),
-            strength=strength.value,
-            along_z=along_z.value,
-            jobs=jobs or usable_cores(),
+        settings = make_settings(
+            places.fields(),
+            pipeline,
+            strength,
+            along_z,
+            jobs,
+            **read_labels(labels),
             copy_others=others is Others.COPY,
             hold_series=on_reject is OnReject.HOLD_SERIES,
-            labels=classes,
-            labels_sha256=labels_sha256,
-            mask_names=MaskNames(tuple(mask or ()), tuple(no_mask or ())),
+            mask_names=name_masks(mask, no_mask),
             keep_uids=keep_uids,
             rehash=rehash,
             at_least=at_least,
             accept_weak=accept_weak,
         )
         keeping = _read_keeping(vault, recipient, settings)
-        shown = {"with_names": with_names, "as_json": as_json}
+        shown: Any = {"keeping": keeping, "with_names": with_names, "as_json": as_json}
         if dry_run:
-            _show_plan(settings, keeping, with_files=files, **shown)
+            _show_plan(settings, with_files=files, **shown)
             return
-        found, new = find_key(key, settings)
+        made = find_key(key, settings)
         hire = _cluster(settings, key, address, jobs) if on_cluster else places.hire
-        carry_out(settings, found, new, restart=restart, keeping=keeping, hire=hire, **shown)
+        carry_out(settings, *made, restart=restart, hire=hire, **shown)
+
+
+def make_settings(
+    places: "Mapping[str, Any]",
+    pipelines: list[str] | None,
+    strength: Strength,
+    along_z: AlongZ,
+    jobs: int | None,
+    **others: Any,
+) -> "Settings":
+    """Return the settings of a run, as options of the command line say them.
+
+    Parameters
+    ----------
+    places : mapping
+        ``export``, ``out``, ``state`` and what else `Settings` has for these.
+    pipelines, strength, along_z, jobs
+        As given; None for the default.
+    **others
+        As `medprotect.protect.settings.Settings` names them.
+    """
+    from medprotect.plan.selection import find_candidates
+    from medprotect.protect.settings import Settings
+
+    return Settings(
+        **places,
+        candidates=find_candidates(pipelines or ["auto"]),
+        strength=strength.value,
+        along_z=along_z.value,
+        jobs=jobs or usable_cores(),
+        **others,
+    )
+
+
+def name_masks(masks: list[str] | None, images: list[str] | None) -> "MaskNames":
+    """Return which paths are masks and which are not, as options say it."""
+    from medprotect.plan.plan import MaskNames
+
+    return MaskNames(tuple(masks or ()), tuple(images or ()))
 
 
 def _is_on_cluster(engine: Engine, address: str | None) -> bool:
@@ -300,15 +334,16 @@ class Keeping:
     recipients: "list[Recipient]"
 
 
-def read_labels(table: Path | None) -> tuple[dict[str, str], str]:
-    """Return class by path, and the SHA-256 of the table."""
+def read_labels(table: Path | None) -> dict[str, Any]:
+    """Return class by path, and the SHA-256 of the table, as settings name them."""
     if table is None:
-        return {}, ""
+        return {}
     import hashlib
 
     from medprotect.confounder import labels
 
-    return labels.read_labels(table), hashlib.sha256(table.read_bytes()).hexdigest()
+    sha256 = hashlib.sha256(table.read_bytes()).hexdigest()
+    return {"labels": labels.read_labels(table), "labels_sha256": sha256}
 
 
 def _read_keeping(
@@ -337,15 +372,16 @@ def _prepare_workers() -> None:
 
 def _show_plan(
     settings: "Settings",
-    keeping: Keeping | None,
     *,
+    keeping: Keeping | None,
     with_files: bool,
     with_names: bool,
     as_json: bool,
 ) -> None:
     from medprotect.cli.plan_view import show_plan
-    from medprotect.protect.dry_run import look_ahead, plan_export
+    from medprotect.protect.dry_run import look_ahead, plan_export, refuse_empty
 
+    refuse_empty(settings)
     entries, unknown = look_ahead(settings, plan_export(settings))
     show_plan(
         settings,

@@ -21,8 +21,9 @@ from medprotect.cli.run import (
     State,
     Strength,
     find_key,
+    make_settings,
 )
-from medprotect.protect.defaults import state_beside, usable_cores
+from medprotect.protect.defaults import state_beside
 
 if TYPE_CHECKING:
     from medprotect.protect.summary import Summary
@@ -52,17 +53,13 @@ def watch(
     with ending():
         from medprotect.cli.node import say_pipelines
         from medprotect.network.watch import watch as go_on
-        from medprotect.plan.selection import find_candidates
-        from medprotect.protect.settings import Settings
 
-        settings = Settings(
-            export=folder,
-            out=out,
-            state=state or state_beside(out),
-            candidates=find_candidates(pipeline or ["auto"]),
-            strength=strength.value,
-            along_z=along_z.value,
-            jobs=jobs or usable_cores(),
+        settings = make_settings(
+            {"export": folder, "out": out, "state": state or state_beside(out)},
+            pipeline,
+            strength,
+            along_z,
+            jobs,
             copy_others=others is Others.COPY,
             at_least=at_least,
         )

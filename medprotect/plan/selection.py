@@ -149,7 +149,8 @@ def _why_none(candidates: Sequence[Candidate], traits: Traits) -> str:
     kind = "colour" if traits.channels == 3 else "grey"
     what = f"{kind} images of modality {traits.modality or 'unknown'}"
     if not fitting:
-        return f"no pipeline given takes {what}; give --pipeline auto, or train one: medprotect train --help"
+        how = "give --pipeline auto, or train one: medprotect train --help"
+        return f"no pipeline given takes {what}; {how}"
     general = replace(traits, modality="")  # rather one for any image than one for another modality
     name = max(fitting, key=lambda each: _preference(each, general)).card.name
     if len(fitting) == 1:

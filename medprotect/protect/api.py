@@ -7,11 +7,12 @@ Each function does what the command of its name does, and raises what ends that 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from medprotect.confounder.along_z import COHERENT
 from medprotect.confounder.card import Card, load_card
 from medprotect.confounder.key import Key, default_key_path
-from medprotect.confounder.measured import measured_p
+from medprotect.confounder.measured import Protection
 from medprotect.errors import ConfigError, InputError
 from medprotect.imaging.pairs import read_content
 from medprotect.intensity.budget import STRENGTHS
@@ -41,8 +42,8 @@ class ProtectedFile:
         ``low``, ``standard`` or ``high``.
     protection : float or None
         What the pipeline was measured to protect at this strength: the share of what a model
-        learns from originals that it does not learn from protected images, 1 for all of it and 0
-        or less for nothing. None where it was not measured.
+        learns from originals that it does not learn from images with this noise, 1 for all of it
+        and 0 or less for nothing. None where it was not measured.
     share_of_budget : float
         Largest change of a pixel as a share of its budget, 0..1, read from the disk.
     images : int
@@ -60,6 +61,11 @@ class ProtectedFile:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
+    @property
+    def state(self) -> Protection:
+        """Whether the image is ``protected``, ``weak`` or ``unmeasured``, by its protection."""
+        return Protection.of(self.protection)
+
 
 def protect_file(
     source: str | Path,
@@ -70,6 +76,7 @@ def protect_file(
     strength: str = "standard",
     along_z: str = COHERENT,
     keep_uids: bool = False,
+    at_least: float | None = None,
 ) -> ProtectedFile:
     """Protect one file: the bytes are those that `medprotect run` writes for it by itself.
 
@@ -94,6 +101,9 @@ def protect_file(
         ``coherent`` or ``independent``: noise of the slices of a volume.
     keep_uids : bool
         Whether DICOM UIDs are kept.
+    at_least : float, optional
+        Protection, 0..1, below which the image is refused, and so is one whose protection was not
+        measured.
 
     Returns
     -------
@@ -118,8 +128,8 @@ def protect_file(
     >>> import medprotect
     >>> key = medprotect.Key.new()
     >>> done = medprotect.protect_file("slice.dcm", "protected.dcm", key=key)
-    >>> done.pipeline, done.strength, done.protection
-    ('ct', 'standard', 0.0)
+    >>> done.pipeline, done.strength, done.protection, done.state.value
+    ('ct', 'standard', 0.0, 'weak')
     >>> 0 < done.share_of_budget <= 1
     True
     """
@@ -136,14 +146,14 @@ def protect_file(
         strength=strength,
         along_z=along_z,
         keep_uids=keep_uids,
+        at_least=at_least,
     )
     path, entry = protect_one(Path(source), target, settings, _load_key(key))
-    cards = {each.card.name: each.card for each in settings.candidates}
     return ProtectedFile(
         path=path,
         pipeline=entry.row.pipeline,
         strength=strength,
-        protection=measured_p(cards[entry.row.pipeline].folder).get(strength),
+        protection=entry.row.protection,
         share_of_budget=entry.share,
         images=entry.images,
         notes=entry.notes,
@@ -160,6 +170,8 @@ def protect_export(
     strength: str = "standard",
     along_z: str = COHERENT,
     keep_uids: bool = False,
+    at_least: float | None = None,
+    accept_weak: bool = False,
     copy_others: bool = False,
     hold_series: bool = True,
     state: str | Path | None = None,
@@ -173,8 +185,10 @@ def protect_export(
     ----------
     export, out : str or Path
         A folder, and a new one or that of an earlier run.
-    pipeline, key, strength, along_z, keep_uids
+    pipeline, key, strength, along_z, keep_uids, at_least
         As `protect_file` takes them.
+    accept_weak : bool
+        Whether the exit code is 0 although weak or unmeasured images are in OUT.
     copy_others : bool
         Whether files that are no images are taken along.
     hold_series : bool
@@ -187,7 +201,8 @@ def protect_export(
     Returns
     -------
     Summary
-        One entry for each file of the export, counts, and the exit code of the command.
+        One entry for each file of the export, how many became what (``states``), and the exit
+        code of the command.
 
     Raises
     ------
@@ -207,8 +222,8 @@ def protect_export(
     --------
     >>> import medprotect
     >>> done = medprotect.protect_export("EXPORT", "OUT", key=medprotect.Key.new(), jobs=1)
-    >>> {outcome.value: count for outcome, count in done.counts.items()}
-    {'protected': 1, 'left': 1}
+    >>> dict(done.states)
+    {'weak': 1, 'left': 1}
     """
     from medprotect.protect import engine
 
@@ -220,6 +235,8 @@ def protect_export(
         strength=strength,
         along_z=along_z,
         keep_uids=keep_uids,
+        at_least=at_least,
+        accept_weak=accept_weak,
         copy_others=copy_others,
         hold_series=hold_series,
         jobs=jobs,
@@ -235,6 +252,7 @@ def plan_export(
     *,
     pipeline: Pipelines = AUTO,
     strength: str = "standard",
+    at_least: float | None = None,
     copy_others: bool = False,
     hold_series: bool = True,
 ) -> list[Entry]:
@@ -244,14 +262,14 @@ def plan_export(
 
     Parameters
     ----------
-    export, out, pipeline, strength, copy_others, hold_series
+    export, out, pipeline, strength, at_least, copy_others, hold_series
         As `protect_export` takes them.
 
     Returns
     -------
     list of Entry
-        One for each file, in the order of the paths. Those to be protected or copied have the
-        outcome ``planned``; `Entry.row` holds pipeline, warnings, and why a file is rejected.
+        One for each file, in the order of the paths. ``becomes`` says what a run makes of it;
+        ``row`` holds pipeline, protection, warnings, and why a file is rejected.
 
     Raises
     ------
@@ -262,8 +280,8 @@ def plan_export(
     --------
     >>> import medprotect
     >>> for entry in medprotect.plan_export("EXPORT", "planned-out"):
-    ...     print(entry.path, entry.outcome.value, entry.row.kind)
-    1.dcm planned dicom CT
+    ...     print(entry.path, entry.becomes, entry.row.kind)
+    1.dcm weak dicom CT
     notes.txt left text
     """
     return dry_run.plan_export(
@@ -273,6 +291,7 @@ def plan_export(
             None,
             candidates=pipeline,
             strength=strength,
+            at_least=at_least,
             copy_others=copy_others,
             hold_series=hold_series,
         )
@@ -399,21 +418,13 @@ def _settings(
     *,
     candidates: Pipelines,
     jobs: int | None = None,
-    strength: str = "standard",
-    along_z: str = COHERENT,
-    keep_uids: bool = False,
-    copy_others: bool = False,
-    hold_series: bool = True,
+    **others: Any,
 ) -> Settings:
     return Settings(
         export=export,
         out=out,
         state=Path(state) if state else state_beside(out),
         candidates=find_candidates(_list(candidates)),
-        strength=strength,
-        along_z=along_z,
-        keep_uids=keep_uids,
-        copy_others=copy_others,
-        hold_series=hold_series,
         jobs=jobs or usable_cores(),
+        **others,
     )

@@ -108,6 +108,14 @@ class Entry:
         """
         return (self.row.state if self.outcome is Outcome.PROTECTED else self.outcome).value
 
+    @property
+    def becomes(self) -> str:
+        """What a run makes of the file, once it is done: one of `STATES`."""
+        if self.outcome not in (Outcome.PLANNED, Outcome.STAGED):
+            return self.state
+        is_image = self.row.action is Action.PROTECT
+        return self.row.state.value if is_image else Outcome.COPIED.value
+
     def planned_again(self) -> "Entry":
         """Return the line as if nothing had been done."""
         return Entry(self.row)

@@ -24,8 +24,8 @@ from medprotect.report.remedies import HELD, find_remedy, name_reason
 _FIGURES = {"psnr_db": "PSNR, dB", "ssim": "SSIM", "vif": "VIF"}
 _DIGITS = {"psnr_db": 1, "ssim": 3, "vif": 2}
 _STRONGER = (
-    "To protect more: {} with --strength high, or with a pipeline trained on your own "
-    "images (medprotect train --help). To keep weak and unmeasured images out of OUT: --at-least 0.5."
+    "To protect more: {} with --strength high, or with a pipeline trained on your own images "
+    "(medprotect train --help). To keep weak and unmeasured images out of OUT: --at-least 0.5."
 )
 _IN_RECEIPT = "The receipt names each file and the reason."
 _IN_STATE = "The node keeps them in OUT.medprotect, in the folder rejected."

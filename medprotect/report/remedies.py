@@ -40,8 +40,8 @@ REMEDIES = {
     InputChangedError.slug: "Wait until nothing writes to the export, then run again.",
     NoPipelineError.slug: "Run it with the --pipeline that plan and receipt name: it was not made "
     "for such images. Or train one that is (medprotect train --help).",
-    BudgetBelowOneError.slug: "Look at it with medprotect inspect FILE; --strength high may do, else "
-    "do not release it unprotected.",
+    BudgetBelowOneError.slug: "Look at it with medprotect inspect FILE; --strength high may do, "
+    "else do not release it unprotected.",
     ProtectionTooLowError.slug: "Try --strength high, or train a pipeline on images of this kind "
     "(medprotect train --help); or ask for less.",
 }
