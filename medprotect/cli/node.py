@@ -112,7 +112,7 @@ def node(
     """Receive DICOM objects, protect them, and keep them in OUT or forward them.
 
     A sender is told of success once its object is safe on the disk. OUT.medprotect, beside OUT,
-    stays in the house: it holds what waits or was rejected. The log, --status and medprotect report
+    stays in the house: it holds what waits or was rejected. The log, --status and `report OUT`
     say how much is protected, weak or unmeasured.
     """
     with ending(as_json=as_json):
