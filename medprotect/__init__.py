@@ -1,4 +1,6 @@
-"""Write medical images again, with noise against training on them.
+"""Add noise to medical images so that models trained on them without permission learn less.
+
+How much less is measured, per kind of image: see `medprotect docs`.
 
 The names below are its Python API; ``docs/reference/python.md`` shows them at work. What a name
 needs is imported when it is first used.

@@ -97,8 +97,8 @@ def metadata(card: Card) -> Config:
         },
         "name": card.name,
         "task": "Protection of medical images against training without permission",
-        "description": f"{card.title}. Adds imperceptible noise, bounded per pixel, that models "
-        "trained on the images learn instead of the anatomy.",
+        "description": f"{card.title}. Adds noise, bounded per pixel, so that models trained on "
+        "the images without permission learn less of the anatomy. How much less: docs/README.md.",
         "authors": "medprotect",
         "copyright": "Apache-2.0; of the weights see docs/data_license.txt",
         "data_source": f"{card.training.data}: {card.training.attribution}",

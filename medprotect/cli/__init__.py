@@ -25,20 +25,20 @@ app = typer.Typer(
     rich_markup_mode=None,  # drawing boxes takes a third of the time that help does
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(short_help="Protect an export: noise in every image, all else kept.")(run)
-app.command(short_help="Show a few images of each series before and after, in a page.")(preview)
-app.command(short_help="Check a finished run again, from the files on the disk.")(verify)
-app.command(short_help="Write what a run did, to read and, signed, to check.")(report)
-app.command(short_help="Make what gets the export of a finished run back, encrypted.")(vault)
-app.command(short_help="Give an export back, byte for byte, from OUT and its vault.")(restore)
-app.command(short_help="Protect DICOM objects as they are sent, and forward them.")(node)
-app.command(short_help="Have an archive send studies to a node.")(pull)
-app.command(short_help="Send what a run wrote to a DICOM node or service.")(push)
-app.command(short_help="Protect a folder whenever it has come to rest.")(watch)
-app.command(short_help="Show what a file is, and how much of it may change.")(inspect)
+app.command(short_help="Add noise to every image of an export; keep everything else.")(run)
+app.command(short_help="Show a few images of each series before and after, on one page.")(preview)
+app.command(short_help="Check the files of a finished run again.")(verify)
+app.command(short_help="Write a report of a run, and a signed statement for recipients.")(report)
+app.command(short_help="Make an encrypted vault that can restore the export.")(vault)
+app.command(short_help="Restore an export, byte for byte, from OUT and its vault.")(restore)
+app.command(short_help="Receive DICOM objects, protect them, and forward them.")(node)
+app.command(short_help="Ask an archive to send studies to a node.")(pull)
+app.command(short_help="Send what a run wrote to a DICOM node or DICOMweb service.")(push)
+app.command(short_help="Protect what arrives in a folder.")(watch)
+app.command(short_help="Show what an image file is, and how much it may change.")(inspect)
 app.command(short_help="Train a pipeline on your own images.")(train)
-app.command(short_help="Train models on protected images, and see whether they work.")(audit)
-app.command(short_help="Show the documentation; needs no network.")(docs)
+app.command(short_help="Train models on protected images to see how much they learn.")(audit)
+app.command(short_help="Show the documentation.")(docs)
 app.add_typer(bench, name="bench")
 app.add_typer(bundle, name="bundle")
 app.add_typer(key, name="key")
@@ -58,7 +58,10 @@ def _medprotect(
         False, "--version", callback=_show_version, is_eager=True, help="Show the version."
     ),
 ) -> None:
-    """Make medical images unlearnable, and leave them readable."""
+    """Add noise to medical images so that models trained on them without permission learn less.
+
+    How much less of the anatomy they learn is measured, per kind of image: medprotect docs officers
+    """
 
 
 def main() -> None:

@@ -10,16 +10,18 @@ import typer
 from medprotect.cli.ending import ending
 
 PACKAGE = "medprotect.documentation"
+FIRST = ("officers", "threat-model", "operations", "reference")
+LAST = ("adr",)
 
 
 def docs(
     page: Annotated[
-        str, typer.Argument(help="Name of a page; without one, all are listed.", show_default=False)
+        str, typer.Argument(help="Name of a page. Without it, all are listed.", show_default=False)
     ] = "",
 ) -> None:
-    """Show a page of the documentation, which needs no network; `| less` pages it.
+    """Show a page of the documentation. It needs no network.
 
-    In a terminal as text with its headings, elsewhere as Markdown.
+    On a terminal the page is formatted; in a pipe or file it is Markdown.
     """
     with ending():
         pages = find_pages()
@@ -32,10 +34,19 @@ def docs(
 
 
 def find_pages() -> dict[str, str]:
-    """Return the text of each page, in Markdown, by its name: a path without ``.md``."""
+    """Return the text of each page, in Markdown, by its name: a path without ``.md``.
+
+    Those for officers come first, decisions last.
+    """
     found: dict[str, str] = {}
     _collect(files(PACKAGE), "", found)
-    return dict(sorted(found.items()))
+    return dict(sorted(found.items(), key=lambda page: (_rank(page[0]), page[0])))
+
+
+def _rank(name: str) -> int:
+    """Return where the pages of a folder stand in the list; those that are not named, between."""
+    folder = name.partition("/")[0]
+    return FIRST.index(folder) if folder in FIRST else len(FIRST) + (folder in LAST)
 
 
 def _collect(folder: Traversable, above: str, found: dict[str, str]) -> None:
@@ -68,7 +79,7 @@ def choose(page: str, names: list[str]) -> str:
     ending_so = [name for name in names if name.endswith("/" + wanted)]
     if len(ending_so) == 1:
         return ending_so[0]
-    raise ConfigError("There is no such page; `medprotect docs` lists them.")
+    raise ConfigError("There is no such page. `medprotect docs` lists them all.")
 
 
 def _show(text: str) -> None:

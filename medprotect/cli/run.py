@@ -33,21 +33,21 @@ class Strength(StrEnum):
 
 
 class Others(StrEnum):
-    """What becomes of files that are no images."""
+    """What happens to files that are not images."""
 
     LEAVE = "leave"
     COPY = "copy"
 
 
 class OnReject(StrEnum):
-    """What becomes of a series of which a file is rejected."""
+    """What happens to a series if one of its files is rejected."""
 
     HOLD_SERIES = "hold-series"
     KEEP = "keep"
 
 
 class AlongZ(StrEnum):
-    """How the noise of the slices of one series goes together."""
+    """How the noise of neighbouring slices is related."""
 
     COHERENT = "coherent"
     INDEPENDENT = "independent"
@@ -60,43 +60,43 @@ class Engine(StrEnum):
     RAY = "ray"
 
 
-Export = Annotated[Path, typer.Argument(help="The folder that is to leave the house.")]
-Out = Annotated[Path, typer.Argument(help="A new folder, or that of a run to go on with.")]
+Export = Annotated[Path, typer.Argument(help="The folder of images to protect.")]
+Out = Annotated[Path, typer.Argument(help="A new folder, or the OUT of a run to continue.")]
 ExportOrUrl = Annotated[
     str,
     typer.Argument(
-        metavar="EXPORT", help="The folder that is to leave the house, or s3://BUCKET/PREFIX."
+        metavar="EXPORT", help="The folder of images to protect, or s3://BUCKET/PREFIX."
     ),
 ]
 OutOrUrl = Annotated[
     str,
     typer.Argument(
-        metavar="OUT", help="A new folder, or that of a run to go on with, or s3://BUCKET/PREFIX."
+        metavar="OUT", help="A new folder, or the OUT of a run to continue, or s3://BUCKET/PREFIX."
     ),
 ]
 Pipelines = Annotated[
     list[str] | None,
     typer.Option(
         "--pipeline",
-        help="auto, a name, or the folder of your own; may be given more than once.",
+        help="auto, a name, or the folder of your own pipeline. May be given more than once.",
         show_default="auto",
     ),
 ]
 Labels = Annotated[
     Path | None,
-    typer.Option(help="A table with columns file, label, where the classes are known."),
+    typer.Option(help="A CSV table with the columns file, label, if the classes are known."),
 ]
 HowOthers = Annotated[
-    Others, typer.Option(help="Files that are no images: leave them out, or copy them.")
+    Others, typer.Option(help="Files that are not images: leave them out, or copy them.")
 ]
 Masks = Annotated[
     list[str] | None,
     typer.Option(
         "--mask",
         metavar="PATTERN",
-        help="Paths that are label maps or masks, such as '*_seg.*': not images, whatever they "
-        "look like. May be given more than once.",
-        show_default="volumes that look like it",
+        help="Paths of label maps or masks, such as '*_seg.*', which are not images. May be given "
+        "more than once.",
+        show_default="volumes that look like masks",
     ),
 ]
 NoMasks = Annotated[
@@ -104,37 +104,36 @@ NoMasks = Annotated[
     typer.Option(
         "--no-mask",
         metavar="PATTERN",
-        help="Paths that are images, even where they look like a mask; '*' for all. Goes before "
-        "--mask.",
+        help="Paths of images that look like a mask; '*' for all. Overrides --mask.",
         show_default=False,
     ),
 ]
 HowRejected = Annotated[
     OnReject,
-    typer.Option(help="A series of which a file is rejected: hold it as a whole, or keep it."),
+    typer.Option(help="If a file is rejected: hold its whole series, or keep the others."),
 ]
 KeyFile = Annotated[
     Path | None,
-    typer.Option(help="The owner's key; else one in your configuration folder."),
+    typer.Option(help="The owner's key. Default: the one in your configuration folder."),
 ]
 Jobs = Annotated[
     int | None, typer.Option(min=1, help="Worker processes.", show_default="one per core")
 ]
 HowDriven = Annotated[
-    Engine, typer.Option(help="Workers on this machine, or on the nodes of a Ray cluster.")
+    Engine, typer.Option(help="Run the workers on this machine, or on the nodes of a Ray cluster.")
 ]
 Address = Annotated[
     str | None,
     typer.Option(
         metavar="HOST:PORT",
-        help="The Ray cluster's head.",
-        show_default="Ray is started on this machine",
+        help="The head of the Ray cluster.",
+        show_default="start Ray on this machine",
     ),
 ]
 State = Annotated[
     Path | None,
     typer.Option(
-        help="Folder for journal and receipt, where not OUT.medprotect.", show_default=False
+        help="Folder for journal and receipt. Default: OUT.medprotect.", show_default=False
     ),
 ]
 VaultFile = Annotated[
@@ -142,7 +141,7 @@ VaultFile = Annotated[
     typer.Option(
         "--vault",
         metavar="FILE",
-        help="Also make a vault, from which `restore` gives the export back; keep it in the house.",
+        help="Also make a vault, from which `restore` gives the export back. Keep it in the house.",
         show_default=False,
     ),
 ]
@@ -151,8 +150,8 @@ Recipients = Annotated[
     typer.Option(
         "--recipient",
         metavar="WORD",
-        help="Who may open the vault besides you: what `medprotect key recipient` shows them. May "
-        "be given more than once.",
+        help="Somebody else who may open the vault: the word that `medprotect key recipient` shows "
+        "them. May be given more than once.",
         show_default=False,
     ),
 ]
@@ -166,8 +165,7 @@ Restart = Annotated[
 HowAlongZ = Annotated[
     AlongZ,
     typer.Option(
-        help="Noise of the slices of a volume or series: much alike from one to the next, or each "
-        "its own."
+        help="Noise of the slices of a volume or series: similar in neighbours, or independent."
     ),
 ]
 
@@ -194,11 +192,11 @@ _NO_IMAGE = (
 )
 
 
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan and write nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, and write nothing.")]
 Files = Annotated[bool, typer.Option("--files", help="With --dry-run: show each file.")]
-Rehash = Annotated[bool, typer.Option("--rehash", help="When going on, hash every file again.")]
-WithNames = Annotated[bool, typer.Option("--with-names", help="Show paths; they may be personal.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object at the end.")]
+Rehash = Annotated[bool, typer.Option("--rehash", help="When continuing, hash every file again.")]
+WithNames = Annotated[bool, typer.Option("--with-names", help="Show paths; they may identify patients.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 
 
 def run(
@@ -229,10 +227,10 @@ def run(
     with_names: WithNames = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write an export again, with noise in every image against training on it.
+    """Write an export again, with noise in every image so that models learn less from it.
 
-    Each image in OUT is protected, weak or unmeasured, by what was measured of its noise. The
-    receipt, in OUT.medprotect, says what became of every file. That folder stays in the house.
+    The last lines say how many images are protected, weak or unmeasured. OUT is what you hand out.
+    OUT.medprotect, beside it, stays in the house: its receipt says what became of every file.
     """
     with ending(as_json=as_json):
         if dry_run:
@@ -312,7 +310,7 @@ def _is_on_cluster(engine: Engine, address: str | None) -> bool:
     if engine is Engine.RAY:
         require_ray()
     elif address is not None:
-        raise ConfigError("--address is that of a Ray cluster: give --engine ray, too.")
+        raise ConfigError("--address needs --engine ray.")
     return engine is Engine.RAY
 
 
@@ -354,7 +352,7 @@ def _read_keeping(
 
     if file is None:
         if words:
-            raise ConfigError("A recipient opens a vault: name its file with --vault.")
+            raise ConfigError("--recipient needs --vault FILE.")
         return None
     from medprotect.vault.places import check_vault_place
     from medprotect.vault.recipients import Recipient

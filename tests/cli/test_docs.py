@@ -29,6 +29,12 @@ def test_a_page_is_shown_as_it_was_written() -> None:
     assert shown.output == (ROOT / "docs/officers/key.md").read_text()
 
 
+def test_officers_pages_are_listed_first_and_decisions_last() -> None:
+    folders = list(dict.fromkeys(name.partition("/")[0] for name in find_pages()))
+    assert folders[:3] == ["officers", "threat-model", "operations"]
+    assert folders[-1] == "adr"
+
+
 @pytest.mark.parametrize(
     ("asked", "page"),
     [
