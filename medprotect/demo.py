@@ -65,7 +65,7 @@ def build(folder: Path) -> int:
         `folder` exists, or a package does not hold its files.
     """
     if os.path.lexists(folder):
-        raise ConfigError("the folder exists; remove it or name another")
+        raise ConfigError("the folder exists; remove it, or name another")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".demo-") as temporary:
         root = Path(temporary, "export")

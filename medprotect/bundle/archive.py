@@ -91,13 +91,13 @@ def read_bundle(path: Path) -> Contents:
         contents = Contents(_below_root(dict(_bounded(found))))
     except _UNREADABLE as error:
         raise PipelineError(
-            f"The bundle is no folder and no zip that can be read ({type(error).__name__})."
+            f"The bundle is neither a folder nor a readable zip ({type(error).__name__})."
         ) from None
     stated = contents.files.get(SUMS)
     if stated is not None and stated != contents.sums.encode():
         raise HashMismatchError(
-            f"The bundle is not as its {SUMS} says: a file was changed, added or lost; "
-            "fetch it anew."
+            f"The bundle differs from its {SUMS}: a file was changed, added or lost. "
+            "Fetch it again."
         )
     return contents
 
@@ -142,7 +142,7 @@ def _read_zip(path: Path) -> Iterator[tuple[str, int, bytes]]:
             if kind not in (0, stat.S_IFREG):
                 raise PipelineError("The bundle holds a link or a device; it is not opened.")
             if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise PipelineError("The bundle is compressed in a way that is not opened.")
+                raise PipelineError("The bundle uses a compression that is not supported.")
             with archive.open(entry) as stream:
                 yield entry.filename, entry.file_size, stream.read(entry.file_size + 1)
 
@@ -154,9 +154,7 @@ def _bounded(found: Iterable[tuple[str, int, bytes]]) -> Iterator[tuple[str, byt
     for name, size, data in found:
         parts = name.split("/")
         if len(name) > LONGEST_NAME or not all(map(_NAME.fullmatch, parts)):
-            raise PipelineError(
-                "The bundle holds a path that is not plain, and could lead elsewhere."
-            )
+            raise PipelineError("The bundle holds a path that could lead out of its folder.")
         if name.casefold() in seen or len(data) != size:
             raise PipelineError("The bundle holds two files of one name, or a damaged one.")
         seen.add(name.casefold())

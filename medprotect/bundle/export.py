@@ -47,11 +47,11 @@ def export_bundle(pipeline: str, out: Path, *, share_secret: bool = False) -> Co
     if not public and not share_secret:
         raise ConfigError(
             "This pipeline is your own, and its weights are as secret as the key: with them an "
-            "attacker can learn to take the noise off all that they protect. If it is to leave "
-            "the house all the same, say so: --i-share-my-secret."
+            "attacker can learn to remove the noise from all images that they protect. To export "
+            "it anyway, give --i-share-my-secret."
         )
     if out.exists():
-        raise OutputError("The file to write exists already. Name another: none is overwritten.")
+        raise OutputError("The file exists. It is never overwritten: name another file.")
     contents = bundle_contents(card)
     partial = out.with_name(f".medprotect-{secrets.token_hex(8)}.part")
     write_file(partial, pack(contents.files, card.name), 0o644 if public else 0o600)

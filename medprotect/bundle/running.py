@@ -52,7 +52,7 @@ def unpacked(contents: Contents, *, whole: bool) -> Iterator[Card]:
     needed = (CARD, METADATA, card.weights.file)
     missing = [name for name in needed if name not in contents.files]
     if missing:
-        raise PipelineError(f"The bundle lacks {missing[0]}; fetch it anew.")
+        raise PipelineError(f"The bundle lacks {missing[0]}. Fetch it again.")
     _check_metadata(contents.files[METADATA], card)
     measured = {MEASURED} & set(contents.files)
     with tempfile.TemporaryDirectory(prefix="medprotect-") as place:
@@ -69,7 +69,7 @@ def _check_metadata(data: bytes, card: Card) -> None:
     except (ValueError, KeyError, TypeError, RecursionError):
         raise PipelineError(f"{METADATA} of the bundle is not one that medprotect wrote.") from None
     if stated != (card.name, bundle_version(card), card.images.channels):
-        raise PipelineError(f"{METADATA} and {CARD} of the bundle speak of different pipelines.")
+        raise PipelineError(f"{METADATA} and {CARD} of the bundle are of different pipelines.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def _run_monai(folder: Path, **overrides: Any) -> None:
     command = [sys.executable, "-m", "medprotect.bundle.program"]
     done = subprocess.run(command, input=arguments, text=True, check=False)  # noqa: S603 - ours
     if done.returncode:
-        raise PipelineError("The bundle's own program failed; OUT is not to be used.")
+        raise PipelineError("The bundle's own program failed. Do not use OUT.")
 
 
 def _check_along_z(program: bytes, along_z: str) -> None:

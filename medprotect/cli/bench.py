@@ -13,30 +13,40 @@ from medprotect.cli.ending import ending
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Our protection beside others, on public data sets: runs, tables; and how fast it is.",
+    help="Compare our protection with others on public data sets, and measure speed.",
 )
 
-Dataset = Annotated[str, typer.Option(help="A data set that has a card: bloodmnist, busi ...")]
-Images = Annotated[Path, typer.Option(help="Its images: a MedMNIST file, or a folder of classes.")]
-Out = Annotated[Path, typer.Option(help="Folder of the runs; what is there is not done again.")]
-Protections = Annotated[str, typer.Option(help="What is compared, with commas between.")]
-Pipeline = Annotated[str, typer.Option(help="Of ours: a name, a folder, or auto: one shipped.")]
-Victims = Annotated[str, typer.Option(help="Models; countermeasures are tried on the first one.")]
-Countermeasures = Annotated[str, typer.Option(help="What is tried besides plain training.")]
-Seeds = Annotated[str, typer.Option(help="Each training is done with each.")]
-Steps = Annotated[int, typer.Option(min=1, help="Of each training.")]
+Dataset = Annotated[str, typer.Option(help="Name of a data set: bloodmnist, busi ...")]
+Images = Annotated[
+    Path, typer.Option(help="Its images: a MedMNIST file, or a folder with a folder per class.")
+]
+Out = Annotated[Path, typer.Option(help="Folder for the results; finished ones are kept.")]
+Protections = Annotated[str, typer.Option(help="Protections to compare, separated by commas.")]
+Pipeline = Annotated[
+    str, typer.Option(help="Our pipeline: a name, a folder, or auto for a shipped one.")
+]
+Victims = Annotated[
+    str, typer.Option(help="Models to train; countermeasures are tried on the first.")
+]
+Countermeasures = Annotated[
+    str, typer.Option(help="Countermeasures to try besides plain training.")
+]
+Seeds = Annotated[str, typer.Option(help="Every training is done with each seed.")]
+Steps = Annotated[int, typer.Option(min=1, help="Steps of each training.")]
 Train = Annotated[
-    int | None, typer.Option(min=2, help="Images to learn from at most; else all of half B.")
+    int | None, typer.Option(min=2, help="Most images to train on. Default: all of half B.")
 ]
 Test = Annotated[
-    int | None, typer.Option(min=2, help="Images to choose on and to test on at most, each.")
+    int | None, typer.Option(min=2, help="Most images to validate on, and most to test on.")
 ]
-Strength = Annotated[str, typer.Option(metavar="low|standard|high", help="The budget of all.")]
+Strength = Annotated[
+    str, typer.Option(metavar="low|standard|high", help="The budget of all protections.")
+]
 Budget = Annotated[
     int | None,
-    typer.Option(min=1, help="Of all but ours, of 255, where not that of --strength."),
+    typer.Option(min=1, help="Budget of all but ours, of 255. Default: that of --strength."),
 ]
-Size = Annotated[int, typer.Option(min=8, max=224, help="Pixels of the long side at most.")]
+Size = Annotated[int, typer.Option(min=8, max=224, help="Most pixels of the long side.")]
 
 
 @app.command()
@@ -56,9 +66,9 @@ def protection(
     budget: Budget = None,
     size: Size = 64,
 ) -> None:
-    """Train models on clean images and on those of each protection; each training makes a file.
+    """Train models on clean images and on those of each protection; each training writes a file.
 
-    A second start goes on where the first one was stopped. Nothing is downloaded.
+    The same command continues after a stop. Nothing is downloaded.
     """
     given = dict(locals())
     with ending():
@@ -88,9 +98,11 @@ def protection(
 @app.command()
 def table(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or their files.")],
-    out: Annotated[Path | None, typer.Option(help="Where the page goes; else it is shown.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write the page. Default: standard output.")
+    ] = None,
 ) -> None:
-    """Write the tables of runs as one page in Markdown: docs/benchmarks.md is made so."""
+    """Write the tables of runs as one page in Markdown, such as docs/benchmarks.md."""
     with ending():
         from medprotect.audit.bench_run import read_runs
         from medprotect.audit.bench_table import write_page
@@ -107,27 +119,25 @@ def table(
 def speed(
     images: Annotated[
         Path | None,
-        typer.Argument(help="A folder of CT slices; else one that pydicom ships, shifted."),
+        typer.Argument(help="A folder of CT slices. Default: shifted copies of one from pydicom."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="A file for the report, in JSON.")] = None,
-    figure: Annotated[
-        Path | None, typer.Option(help="A file for a picture of files a second, in SVG.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the report here, in JSON.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw files per second here, in SVG.")] = None,
     folder: Annotated[
         Path | None,
-        typer.Option(help="Where the work is done, and removed again: on the disk that counts."),
+        typer.Option(help="Folder to work in, on the disk to measure; emptied afterwards."),
     ] = None,
-    slices: Annotated[int, typer.Option(min=8, help="Images of each run.")] = 100,
-    planned: Annotated[int, typer.Option(min=1, help="Files of each plan.")] = 2000,
+    slices: Annotated[int, typer.Option(min=8, help="Images in each run.")] = 100,
+    planned: Annotated[int, typer.Option(min=1, help="Files in each plan.")] = 2000,
     repeats: Annotated[int, typer.Option(min=1, help="How often each is measured.")] = 5,
     many: Annotated[
         int,
-        typer.Option(min=1000, help="Tiny files of the largest run: 10,000 take some minutes."),
+        typer.Option(min=1000, help="Tiny files in the largest run: 10,000 take some minutes."),
     ] = 1000,
 ) -> None:
-    """Measure how fast protection, planning and the commands are, beside plain work in one run.
+    """Measure how fast protection, planning and the commands are, compared with plain work.
 
-    Ratios hold on other machines, and on one that is busy; seconds do not.
+    Ratios are comparable between machines, also busy ones; seconds are not.
     """
     with ending():
         print("loading", file=sys.stderr, flush=True)
@@ -147,19 +157,19 @@ def speed(
 def profile(
     images: Annotated[
         Path | None,
-        typer.Argument(help="A folder of CT slices; else one that pydicom ships, shifted."),
+        typer.Argument(help="A folder of CT slices. Default: shifted copies of one from pydicom."),
     ] = None,
     folder: Annotated[
         Path | None,
-        typer.Option(help="Where the work is done, and removed again: on the disk that counts."),
+        typer.Option(help="Folder to work in, on the disk to measure; emptied afterwards."),
     ] = None,
-    slices: Annotated[int, typer.Option(min=1, help="Slices that are protected.")] = 40,
+    slices: Annotated[int, typer.Option(min=1, help="Slices to protect.")] = 40,
     syntax: Annotated[
         str | None,
-        typer.Option(help="UID of a transfer syntax to compress them in; else they are native."),
+        typer.Option(help="UID of a transfer syntax to compress them in. Default: uncompressed."),
     ] = None,
 ) -> None:
-    """Show where the time of one slice goes, step by step, with a null network and a real one."""
+    """Show how long each step of one slice takes, with a null network and a real one."""
     with ending():
         print("loading", file=sys.stderr, flush=True)
         from medprotect.audit.speed_codec import SYNTAXES
@@ -177,7 +187,7 @@ def _take(text: str, known: Collection[str], option: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
     for name in names:
         if name not in known:
-            raise ConfigError(f"--{option} has no {name!r}; there are {', '.join(known)}.")
+            raise ConfigError(f"--{option} has no {name!r}; choose from {', '.join(known)}.")
     return names
 
 
@@ -187,7 +197,7 @@ def _take_seeds(text: str) -> tuple[int, ...]:
     try:
         return tuple(dict.fromkeys(int(seed) for seed in text.split(",")))
     except ValueError:
-        raise ConfigError("--seeds are whole numbers with commas between.") from None
+        raise ConfigError("--seeds takes whole numbers separated by commas.") from None
 
 
 def _write_command(given: dict[str, object]) -> str:

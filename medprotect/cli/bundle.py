@@ -33,11 +33,13 @@ Bundle = Annotated[Path, typer.Argument(help="A bundle: a folder or a zip.")]
 
 @app.command()
 def export(
-    pipeline: Annotated[str, typer.Argument(help="A name, or the folder of your own.")],
-    out: Annotated[Path, typer.Argument(help="The zip; must not exist.")],
+    pipeline: Annotated[str, typer.Argument(help="A name, or the folder of your own pipeline.")],
+    out: Annotated[Path, typer.Argument(help="The zip to write; must not exist.")],
     share_secret: Annotated[
         bool,
-        typer.Option("--i-share-my-secret", help="Let the weights of your own pipeline go out."),
+        typer.Option(
+            "--i-share-my-secret", help="Export your own pipeline, whose weights are secret."
+        ),
     ] = False,
 ) -> None:
     """Write a pipeline as a MONAI bundle, with a model.pt for MONAI's own commands."""
@@ -51,9 +53,9 @@ def export(
 
 @app.command()
 def allow(bundle: Bundle) -> None:
-    """Let the programs of a bundle run: put its hash on your list.
+    """Allow a bundle to run its own configs: put its hash on your list.
 
-    The configs of a bundle are programs, and can do all that you can. Read them first.
+    The configs of a bundle are programs, and can do everything that you can. Read them first.
     """
     with ending():
         from medprotect.bundle.allowed import allow, default_allow_list
@@ -61,7 +63,7 @@ def allow(bundle: Bundle) -> None:
 
         sha256 = read_bundle(bundle).sha256
         allow(default_allow_list(), sha256, bundle.resolve().name)
-        print(f"bundle {sha256} is in {default_allow_list()}; take its line out to forbid it")
+        print(f"bundle {sha256} is in {default_allow_list()}; remove its line to forbid it again")
 
 
 @app.command()
@@ -79,8 +81,8 @@ def run(
 ) -> None:
     """Write an export again, with the noise of a bundle.
 
-    Its own configs are run only if you have allowed the bundle (`medprotect bundle allow BUNDLE`).
-    Else only its card and its weights are used, as by `run`.
+    Its own configs run only if you have allowed the bundle (`medprotect bundle allow BUNDLE`).
+    Otherwise only its card and weights are used, as by `run`.
     """
     with ending():
         from medprotect.bundle.allowed import default_allow_list, read_allow_list
@@ -107,7 +109,7 @@ def run(
                 _run_program(settings, key)
                 return
             print(f"bundle {contents.sha256} is not allowed to run its own configs:")
-            print("its card and weights are used, as by `run`")
+            print("only its card and weights are used, as by `run`")
             carry_out(settings, *find_key(key, settings))
 
 

@@ -30,7 +30,12 @@ def ending(*, as_json: bool = False) -> Iterator[None]:
         _fail(error.exit_code, error.slug, str(error), as_json)
     except KeyboardInterrupt as error:
         number = error.args[0] if error.args else signal.SIGINT
-        _fail(SIGNALLED + number, "interrupted", "interrupted; run again to go on", as_json)
+        _fail(
+            SIGNALLED + number,
+            "interrupted",
+            "interrupted; give the same command again to continue",
+            as_json,
+        )
     except BrokenPipeError:
         sys.stderr.close()
         raise typer.Exit(1) from None
@@ -39,7 +44,7 @@ def ending(*, as_json: bool = False) -> Iterator[None]:
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
-        _fail(1, "error", f"unexpected: {place}; a bug, please report it", as_json)
+        _fail(1, "error", f"unexpected: {place}; this is a bug, please report it", as_json)
 
 
 def _fail(code: int, slug: str, message: str, as_json: bool) -> None:

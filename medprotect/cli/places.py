@@ -106,7 +106,7 @@ def _parse(export: str, out: str, state: Path | None) -> "tuple[dict[str, StoreU
     if not texts:
         return {}, state or state_beside(Path(out))
     if state is None and out in texts:
-        raise ConfigError("OUT is in an object store: name a folder of this machine with --state.")
+        raise ConfigError("If OUT is in an object store, give --state a folder of this machine.")
     from medprotect.scale.store_url import StoreUrl
 
     return {text: StoreUrl.parse(text) for text in texts}, state or state_beside(Path(out))
@@ -117,13 +117,13 @@ def _check_options(*, with_vault: bool, on_cluster: bool) -> None:
 
     if with_vault:
         raise ConfigError(
-            "A vault is made of folders: copy EXPORT and OUT here, then run "
+            "--vault needs folders: copy EXPORT and OUT here, then run "
             "`medprotect vault EXPORT OUT FILE`."
         )
     if on_cluster:
         raise ConfigError(
-            "Workers of a Ray cluster read folders: mount EXPORT and OUT on all nodes, or leave "
-            "--engine ray away."
+            "--engine ray needs folders: mount EXPORT and OUT on all nodes, or leave out --engine "
+            "ray."
         )
 
 
@@ -132,5 +132,5 @@ def _check_apart(export: "StoreUrl | None", out: "StoreUrl | None") -> None:
 
     if export is not None and out is not None and export.overlaps(out):
         raise OutputError(
-            "EXPORT and OUT are the same prefix or lie in one another; choose OUT elsewhere"
+            "EXPORT and OUT are the same prefix, or one is inside the other; choose another OUT"
         )

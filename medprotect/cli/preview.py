@@ -39,18 +39,20 @@ _STANDS_FOR = {
 
 Images = Annotated[
     int,
-    typer.Option(min=1, max=50, help="How many of each series: first, last, and evenly between."),
+    typer.Option(
+        min=1, max=50, help="Images of each series: the first, the last, and evenly between."
+    ),
 ]
 Scratch = Annotated[
     Path | None,
     typer.Option(
         metavar="FOLDER",
-        help="Where the images lie while they are protected; what is put there is removed again.",
+        help="Folder for the images while they are protected; emptied afterwards.",
         show_default="the system's folder for temporary files",
     ),
 ]
 WithNames = Annotated[
-    bool, typer.Option("--with-names", help="Show paths in the page, which may be personal.")
+    bool, typer.Option("--with-names", help="Show paths on the page. They may identify patients.")
 ]
 
 
@@ -70,12 +72,14 @@ def preview(
     jobs: Jobs = None,
     scratch: Scratch = None,
     with_names: WithNames = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object at the end.")
+    ] = False,
 ) -> None:
-    """Show a few images of each series before and after, in one page, before anything is released.
+    """Show a few images of each series before and after, on one page.
 
-    Give it the options that you will give run: the images are protected as run will protect them,
-    to the pixel. The page shows images in clear, so it must not leave the house.
+    Give it the options that you will give run: it protects these images exactly as run will.
+    The page shows images in clear, so it must not leave the house.
     """
     with ending(as_json=as_json):
         from medprotect.cli.run_view import RunView
@@ -141,14 +145,14 @@ def _show(seen: "Preview", page: Path) -> None:
     for reason, count in sorted(seen.rejected.items()):
         print(f"rejected: {count} {reason}")
     if seen.torn:
-        print(f"held: {seen.torn} series of which a file is rejected, unless --on-reject keep")
+        print(f"held: {seen.torn} series with a rejected file; --on-reject keep lets the others go")
     print(
-        f"shown: {images} images of {len(seen.shown)} series, of {seen.all_images} images of "
+        f"shown: {images} of {seen.all_images} images, from {len(seen.shown)} of "
         f"{seen.all_series} series"
     )
     print(seen.summary)
     print(f"page: {page}; it shows images in clear and must not leave the house")
-    print(f"if a reader says yes: {seen.command}")
+    print(f"if a radiologist says yes: {seen.command}")
 
 
 def _as_json(seen: "Preview", page: Path, made: Path | None) -> dict[str, Any]:

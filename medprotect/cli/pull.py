@@ -12,14 +12,14 @@ from medprotect.cli.node import Title, TlsCa, TlsCert, TlsKey
 Archive = Annotated[
     str, typer.Argument(metavar="TITLE@HOST:PORT", help="The archive that has the studies.")
 ]
-To = Annotated[str, typer.Option(metavar="TITLE", help="AE title of the node that is to get them.")]
+To = Annotated[str, typer.Option(metavar="TITLE", help="AE title of the node that receives them.")]
 Study = Annotated[
     list[str] | None,
-    typer.Option(help="Study Instance UID; may be given more than once.", show_default=False),
+    typer.Option(help="A Study Instance UID. May be given more than once.", show_default=False),
 ]
 Studies = Annotated[
     Path | None,
-    typer.Option(help="File with a Study Instance UID a line.", show_default=False),
+    typer.Option(help="A file with one Study Instance UID per line.", show_default=False),
 ]
 Dates = Annotated[
     str, typer.Option(metavar="YYYYMMDD[-YYYYMMDD]", help="Study Date.", show_default=False)
@@ -36,17 +36,19 @@ def pull(
     modality: Annotated[str, typer.Option(help="CT, MR, ...", show_default=False)] = "",
     dates: Dates = "",
     title: Title = "MEDPROTECT",
-    tls: Annotated[bool, typer.Option("--tls", help="Speak TLS to the archive.")] = False,
+    tls: Annotated[bool, typer.Option("--tls", help="Use TLS to the archive.")] = False,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     tls_ca: TlsCa = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the studies, and end.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count the studies.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object at the end.")
+    ] = False,
 ) -> None:
-    """Have an archive send studies to a running `medprotect node OUT`, which protects them.
+    """Ask an archive to send studies to a running `medprotect node OUT`, which protects them.
 
-    The archive must know the node's AE title, host and port. Ends with 6 where the archive is away,
-    or could not send all; the same command asks for all again, and nothing is doubled.
+    The archive must know the node's AE title, host and port. The exit code is 6 if it cannot be
+    reached or could not send all. The same command asks again; the node keeps each object once.
     """
     with ending(as_json=as_json):
         from medprotect.errors import PeerError
@@ -81,9 +83,11 @@ def _read_studies(path: Path | None) -> list[str]:
     try:
         lines = [line.strip() for line in path.read_text("ascii").splitlines()]
     except (OSError, ValueError):
-        raise ConfigError("The file of studies cannot be read; it holds a UID a line.") from None
+        raise ConfigError(
+            "The file of studies cannot be read; it needs one UID per line."
+        ) from None
     if not any(lines):
-        raise ConfigError("The file of studies is empty; it holds a UID a line.")
+        raise ConfigError("The file of studies is empty; it needs one UID per line.")
     return [line for line in lines if line]
 
 

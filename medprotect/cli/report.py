@@ -1,4 +1,4 @@
-"""`medprotect report`: what a run or a node did, for people to read and for others to check."""
+"""`medprotect report`: what a run or a node did, to read, and for recipients to check."""
 
 import json
 from pathlib import Path
@@ -14,35 +14,38 @@ def report(
     export: Annotated[
         Path | None,
         typer.Option(
-            help="The export: also compare a few files of each kind, clean and protected.",
+            help="The export: also compare a few files of each kind before and after.",
             show_default=False,
         ),
     ] = None,
     to: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Where page and statement go, where not OUT.medprotect."
+            metavar="FOLDER", help="Folder for page and statement. Default: OUT.medprotect."
         ),
     ] = None,
     key: Annotated[
-        Path | None, typer.Option(help="The owner's key; else that of run.", show_default=False)
+        Path | None,
+        typer.Option(help="The owner's key. Default: the one that run uses.", show_default=False),
     ] = None,
     state: Annotated[
-        Path | None, typer.Option(help="The state folder, where not OUT.medprotect.")
+        Path | None, typer.Option(help="The state folder. Default: OUT.medprotect.")
     ] = None,
     pictures: Annotated[
-        bool, typer.Option("--pictures", help="Show images in the page: it must not leave then.")
+        bool, typer.Option("--pictures", help="Show images; the page must then stay in the house.")
     ] = False,
     with_names: Annotated[
-        bool, typer.Option("--with-names", help="List paths, which may be personal.")
+        bool, typer.Option("--with-names", help="List paths. They may identify patients.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object at the end.")
+    ] = False,
 ) -> None:
-    """Write report.html to read, and statement.json, signed, to send along with OUT.
+    """Write report.html to read, and a signed statement.json to hand over with OUT.
 
-    The statement names no path; whoever gets OUT checks it with verify OUT --statement, and with
-    your public key (medprotect key public). Of a node it states all that was ever written to OUT,
-    also what was forwarded; the node may be running.
+    The statement names no path. Whoever gets OUT checks it with verify OUT --statement and your
+    public key (medprotect key public). The statement of a node counts all that it ever wrote to
+    OUT, also what was forwarded; the node may be running.
     """
     with ending(as_json=as_json):
         from medprotect.confounder.key import Key, default_key_path
@@ -51,7 +54,7 @@ def report(
         from medprotect.report.write import write_report
 
         if pictures and export is None:
-            raise ConfigError("Pictures are made from the export: name it with --export.")
+            raise ConfigError("--pictures needs --export EXPORT.")
         place = state or state_beside(out)
         written = write_report(
             out,

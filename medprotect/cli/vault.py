@@ -16,7 +16,7 @@ from medprotect.cli.run import KeyFile, Recipients
 if TYPE_CHECKING:
     from medprotect.vault.recipients import Identity
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object at the end.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 
 
 def vault(
@@ -26,15 +26,15 @@ def vault(
     recipient: Recipients = None,
     key: KeyFile = None,
     state: Annotated[
-        Path | None, typer.Option(help="The state folder, where not OUT.medprotect.")
+        Path | None, typer.Option(help="The state folder. Default: OUT.medprotect.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a vault of a finished run: with it and OUT, `restore` gives the export back.
+    """Make a vault of a finished run. With it and OUT, `restore` gives the export back.
 
-    It is encrypted, for the owner's key and for those named with --recipient. Keep it in the
-    house: who can open it has the clean images. It gets its name only after every file was
-    restored from it once, and was right.
+    It is encrypted for the owner's key and for those named with --recipient. Keep it in the
+    house: whoever can open it has the clean images. Before it gets its name, every file is
+    restored from it once and compared.
     """
     with ending(as_json=as_json), _terminable():
         from medprotect.cli.progress_view import ProgressView
@@ -57,23 +57,23 @@ def vault(
 
 
 def restore(
-    out: Annotated[Path, typer.Argument(help="What a run wrote, as the run left it.")],
-    back: Annotated[Path, typer.Argument(help="A new folder, in which the export is put.")],
+    out: Annotated[Path, typer.Argument(help="What a run wrote, unchanged.")],
+    back: Annotated[Path, typer.Argument(help="A new folder for the export.")],
     vault: Annotated[Path, typer.Option(metavar="FILE", help="The vault of that run.")],
     key: KeyFile = None,
     identity: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="A recipient's identity, in place of the owner's key.",
+            help="A recipient's identity, instead of the owner's key.",
             show_default=False,
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give an export back, byte for byte, from OUT and its vault.
+    """Restore an export, byte for byte, from OUT and its vault.
 
-    All is verified before BACK appears: where something does not hold, nothing is written.
+    Everything is checked before BACK appears. If anything is wrong, nothing is written.
     """
     with ending(as_json=as_json), _terminable():
         from medprotect.cli.naming import bytes_in_words
@@ -99,7 +99,7 @@ def _find_identity(key: Path | None, identity: Path | None) -> "Identity":
     from medprotect.vault.recipients import Identity
 
     if key is not None and identity is not None:
-        raise ConfigError("Name the owner's key or an identity, not both.")
+        raise ConfigError("Give --key or --identity, not both.")
     if identity is not None:
         return Identity.load(identity)
     return Identity.of(Key.load(key or default_key_path()))

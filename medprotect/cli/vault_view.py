@@ -16,11 +16,11 @@ def vault_in_words(file: Path | None, kept: "Made | MedprotectError | None") -> 
     if file is None:
         return []
     if kept is None:
-        return ["vault: none yet; it is made when the run is finished"]
+        return ["vault: not made yet; it is made when the run is finished"]
     if isinstance(kept, MedprotectError):
         return [
-            "vault: none, see the error; `medprotect vault EXPORT OUT FILE` makes it without "
-            "running again"
+            "vault: not made, see the error; `medprotect vault EXPORT OUT FILE` makes it without "
+            "another run"
         ]
     listing = kept.listing
     return [
@@ -34,7 +34,9 @@ def not_kept_in_words(listing: "Listing") -> list[str]:
     """Return what of the export is not in a vault; nothing where all is."""
     reasons = ", ".join(f"{count} {why}" for why, count in listing.not_kept.items())
     return (
-        [f"not in the vault: {reasons}; only plain files with plain names are"] if reasons else []
+        [f"not in the vault: {reasons}; it holds only plain files with plain names"]
+        if reasons
+        else []
     )
 
 

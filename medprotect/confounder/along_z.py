@@ -20,5 +20,5 @@ def check_along_z(along_z: str) -> str:
         It is none.
     """
     if along_z not in ALONG_Z:
-        raise ConfigError(f"Along z the noise is one of {', '.join(ALONG_Z)}.")
+        raise ConfigError(f"The noise along z is one of {', '.join(ALONG_Z)}.")
     return along_z

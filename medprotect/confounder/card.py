@@ -226,8 +226,8 @@ def load_card(pipeline: str | Path) -> Card:
     except OSError:
         names = ", ".join(card.name for card in shipped_cards())
         raise PipelineError(
-            f"There is no pipeline {str(pipeline)!r}. Shipped are: {names or 'none'}; "
-            f"or name a folder that holds a {CARD}."
+            f"There is no pipeline {str(pipeline)!r}. Shipped: {names or 'none'}. Or name a folder "
+            f"that holds a {CARD}."
         ) from None
     if len(data) > _LARGEST_CARD:
         raise PipelineError(f"{path} is larger than a card can be.")

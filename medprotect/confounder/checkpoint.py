@@ -62,19 +62,19 @@ def load_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
         with path.open("rb") as stream:
             data = stream.read(_LARGEST_FILE + 1)
     except OSError:
-        raise PipelineError(f"{path} is missing; fetch or train the pipeline anew.") from None
+        raise PipelineError(f"{path} is missing. Fetch or train the pipeline again.") from None
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
         raise HashMismatchError(
-            f"{path} is not the file of its card (another SHA-256). Do not use it: fetch or train "
-            "the pipeline anew."
+            f"{path} is not the file that its card names (the SHA-256 differs). Do not use it: "
+            "fetch or train the pipeline again."
         )
     header = int.from_bytes(data[:8], "little")
     if len(data) < 8 or len(data) > _LARGEST_FILE or header > SAFETENSORS_HEADER_BYTES:
-        raise PipelineError(f"{path} is no safetensors file, or too large a one.")
+        raise PipelineError(f"{path} is not a safetensors file, or is too large.")
     try:
         return load(data)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise PipelineError(f"{path} is no safetensors file, or a damaged one.") from error
+        raise PipelineError(f"{path} is not a safetensors file, or is damaged.") from error
 
 
 def state_sha256(network: nn.Module) -> str:

@@ -61,7 +61,7 @@ class Key:
 
     def __post_init__(self) -> None:
         if len(self.secret) != SECRET_BYTES:
-            raise KeyFileError(f"The key does not hold {SECRET_BYTES} bytes; make one anew.")
+            raise KeyFileError(f"The key does not hold {SECRET_BYTES} bytes. Make a new one.")
 
     @classmethod
     def new(cls) -> Self:
@@ -108,7 +108,7 @@ class Key:
     def __reduce__(self) -> tuple[Any, ...]:
         """Refuse to be pickled, unless it is to start a process: pickles are kept on disks."""
         if get_spawning_popen() is None:
-            raise KeyFileError("A key is not pickled; load it from its file where it is needed.")
+            raise KeyFileError("A key cannot be pickled. Load it from its file where it is needed.")
         return type(self), (self.secret,)
 
     def __deepcopy__(self, _memo: object) -> Self:

@@ -25,18 +25,18 @@ def read_labels(labels_csv: Path) -> dict[str, str]:
         with labels_csv.open(newline="", encoding="utf-8-sig") as stream:
             rows = csv.DictReader(stream, strict=True)
             if rows.fieldnames is None or sorted(rows.fieldnames) != COLUMNS:
-                raise ConfigError("The labels file needs a first line `file,label` and no more.")
+                raise ConfigError("The first line of the labels file must be `file,label`.")
             labels: dict[str, str] = {}
             for row in rows:
                 file, label = row["file"], row["label"]
                 if not file or not label or file in labels:
                     raise ConfigError(
                         f"Line {rows.line_num} of the labels file has an empty field, or a file "
-                        "that came before."
+                        "that was listed before."
                     )
                 labels[file] = label
     except FileNotFoundError:
-        raise ConfigError("There is no labels file at the path that was given.") from None
+        raise ConfigError("The labels file does not exist.") from None
     except (OSError, UnicodeDecodeError, csv.Error):
         raise ConfigError("The labels file cannot be read as a CSV table in UTF-8.") from None
     return labels

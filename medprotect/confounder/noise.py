@@ -138,10 +138,12 @@ def fill(network: nn.Module, card: Card) -> None:
         network.load_state_dict(own)
     except RuntimeError:
         raise PipelineError(
-            "The weights do not fit the networks of their card; fetch or train the pipeline anew."
+            "The weights do not fit the networks of their card. Fetch or train the pipeline again."
         ) from None
     if not all(bool(torch.isfinite(tensor).all()) for tensor in own.values()):
-        raise PipelineError("The weights hold values that are not numbers; train anew.")
+        raise PipelineError(
+            "The weights hold values that are not numbers. Train the pipeline again."
+        )
 
 
 class Confounder:
@@ -262,7 +264,7 @@ def key_noise(
 def _to_tensor(presented: NDArray[np.float32], network: NoiseNetwork) -> Tensor:
     channels = network.channels
     if presented.ndim != 3 or presented.shape[2] not in (1, channels):
-        raise PipelineError(f"The pipeline takes images of {channels} channels, and not this.")
+        raise PipelineError(f"The pipeline takes only images of {channels} channels.")
     image = torch.from_numpy(np.ascontiguousarray(presented, dtype=np.float32))
     image = image.permute(2, 0, 1)[None].to(next(network.parameters()).device)
     return image.expand(-1, channels, -1, -1).contiguous()

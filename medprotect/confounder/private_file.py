@@ -56,7 +56,7 @@ def read_private(path: Path, makes_one: str) -> str:
     try:
         mode = os.fstat(descriptor).st_mode
         if not stat.S_ISREG(mode):
-            raise KeyFileError(f"{path} is not a file, so it is no key.")
+            raise KeyFileError(f"{path} is not a file. Name the file of the key.")
         if os.name == "posix" and mode & 0o077:
             raise KeyFileError(
                 f"{path} can be read by others. Make it yours alone (chmod 600), "
@@ -86,7 +86,7 @@ def parse_secret(text: str, header: str, what: str, count: int) -> bytes:
     """
     first, _, rest = text.partition("\n")
     if first != header:
-        raise KeyFileError(f"The file is no medprotect {what}, or of a newer version.")
+        raise KeyFileError(f"The file is not a medprotect {what}, or is of a newer version.")
     digits = rest.removesuffix("\n")
     try:
         if len(digits) != 2 * count:

@@ -52,7 +52,9 @@ def check_agreement(step: int) -> None:
     """
     mean = average_figures({"step": float(step)})["step"]
     if mean != step:
-        raise ConfigError("The processes see other checkpoints: give all of them one folder.")
+        raise ConfigError(
+            "The processes see different checkpoints. Give all of them the same folder."
+        )
 
 
 def wait() -> None:

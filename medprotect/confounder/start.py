@@ -39,7 +39,7 @@ def load_start(card: Card, channels: int) -> NoiseNetwork:
         kinds = {1: "grey", 3: "colour"}
         raise ConfigError(
             f"The pipeline {card.name} is for {kinds[card.images.channels]} images, and these are "
-            f"{kinds[channels]}; begin from another, or from none."
+            f"{kinds[channels]}. Name another pipeline for --from, or leave it out."
         )
     network = NoiseNetwork(**network_arguments(card))
     fill(network, card)

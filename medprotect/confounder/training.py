@@ -152,7 +152,9 @@ def _as_begun(start: Card | None, steps: int | None, strength: str | None) -> tu
 
 def _refuse(out: Path, steps: int, tries: int, size: int, strength: str) -> None:
     if (out / CARD).exists():
-        raise OutputError("The folder holds a pipeline already. Name another: none is overwritten.")
+        raise OutputError(
+            "The folder already holds a pipeline. It is never overwritten: name another folder."
+        )
     if steps < 1 or tries < 1 or size < 8:
         raise ConfigError("There must be at least 1 step, 1 try, and 8 pixels.")
     if strength not in STRENGTHS:

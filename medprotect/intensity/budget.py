@@ -237,6 +237,6 @@ class Reach:
         if self._free < _LEAST_SHARE * self._shown:
             helps = self._free_at_most >= _LEAST_SHARE * self._shown
             raise BudgetBelowOneError(
-                "fewer than half of the pixels could change by one grey level unseen; leave it out"
+                "fewer than half of the pixels may change by one grey level; leave it out"
                 + (f", or run it with --strength {_STRONGEST}" if helps else "")
             )

@@ -99,8 +99,8 @@ class Ledger:
         version = int(found)
         if version not in (0, _BEFORE_PROTECTION, FORMAT):
             raise StateMismatchError(
-                "the ledger is of another version of medprotect; go on with that one, or move OUT "
-                "and its state folder away"
+                "the ledger is of another version of medprotect; continue with that version, or "
+                "move OUT and its state folder away"
             )
         if reading:
             if version == _BEFORE_PROTECTION:

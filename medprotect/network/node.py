@@ -227,7 +227,7 @@ def count_all(out: Path, state: Path) -> Standing:
         It was one of another version.
     """
     if not is_of_node(state):
-        raise OutputError("no node has written to OUT; name that of a node")
+        raise OutputError("no node has written to OUT; name the OUT of a node")
     with Ledger(state, reading=True) as ledger:
         fates = {fate.value: count for fate, count in ledger.counts().items()}
         fates[Fate.BATCHED] += len(Spool(state, ledger).waiting())

@@ -69,7 +69,7 @@ class Peer:
         title, at, place = text.rpartition("@")
         host, _, port = place.rpartition(":")
         if not at or not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise ConfigError("A peer is named as TITLE@HOST:PORT.")
+            raise ConfigError("Name the peer as TITLE@HOST:PORT.")
         return cls(title_of(title), host.strip("[]"), int(port), title_of(own_title), tls=tls)
 
     def send(self, files: list[Path]) -> Iterator[tuple[Path, str]]:
@@ -139,9 +139,15 @@ class Peer:
         except (OSError, RuntimeError) as error:
             raise PeerError(f"the peer cannot be reached ({type(error).__name__})") from None
         if association.is_rejected:
-            raise PeerError("the peer refuses us: is our AE title known to it, and its own right?")
+            raise PeerError(
+                "the peer refuses the connection; check that it knows our AE title, and its own AE "
+                "title"
+            )
         if not association.is_established and not association.rejected_contexts:
-            raise PeerError("the peer is away, or breaks off (TLS on one side only?)")
+            raise PeerError(
+                "the peer cannot be reached or closed the connection; check that both sides use "
+                "TLS, or none"
+            )
         try:
             yield association
         finally:
@@ -172,15 +178,15 @@ def _store(association: Any, file: Path, kind: tuple[str, str]) -> str:
     if kind not in accepted:
         return "kind_not_accepted"
     if not association.is_established:
-        raise PeerError("the peer went away")
+        raise PeerError("the peer closed the connection")
     try:
         status = association.send_c_store(file)
     except (RuntimeError, ValueError, OSError) as error:
         if not association.is_established:
-            raise PeerError("the peer went away") from None
+            raise PeerError("the peer closed the connection") from None
         return f"not_sent_{type(error).__name__}"
     if "Status" not in status:
-        raise PeerError("the peer went away before it answered")
+        raise PeerError("the peer closed the connection before it answered")
     if status.Status == 0 or status.Status in _WARNINGS:
         return ""
     return f"status_{status.Status:04x}"

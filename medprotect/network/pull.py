@@ -55,11 +55,14 @@ class Query:
     def __post_init__(self) -> None:
         given = (self.study, self.patient, self.accession, self.modality, self.dates)
         if not any(given):
-            raise ConfigError("Say which studies: --study, --patient, --accession, --modality ...")
+            raise ConfigError(
+                "Say which studies, with --study, --studies, --patient, --accession, --modality or "
+                "--dates."
+            )
         if any(sign in value for value in given for sign in "*?\\"):
-            raise ConfigError("A study is named without the signs * ? and \\.")
+            raise ConfigError("A study cannot be named with * ? or \\.")
         if self.study and not _UID.fullmatch(self.study):
-            raise ConfigError("A study is named by its Study Instance UID: digits and points.")
+            raise ConfigError("A Study Instance UID consists of digits and points.")
         if self.dates and (self.dates == "-" or not _DATES.fullmatch(self.dates)):
             raise ConfigError("Dates are YYYYMMDD, or YYYYMMDD-YYYYMMDD.")
 
@@ -149,7 +152,7 @@ def _moved(answers: Any, destination: str) -> Moved:
         code = _status(status)
         if code == _NO_DESTINATION:
             raise PeerError(
-                f"the archive does not know {destination}: enter its host and port there"
+                f"the archive does not know {destination}: have its host and port entered there"
             )
         if code not in _PENDING and code not in (_SUCCESS, _SOME_FAILED):
             return Moved(moved.sent, max(moved.failed, 1))
@@ -162,10 +165,10 @@ def _moved(answers: Any, destination: str) -> Moved:
 
 def _require(association: Any, what: str) -> None:
     if not association.is_established or not association.accepted_contexts:
-        raise PeerError(f"the archive takes no {what} from us")
+        raise PeerError(f"the archive does not accept {what} from this AE title")
 
 
 def _status(status: Any) -> int:
     if "Status" not in status:
-        raise PeerError("the archive went away before it answered")
+        raise PeerError("the archive closed the connection before it answered")
     return int(status.Status)

@@ -67,9 +67,7 @@ def push(out: Path, state: Path, peer: Recipient) -> Pushed:
     if is_of_node(state):
         return _send(_by_node(out, state), peer)
     if not (state / NAME).is_file():
-        raise OutputError(
-            "no run or node is known to have written OUT; only what one wrote is pushed"
-        )
+        raise OutputError("no run or node wrote OUT; only what one wrote can be pushed")
     with hold_lock(state):
         return _send(_by_run(out, state), peer)
 

@@ -43,5 +43,5 @@ def parse_recipient(
     if text.startswith(SCHEMES):
         return WebPeer.parse(text, login, tls=tls)
     if login is not None:
-        raise ConfigError("A login is for a service that is named as https://HOST/PATH.")
+        raise ConfigError("--login is only for a service at https://HOST/PATH.")
     return Peer.parse(text, own_title, tls=tls if with_tls else None)

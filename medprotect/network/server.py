@@ -46,7 +46,7 @@ class Listening:
     def __post_init__(self) -> None:
         if self.address not in _LOOPBACK and not self.allowed:
             raise ConfigError(
-                "A node that others can reach needs --allow TITLE for each who may send to it."
+                "With --bind, give --allow TITLE for each AE title that may send to the node."
             )
 
 
@@ -83,7 +83,7 @@ def listening(where: Listening, spool: Spool) -> Iterator[None]:
         )
     except OSError as error:
         raise OutputError(
-            f"port {where.port} cannot be listened on ({error.strerror}); is a node running there?"
+            f"cannot listen on port {where.port} ({error.strerror}); another node may be running"
         ) from None
     try:
         yield

@@ -33,7 +33,7 @@ class Tls:
         """
         if self.certificate is None:
             if self.key is not None:
-                raise ConfigError("A TLS key needs its certificate.")
+                raise ConfigError("--tls-key needs --tls-cert.")
             return None
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._fill(context)

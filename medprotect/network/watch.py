@@ -61,7 +61,7 @@ def watch(
 def _settled(export: Path, seconds: float) -> list[Found]:
     """Return what lies in a folder once it has not changed for a while."""
     if not export.is_dir():
-        raise InputError("the folder to watch is gone; bring it back, then start again")
+        raise InputError("the folder to watch is gone; put it back, then start again")
     before, since = list(walk(export)), time.monotonic()
     while time.monotonic() - since < seconds:
         time.sleep(min(seconds, _POLL_SECONDS))

@@ -58,12 +58,14 @@ class WebPeer:
         parts = _split(url)
         if parts.username is not None or parts.query or parts.fragment:
             raise ConfigError(
-                "A service is named as https://HOST/PATH; USER:PASSWORD belongs into a file of "
-                "its own (--login FILE)."
+                "Name the service as https://HOST/PATH, and put USER:PASSWORD into a file (--login "
+                "FILE)."
             )
         authorization = read_login(login) if login else ""
         if authorization and parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-            raise ConfigError("A password is sent by https alone; name the service so.")
+            raise ConfigError(
+                "A password is sent only by https. Name the service as https://HOST/PATH."
+            )
         return cls(url.rstrip("/"), authorization, tls=tls or Tls())
 
     def send(self, files: list[Path]) -> Iterator[tuple[Path, str]]:
@@ -124,7 +126,7 @@ def _split(url: str) -> SplitResult:
     except ValueError:
         named = False
     if not named or not url.isascii() or not url.isprintable() or " " in url:
-        raise ConfigError("A service is named as https://HOST/PATH.")
+        raise ConfigError("Name the service as https://HOST/PATH.")
     return parts
 
 
@@ -149,7 +151,7 @@ def read_login(path: Path) -> str:
     """
     text = read_private(path, "a text editor").strip()
     if not text or not text.isprintable():
-        raise ConfigError("A login file holds one line, USER:PASSWORD or a token.")
+        raise ConfigError("The login file must hold one line: USER:PASSWORD, or a token.")
     if ":" in text:
         return "Basic " + base64.b64encode(text.encode()).decode()
     return f"Bearer {text}"
@@ -171,11 +173,13 @@ def read_answer(status: int, body: bytes) -> str:
         It is not about this object: we are not let in, or the service is out of order.
     """
     if status in (401, 403, 407):
-        raise PeerError(f"the service does not let us in (HTTP {status}): is the login right?")
+        raise PeerError(f"the service refuses access (HTTP {status}); check the login")
     if status >= 500 or status == 429:
-        raise PeerError(f"the service is out of order (HTTP {status})")
+        raise PeerError(f"the service reports an error of its own (HTTP {status}); try again later")
     if 300 <= status < 400 or status == 404:
-        raise PeerError(f"no DICOMweb service answers there (HTTP {status}): is the address right?")
+        raise PeerError(
+            f"there is no DICOMweb service at the address (HTTP {status}); check the address"
+        )
     told = _read_json(body)
     reason = _failure_reason(told)
     if reason:

@@ -46,7 +46,7 @@ def _why_apart(voxels: Row, headers: Sequence[Row]) -> InputError | None:
     """Return why headers and voxels make no image together, if so."""
     if voxels.kind not in _NO_VOXELS or voxels.voxels:
         return UnsupportedImageError(
-            "its voxels lie in a file that is an image of its own; leave one of the two out"
+            "the file of its voxels is an image itself; leave one of the two out"
         )
     if len(headers) > 1:
         return UnsupportedImageError("two headers name one file of voxels; keep one of them")

@@ -36,8 +36,8 @@ def patience(seconds: float) -> Iterator[None]:
     def give_up(_number: int, _frame: object) -> None:
         if not is_over:
             raise ImageTooLargeError(
-                f"its header takes more than {seconds:.0f} seconds to read; leave it out, or write "
-                "it again with less in its header"
+                f"its header takes more than {seconds:.0f} seconds to read; leave it out, or save "
+                "it again with a smaller header"
             )
 
     before = signal.signal(signal.SIGPROF, give_up)

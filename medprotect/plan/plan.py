@@ -296,12 +296,12 @@ def _check_label(label: str, pipeline: str, rules: Rules) -> None:
     codes = {each.card.name: each.card.codes for each in rules.candidates}[pipeline]
     if label and codes.source == "clusters":
         raise ConfigError(
-            f"The pipeline {pipeline} was trained without labels and knows none; run without "
-            "--labels, or name one that was trained with these."
+            f"The pipeline {pipeline} was trained without labels. Run without --labels, or name a "
+            "pipeline that was trained with these labels."
         )
     if label and label not in codes.classes:
         raise ConfigError(
-            f"The labels name a class that pipeline {pipeline} was not trained on; it knows "
+            f"The labels name a class that pipeline {pipeline} was not trained on. It knows "
             f"{', '.join(codes.classes)}."
         )
 

@@ -43,11 +43,11 @@ def scratch_folder(export: Path, root: Path | None) -> Iterator[Path]:
     place = Path(root or tempfile.gettempdir()).resolve()
     there = export.resolve()
     if place.is_relative_to(there):
-        raise ConfigError("The scratch folder lies in EXPORT; name another with --scratch.")
+        raise ConfigError("The scratch folder is in EXPORT; name another with --scratch.")
     if root is None and place == there.parent:
         raise ConfigError(
-            "The folder for temporary files holds EXPORT, and clean images would lie beside it for "
-            "a while; name another folder with --scratch, or that one."
+            "EXPORT is in the folder for temporary files, and clean images would be beside it for "
+            "a while. Name another folder with --scratch, or the same one to allow that."
         )
     if root is not None:
         make_folders(place, mode=0o700)

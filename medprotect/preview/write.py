@@ -58,11 +58,13 @@ def check_page_place(page: Path, export: Path) -> None:
         It is such a one.
     """
     if page.suffix.lower() not in _PAGES:
-        raise ConfigError("The page needs a name that ends in .html.")
+        raise ConfigError("The name of the page must end in .html.")
     if page.is_dir():
         raise OutputError("The page is a folder; name a file.")
     if page.resolve().is_relative_to(export.resolve()):
-        raise OutputError("The page lies in EXPORT, which is never written; name another place.")
+        raise OutputError(
+            "The page would be in EXPORT, which is never written to. Name another place."
+        )
     check_picture_folder(page.parent)
 
 
@@ -104,7 +106,9 @@ def write_preview(
     chosen = [replace(each, is_torn=each.is_torn or each in torn) for each in chosen]
     drawn = _draw_all(chosen, settings_within(settings, scratch), summary)
     if not any(images for _, images in drawn):
-        raise InputError(f"No image that was tried can be protected: {_reasons(summary.entries)}.")
+        raise InputError(
+            f"None of the images that were tried can be protected: {_reasons(summary.entries)}."
+        )
     preview = _describe(settings, asked, key, plan, series, summary, drawn)
     write_whole(asked.page, make_page(preview).encode(), 0o600)
     return preview

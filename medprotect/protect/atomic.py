@@ -67,7 +67,7 @@ def map_error(error: OSError) -> MedprotectError:
     if error.errno in _REFUSED:
         return OutputError(f"OUT or its state folder cannot be written ({reason}); check it")
     return StorageError(
-        f"writing stopped ({reason}), nothing is lost; make room or mend the disk, then run again"
+        f"writing stopped ({reason}); nothing is lost; make room or repair the disk, then run again"
     )
 
 

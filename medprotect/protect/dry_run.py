@@ -34,7 +34,7 @@ def plan_export(settings: Settings) -> list[Entry]:
     check_trees(*settings.folders)
     refuse_empty(settings)
     if not settings.target.is_empty() and not settings.state.exists():
-        raise OutputError("OUT is not empty and no run is known to have written it")
+        raise OutputError("OUT is not empty, and no run wrote it; name a new folder")
     source = settings.source
     rows = list(plan_rows(source, settings.out, walk(source), settings.rules))
     rows = settle(rows, ignores_case=settings.target.ignores_case())

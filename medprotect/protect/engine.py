@@ -333,8 +333,8 @@ class Run:
         with mapped_errors():
             if self._find_places() != self._places:
                 raise OutputError(
-                    "OUT or its state folder was moved or unmounted under way; put it back, then "
-                    "run again"
+                    "OUT or its state folder was moved or unmounted during the run; put it back, "
+                    "then run again"
                 )
 
     def _publish(self, entries: list[Entry]) -> None:

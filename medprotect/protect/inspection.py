@@ -124,6 +124,6 @@ def check_picture_folder(folder: Path) -> None:
     for place in (folder.resolve(), *folder.resolve().parents):
         if place.name and place.with_name(place.name + ".medprotect").is_dir():
             raise OutputError(
-                "The folder lies in an OUT, and pictures of before beside after must not leave the "
-                "house; name another."
+                "The folder is in an OUT, and clean images must not leave the house. Name another "
+                "folder."
             )

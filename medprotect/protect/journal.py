@@ -153,8 +153,8 @@ class Journal:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
         if version not in (0, FORMAT):
             raise StateMismatchError(
-                "the journal is of another version of medprotect; go on with that one, or move "
-                "the state folder and OUT away, and run again"
+                "the journal is of another version of medprotect; continue with that version, or "
+                "move the state folder and OUT away, and run again"
             )
         self._connection.executescript(_SCHEMA)
 

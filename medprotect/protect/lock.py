@@ -33,7 +33,7 @@ def hold_lock(state: Path) -> Iterator[None]:
         except BlockingIOError:
             owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             raise StateLockedError(
-                f"another run works on the same OUT (process {owner}); wait for it, or end it"
+                f"another run is using the same OUT (process {owner}); wait for it, or end it"
             ) from None
         with mapped_errors():
             os.ftruncate(descriptor, 0)

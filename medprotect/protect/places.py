@@ -18,6 +18,6 @@ def check_key_place(key: Path, settings: Settings) -> None:
     trees = [tree.resolve() for tree in (settings.out, settings.export, settings.state)]
     if place.parent == trees[0].parent or any(place.is_relative_to(tree) for tree in trees):
         raise KeyFileError(
-            "The key lies in or beside OUT, or in the export, and could leave the house with it; "
-            "keep it elsewhere."
+            "The key is in or beside OUT, or in the export, and could leave the house with it. "
+            "Keep it elsewhere."
         )

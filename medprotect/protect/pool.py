@@ -123,7 +123,7 @@ class Pool:
             _send(ours, asdict(self._setup))
             answer = _receive(ours)
         except (EOFError, OSError):
-            raise MedprotectError("a worker process ended before it began; run again") from None
+            raise MedprotectError("a worker process ended before it started; run again") from None
         if "backend" not in answer:
             raise error_of(answer["slug"], answer["detail"])
         self.backend = answer["backend"]

@@ -71,8 +71,7 @@ def spread(
                 yield waiting.popleft().result()
         except BrokenProcessPool:
             raise MedprotectError(
-                "a process that read files ended, by a crash or for want of memory; try again with "
-                "--jobs 1"
+                "a process that read files crashed or ran out of memory; try again with --jobs 1"
             ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

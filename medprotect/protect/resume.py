@@ -44,16 +44,14 @@ def claim(journal: Journal, settings: Settings, identity: dict[str, object]) -> 
     known = journal.about("identity")
     if not known:
         if not settings.target.is_empty():
-            raise OutputError(
-                "OUT is not empty and no run is known to have written it; name a new folder"
-            )
+            raise OutputError("OUT is not empty, and no run wrote it; name a new folder")
         journal.state_about("identity", identity)
         return
     differing = sorted(name for name in identity if known.get(name) != identity[name])
     if differing:
         raise StateMismatchError(
             f"OUT belongs to a run with other settings ({', '.join(differing)}); give those again, "
-            "name a new OUT, or begin anew with --restart"
+            "name a new OUT, or start again with --restart"
         )
 
 
@@ -71,7 +69,7 @@ def claim_backend(journal: Journal, backend: dict[str, str]) -> None:
     if differing:
         raise StateMismatchError(
             f"the run began on another machine or with other libraries ({', '.join(differing)}), "
-            "where the same bytes are not promised; go on there, or begin anew with --restart"
+            "so its bytes could differ; continue there, or start again with --restart"
         )
     journal.state_about("backend", known | backend)
 
@@ -197,8 +195,8 @@ def _refuse_vanished(known: dict[str, Entry], rows: Iterable[Row]) -> None:
     gone = sum(e.outcome in IN_OUT and path not in there for path, e in known.items())
     if gone:
         raise StateMismatchError(
-            f"{gone} files are gone from the export that lie protected in OUT; put them back, "
-            "name a new OUT, or begin anew with --restart"
+            f"{gone} files are protected in OUT but gone from the export; put them back, name a "
+            "new OUT, or start again with --restart"
         )
 
 
@@ -212,7 +210,7 @@ def _refuse_taken(out: OutTree, entries: Iterable[Entry]) -> None:
     taken = sum(out.has(entry.row.out) for entry in to_come)
     if taken:
         raise OutputError(
-            f"{taken} names in OUT are taken by files that no run wrote; move them away"
+            f"{taken} names in OUT are taken by files that no run wrote; move those files away"
         )
 
 

@@ -69,7 +69,9 @@ def verify_run(
     export_folder, out_folder = (tree if isinstance(tree, Path) else None for tree in (export, out))
     check_trees(export_folder, out_folder, state)
     if not (state / NAME).is_file():
-        raise OutputError("no run has written OUT: its state folder holds no journal")
+        raise OutputError(
+            "no run wrote OUT: its state folder holds no journal; name that folder with --state"
+        )
     with hold_lock(state), Journal(state) as journal:
         identity = journal.about("identity")
         strength = str(identity.get("strength", ""))
@@ -78,7 +80,9 @@ def verify_run(
     result = Verification(counts=Counter(entry.state for entry in entries))
     unfinished = sum(entry.outcome in TO_COME for entry in entries)
     if unfinished:
-        raise OutputError(f"the run is not finished, {unfinished} files are to come; go on first")
+        raise OutputError(
+            f"the run is not finished: {unfinished} files are missing; finish it first"
+        )
     there = {found.path: found for found in walk(export)}
     written = {found.path for found in walk(out) if not is_folder_marker(found)}
     result.faults += _faults_of_trees(there.keys(), written, entries)

@@ -98,14 +98,14 @@ def read_signed(path: Path, public: str) -> dict[str, Any]:
         verifier = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public.strip()))
     except ValueError:
         raise ConfigError(
-            "The public key is 64 hex digits; its owner shows it with `medprotect key public`."
+            "The public key has 64 hex digits. Its owner shows it with `medprotect key public`."
         ) from None
     try:
         signed = json.loads(path.read_bytes())
         statement, signature = signed["statement"], bytes.fromhex(signed["signature"])
         version, text = statement["schema_version"], _signed_bytes(statement)
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
-        raise ConfigError("The file is no signed statement of a run.") from None
+        raise ConfigError("The file is not a signed statement of a run.") from None
     try:
         verifier.verify(signature, text)
     except InvalidSignature:
@@ -113,7 +113,9 @@ def read_signed(path: Path, public: str) -> dict[str, Any]:
             "The statement was not signed with this key, or was changed since: do not rely on it."
         ) from None
     if version not in _READ_VERSIONS:
-        raise ConfigError("The statement is of another version of medprotect; check it with that.")
+        raise ConfigError(
+            "The statement is of another version of medprotect. Check it with that version."
+        )
     checked: dict[str, Any] = statement
     return checked
 

@@ -74,8 +74,8 @@ def write_report(
         receipt, entries = _read_run(state)
     if receipt["key"] != key.fingerprint:
         raise KeyFileError(
-            f"The run had the key {receipt['key']}, and this is {key.fingerprint}: name that one "
-            "with --key."
+            f"The run used the key {receipt['key']}, and this is {key.fingerprint}. Name the key "
+            "of the run with --key."
         )
     statement = make_statement(receipt, datetime.date.today().isoformat())
     changes: dict[str, Change] = measure_changes(export, out, entries) if export else {}
@@ -101,7 +101,9 @@ def write_report(
 
 def _read_run(state: Path) -> tuple[dict[str, Any], list[Entry]]:
     if not (state / JOURNAL).is_file():
-        raise OutputError("no run has written OUT: its state folder holds no journal")
+        raise OutputError(
+            "no run wrote OUT: its state folder holds no journal; name that folder with --state"
+        )
     with hold_lock(state), Journal(state) as journal:
         return _read_receipt(state / RECEIPT), list(journal.entries())
 
@@ -111,5 +113,5 @@ def _read_receipt(path: Path) -> dict[str, Any]:
         return read_receipt(path)
     except (OSError, ValueError, KeyError, TypeError):
         raise OutputError(
-            "The receipt is missing or damaged; give the command of the run again, which writes it."
+            "The receipt is missing or damaged. Give the command of the run again to write it."
         ) from None

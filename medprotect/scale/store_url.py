@@ -35,16 +35,20 @@ class StoreUrl:
         """
         scheme, _, rest = text.partition("://")
         if scheme != "s3":
-            raise ConfigError("Of URLs, s3://BUCKET/PREFIX is known; copy what is elsewhere.")
+            raise ConfigError(
+                "Only URLs like s3://BUCKET/PREFIX are known. Copy other files to a folder first."
+            )
         bucket, _, prefix = rest.partition("/")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}", bucket):
             raise ConfigError(
-                "A store is named as s3://BUCKET/PREFIX, without credentials: those come from the "
+                "Name a store as s3://BUCKET/PREFIX, without credentials. Those come from the "
                 "environment or the files of the AWS SDK."
             )
         prefix = prefix.removesuffix("/")
         if prefix and (set(prefix.split("/")) & {"", ".", ".."} or "\0" in prefix):
-            raise ConfigError("The prefix of a store's URL has an empty part, '.' or '..' in it.")
+            raise ConfigError(
+                "The prefix of the URL must not have an empty part, '.' or '..' in it."
+            )
         return cls(bucket, prefix + "/" if prefix else "")
 
     def overlaps(self, other: "StoreUrl") -> bool:
@@ -64,6 +68,6 @@ def check_endpoint(endpoint: str) -> None:
     parts = urlsplit(endpoint)
     if parts.scheme != "https" and parts.hostname not in _LOOPBACK:
         raise ConfigError(
-            "The object store's endpoint is plain HTTP, by which images would go in clear; name "
-            "one by https, or one on this machine."
+            "The endpoint of the object store is plain HTTP, which would send images unencrypted. "
+            "Use an https endpoint, or one on this machine."
         )

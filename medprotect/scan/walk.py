@@ -207,7 +207,7 @@ def open_found(export: Path | Tree, found: Found) -> BinaryIO:
     """
     if found.unsafe is not None:
         raise UnsafePathError(
-            f"not a plain file ({found.unsafe}); replace it by a copy of the file"
+            f"not a plain file ({found.unsafe}); replace it with a copy of the file"
         )
     if not isinstance(export, Path):
         return export.open(found)
@@ -227,7 +227,7 @@ def open_found(export: Path | Tree, found: Found) -> BinaryIO:
     return stream
 
 
-CHANGED = "changed since the run began; let the export come to rest, then run again"
+CHANGED = "changed since the run began; wait until nothing writes to the export, then run again"
 
 
 class _InputFile(io.BufferedReader):
@@ -251,7 +251,7 @@ def _told_as_unreadable() -> Iterator[None]:
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise UnsafePathError(
-            f"cannot be read ({reason}); look after the disk or share it lies on, then run again"
+            f"cannot be read ({reason}); check the disk or share that it is on, then run again"
         ) from None
 
 
@@ -275,7 +275,7 @@ def join_under(root: Path, relative: str) -> Path:
     parts = relative.split("/")
     for depth, part in enumerate(parts, 1):
         if not _is_plain_name(part):
-            raise UnsafePathError("its path cannot stand in OUT; rename the file in the export")
+            raise UnsafePathError("its path cannot be used in OUT; rename the file in the export")
         path = path / part
         if depth < len(parts) and path.is_symlink():
             raise UnsafePathError("a folder of OUT is a link; remove the link, then run again")
@@ -357,14 +357,14 @@ def check_trees(export: Path | None, out: Path | None, state: Path) -> None:
     named = {"EXPORT": export, "OUT": out, "the state folder": state}
     places = {name: path for name, path in named.items() if path is not None}
     if any(not os.fspath(path) or "\0" in os.fspath(path) for path in places.values()):
-        raise ConfigError("a path is empty or not a path; name EXPORT and OUT")
+        raise ConfigError("a path is empty or invalid; name EXPORT and OUT")
     if export is not None:
         _check_readable(export)
     for one, other in combinations(places, 2):
         if _overlap(places[one], places[other]):
             raise OutputError(
-                f"{one} and {other} are the same folder or lie in one another; "
-                f"choose {other} elsewhere"
+                f"{one} and {other} are the same folder, or one is inside the other; "
+                f"choose another {other}"
             )
     for name, path in places.items():
         if name != "EXPORT":
@@ -375,7 +375,7 @@ def _check_readable(export: Path) -> None:
     if not export.is_dir():
         raise InputError("EXPORT is not a folder; name the folder that holds the export")
     if not _allowed(export, os.R_OK | os.X_OK):
-        raise InputError("EXPORT may not be read; ask for read permission on it")
+        raise InputError("EXPORT cannot be read; ask for permission to read it")
 
 
 def _overlap(one: Path, other: Path) -> bool:
@@ -454,4 +454,4 @@ def _check_writable(name: str, folder: Path) -> None:
     if not existing.is_dir():
         raise OutputError(f"{name} is not a folder; name a new folder or an earlier OUT")
     if not _allowed(existing, os.W_OK | os.X_OK):
-        raise OutputError(f"{name} may not be written; check its permissions and mount")
+        raise OutputError(f"{name} cannot be written; check its permissions and mount")

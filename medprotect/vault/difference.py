@@ -140,13 +140,15 @@ def decode_piece(data: bytes, offset: int, count: int, base: Base) -> bytes:
     """
     way = data[0] if data else len(_WAYS)
     if way not in base.ways():
-        raise VaultError("A piece of the vault is kept in a way that is not known.")
+        raise VaultError("A part of the vault is stored in an unknown way; use a newer medprotect.")
     try:
         short = bytes(imagecodecs.zstd_decode(data[1:], out=count)) if count else b""
     except (imagecodecs.ZstdError, ValueError):
         short = None
     if short is None or len(short) != count:
-        raise VaultError("A piece of the vault does not unfold to its size.")
+        raise VaultError(
+            "A part of the vault is damaged: it has a wrong size. Use a copy of the vault."
+        )
     return _add(np.frombuffer(short, np.uint8), base.read(way, offset, count), _WAYS[way].word)
 
 

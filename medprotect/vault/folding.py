@@ -55,8 +55,8 @@ def open_base(out: Path, kept: Kept, stack: ExitStack) -> Base:
         stream = stack.enter_context(path.open("rb"))
     except OSError:
         raise VaultError(
-            f"File {kept.number} is missing from OUT, or cannot be read; OUT has to be as the run "
-            "left it."
+            f"File {kept.number} is missing from OUT or cannot be read. OUT must be complete and "
+            "unchanged."
         ) from None
     return Base(stream, kept.out_size, kept.size)
 
@@ -79,7 +79,9 @@ def _encoded(kept: Kept, original: BinaryIO, base: Base) -> Iterator[bytes]:
         digest.update(piece)
         yield encode_piece(piece, index * PIECE_BYTES, base)
     if digest.hexdigest() != kept.sha256 or original.read(1):
-        raise InputChangedError("changed while the vault was made; let the export come to rest")
+        raise InputChangedError(
+            "changed while the vault was made; wait until nothing writes to the export"
+        )
 
 
 def unfold(head: Head, kept: Kept, vault: BinaryIO, base: Base) -> Iterator[bytes]:

@@ -153,11 +153,11 @@ def check_paths(listing: Listing, out: Path, back: Path) -> None:
             if each.out:
                 join_under(out, each.out)
     except UnsafePathError:
-        raise VaultError("A path in the vault leads elsewhere; nothing is restored.") from None
+        raise VaultError("A path in the vault leads out of BACK; nothing is restored.") from None
     numbers = [each.number for each in listing.files]
     meets = collisions((each.path for each in listing.files), ignores_case=False)
     if meets or numbers != sorted(set(numbers)) or min(numbers, default=1) < 1:
-        raise VaultError("Two files in the vault are one; nothing is restored.")
+        raise VaultError("Two files in the vault have the same path; nothing is restored.")
 
 
 def count_reasons(reasons: Iterable[str]) -> dict[str, int]:

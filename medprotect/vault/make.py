@@ -85,7 +85,9 @@ def make_vault(
     check_trees(export, out, state)
     check_vault_place(file, export, out)
     if not (state / JOURNAL).is_file():
-        raise OutputError("no run has written OUT: its state folder holds no journal")
+        raise OutputError(
+            "no run wrote OUT: its state folder holds no journal; name that folder with --state"
+        )
     with hold_lock(state):
         making = _Making(export, out, _read_entries(state, key), progress)
         listing = making.list_files()
@@ -113,11 +115,13 @@ def _read_entries(state: Path, key: Key) -> list[Entry]:
         entries = list(journal.entries())
     unfinished = sum(entry.outcome in (Outcome.PLANNED, Outcome.STAGED) for entry in entries)
     if unfinished:
-        raise OutputError(f"the run is not finished, {unfinished} files are to come; go on first")
+        raise OutputError(
+            f"the run is not finished: {unfinished} files are missing; finish it first"
+        )
     if made_with != key.fingerprint:
         raise KeyFileError(
-            f"The run had the key {made_with}, and this is {key.fingerprint}: name that one with "
-            "--key."
+            f"The run used the key {made_with}, and this is {key.fingerprint}. Name the key of the "
+            "run with --key."
         )
     return entries
 

@@ -19,9 +19,9 @@ def check_vault_place(file: Path, export: Path, out: Path) -> None:
         It is, or it lies in the export or in an OUT.
     """
     if os.path.lexists(file):
-        raise OutputError("The vault exists, and a vault is never overwritten; name another file.")
+        raise OutputError("The vault exists. It is never overwritten: name another file.")
     if is_within(file, export) or is_within(file, out):
-        raise OutputError("The vault would lie in the export or in OUT; name a file elsewhere.")
+        raise OutputError("The vault would be in the export or in OUT. Name a file elsewhere.")
     _check_outs(file.parent, "The vault")
 
 
@@ -34,9 +34,9 @@ def check_back(back: Path, out: Path) -> None:
         It is, or it lies in an OUT.
     """
     if os.path.lexists(back):
-        raise OutputError("BACK exists; name a new folder, in which the export is put.")
+        raise OutputError("BACK exists. Name a new folder for the export.")
     if is_within(back, out):
-        raise OutputError("BACK would lie in OUT, which may leave the house; name another folder.")
+        raise OutputError("BACK would be in OUT, which may leave the house. Name another folder.")
     _check_outs(back, "BACK")
 
 
@@ -45,7 +45,7 @@ def _check_outs(folder: Path, what: str) -> None:
         check_picture_folder(folder)
     except OutputError:
         raise OutputError(
-            f"{what} would lie in an OUT, which may leave the house; name another place."
+            f"{what} would be in an OUT, which may leave the house. Name another place."
         ) from None
 
 
@@ -66,8 +66,8 @@ def told_of(what: str) -> Iterator[None]:
         ) from None
     except StorageError as error:
         raise StorageError(
-            f"{what} could not be written ({_reason(error)}), and was removed; make room, then "
-            "give the command again"
+            f"{what} could not be written ({_reason(error)}) and was removed; make room, then give "
+            "the command again"
         ) from None
 
 

@@ -61,8 +61,8 @@ class Recipient:
             cls(public).seal(bytes(_BYTES), b"")  # some numbers are no keys
         except ValueError:
             raise ConfigError(
-                "A recipient is the word that `medprotect key recipient` shows, whole and "
-                "unchanged; ask for it again."
+                "The word of a recipient is incomplete or mistyped. Ask for it again; `medprotect "
+                "key recipient` shows it."
             ) from None
         return cls(public)
 

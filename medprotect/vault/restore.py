@@ -100,7 +100,7 @@ def _check_out(out: Path, listing: Listing, progress: Progress) -> None:
             base = open_base(out, kept, stack)
             if base.stream and sha256_of(base.stream) != kept.out_sha256:
                 raise VaultError(
-                    f"File {kept.number} of OUT is not as the run left it; put back the OUT that "
+                    f"File {kept.number} of OUT was changed after the run. Put back the OUT that "
                     "belongs to the vault."
                 )
         progress("reading", done, len(listing.files))

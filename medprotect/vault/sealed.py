@@ -82,7 +82,9 @@ class Head:
             It was not made for this identity.
         """
         if stream.read(len(MAGIC)) != MAGIC:
-            raise VaultError("The file is no vault of this version of medprotect, or is damaged.")
+            raise VaultError(
+                "The file is not a vault of this version of medprotect, or is damaged."
+            )
         number = _read(stream, _ID_BYTES)
         count = _read(stream, 2)
         sealed = [_read(stream, SEALED_BYTES) for _ in range(int.from_bytes(count))]

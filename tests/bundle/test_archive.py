@@ -97,7 +97,7 @@ class TestPaths:
     )
     def test_a_path_that_could_lead_elsewhere_is_refused(self, name: str, tmp_path: Path) -> None:
         path = zipped(tmp_path / "a.zip", ("card.toml", b""), (name, b"evil"))
-        with pytest.raises(PipelineError, match="lead elsewhere"):
+        with pytest.raises(PipelineError, match="lead out of its folder"):
             read_bundle(path)
         assert list(tmp_path.iterdir()) == [path]
 
@@ -158,9 +158,9 @@ class TestSizes:
     @pytest.mark.parametrize("data", [b"", b"not a zip", b"PK\x03\x04" + b"\0" * 60])
     def test_what_is_no_bundle_is_an_error_of_ours(self, data: bytes, tmp_path: Path) -> None:
         (tmp_path / "a.zip").write_bytes(data)
-        with pytest.raises(PipelineError, match="no zip that can be read"):
+        with pytest.raises(PipelineError, match="nor a readable zip"):
             read_bundle(tmp_path / "a.zip")
-        with pytest.raises(PipelineError, match="no zip that can be read"):
+        with pytest.raises(PipelineError, match="nor a readable zip"):
             read_bundle(tmp_path / "missing")
 
     def test_a_zip_cut_or_damaged_anywhere_is_the_same_or_refused(self, tmp_path: Path) -> None:

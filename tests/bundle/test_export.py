@@ -69,7 +69,7 @@ def test_an_own_pipeline_goes_out_only_when_that_is_said(own: Card, tmp_path: Pa
 
 def test_no_file_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"mine")
-    with pytest.raises(OutputError, match="none is overwritten"):
+    with pytest.raises(OutputError, match="never overwritten"):
         export_bundle(NAME, tmp_path / "a.zip")
     assert (tmp_path / "a.zip").read_bytes() == b"mine"
 

@@ -43,7 +43,7 @@ def test_a_wrong_table_is_refused_with_what_is_wrong(
 
 
 def test_a_table_that_is_not_there_is_told_apart(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no labels file"):
+    with pytest.raises(ConfigError, match="does not exist"):
         read_labels(tmp_path / "labels.csv")
     with pytest.raises(ConfigError, match="cannot be read"):
         read_labels(tmp_path)

@@ -230,7 +230,7 @@ def web(folder: Path) -> None:
         archive.start()
         node.start()
         assert store(node.port, files).wait() == 0
-        wait_for(lambda: "does not let us in" in node.said(), "it was let in", 120)
+        wait_for(lambda: "refuses access" in node.said(), "it was let in", 120)
         assert node.counts()["in_out"] == 3
         node.end(signal.SIGTERM)
         login.write_text("node:secret-word\n")

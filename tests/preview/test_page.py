@@ -146,11 +146,11 @@ def test_an_export_of_which_nothing_can_be_protected_gives_reasons_and_no_page(
 def test_it_is_never_written_into_the_export_or_an_out(house: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     make_settings(house / "export", tmp_path / "out").state.mkdir()
-    with pytest.raises(OutputError, match="lies in EXPORT"):
+    with pytest.raises(OutputError, match="would be in EXPORT"):
         write.check_page_place(house / "export" / "a.html", house / "export")
-    with pytest.raises(OutputError, match="lies in an OUT"):
+    with pytest.raises(OutputError, match="is in an OUT"):
         write.check_page_place(tmp_path / "out" / "a.html", house / "export")
-    with pytest.raises(ConfigError, match=r"ends in \.html"):
+    with pytest.raises(ConfigError, match=r"end in \.html"):
         write.check_page_place(tmp_path / "image.dcm", house / "export")
 
 

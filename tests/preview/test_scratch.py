@@ -65,7 +65,7 @@ def test_nobody_else_can_read_it(tmp_path: Path) -> None:
 
 def test_it_never_lies_in_the_export(house: Path) -> None:
     with (
-        pytest.raises(ConfigError, match="lies in EXPORT"),
+        pytest.raises(ConfigError, match="is in EXPORT"),
         scratch_folder(house / "export", house / "export" / "scratch"),
     ):
         pass

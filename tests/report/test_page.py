@@ -94,7 +94,7 @@ def test_a_file_that_changed_since_is_told_and_not_measured(run: Run) -> None:
 
 
 def test_it_is_never_written_into_an_out(run: Run) -> None:
-    with pytest.raises(OutputError, match="lies in an OUT"):
+    with pytest.raises(OutputError, match="is in an OUT"):
         run.report(folder=run.out / "report", with_names=True)
 
 

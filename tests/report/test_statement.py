@@ -87,14 +87,14 @@ def test_what_is_no_public_key_is_refused(run: Run, public: str) -> None:
 def test_what_is_no_statement_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "statement.json"
     path.write_text(text, encoding="latin-1")
-    with pytest.raises(ConfigError, match="no signed statement"):
+    with pytest.raises(ConfigError, match="not a signed statement"):
         read_signed(path, public_key(KEY))
 
 
 def test_a_run_is_signed_with_the_key_it_had_and_no_other(run: Run) -> None:
     from medprotect.report.write import write_report
 
-    with pytest.raises(KeyFileError, match="name that one"):
+    with pytest.raises(KeyFileError, match="Name the key"):
         write_report(run.out, run.state, Key(b"o" * 32))
 
 

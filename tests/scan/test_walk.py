@@ -476,7 +476,7 @@ class TestCheckTrees:
     ) -> None:
         (nobody / "export").mkdir()
         (nobody / "closed").mkdir(mode=0o500)
-        with pytest.raises(OutputError, match="may not be written"):
+        with pytest.raises(OutputError, match="cannot be written"):
             check_trees(nobody / "export", nobody / out, nobody / state)
 
     def test_a_bind_mount_of_the_export_is_the_export(

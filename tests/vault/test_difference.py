@@ -59,12 +59,12 @@ class TestRefused:
         kept = encode_piece(b"abcdef", 0, NOTHING)
         for count in (0, 5, 7):
             if count:
-                with pytest.raises(VaultError, match="unfold"):
+                with pytest.raises(VaultError, match="wrong size"):
                     decode_piece(kept, 0, count, NOTHING)
 
     def test_one_that_unfolds_to_very_much(self) -> None:
         bomb = encode_piece(bytes(PIECE_BYTES), 0, NOTHING)
-        with pytest.raises(VaultError, match="unfold"):
+        with pytest.raises(VaultError, match="wrong size"):
             decode_piece(bomb, 0, 1, NOTHING)
 
     @pytest.mark.parametrize("kept", [b"", b"\0", b"\0garbage"])
@@ -75,5 +75,5 @@ class TestRefused:
     @pytest.mark.parametrize("way", [2, 7, 8, 255])
     def test_one_kept_in_a_way_that_is_not_there(self, way: int) -> None:
         kept = bytes([way]) + encode_piece(b"abc", 0, NOTHING)[1:]
-        with pytest.raises(VaultError, match="not known"):
+        with pytest.raises(VaultError, match="unknown way"):
             decode_piece(kept, 0, 3, NOTHING)

@@ -81,26 +81,26 @@ def test_a_path_that_leads_elsewhere_is_refused(tmp_path: Path, name: str, path:
     if (name, path) == ("out", ""):
         return  # of a file that needs none
     listing = read(written(**{name: path}))
-    with pytest.raises(VaultError, match="leads elsewhere"):
+    with pytest.raises(VaultError, match="leads out of BACK"):
         check_paths(listing, tmp_path / "out", tmp_path / "back")
 
 
 @pytest.mark.parametrize("path", ["b", "b/c"])
 def test_two_paths_that_meet_are_refused(tmp_path: Path, path: str) -> None:
     listing = read(written(path=path))
-    with pytest.raises(VaultError, match="are one"):
+    with pytest.raises(VaultError, match="the same path"):
         check_paths(listing, tmp_path / "out", tmp_path / "back")
 
 
 @pytest.mark.parametrize("number", [0, -1, 3, 4])
 def test_streams_out_of_order_are_refused(tmp_path: Path, number: int) -> None:
     listing = read(written(number=number))
-    with pytest.raises(VaultError, match="are one"):
+    with pytest.raises(VaultError, match="the same path"):
         check_paths(listing, tmp_path / "out", tmp_path / "back")
 
 
 def test_a_path_of_out_through_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a").symlink_to(tmp_path)
-    with pytest.raises(VaultError, match="leads elsewhere"):
+    with pytest.raises(VaultError, match="leads out of BACK"):
         check_paths(LISTING, tmp_path / "out", tmp_path / "back")

@@ -24,7 +24,7 @@ def test_every_slip_of_the_pen_is_noticed() -> None:
     word = str(Identity.new().recipient)
     for at in range(len(word)):
         slip = word[:at] + ("0" if word[at] != "0" else "1") + word[at + 1 :]
-        with pytest.raises(ConfigError, match="whole and unchanged"):
+        with pytest.raises(ConfigError, match="incomplete or mistyped"):
             Recipient.parse(slip)
         with pytest.raises(ConfigError):
             Recipient.parse(word[:at])
@@ -81,5 +81,5 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "identity"
     path.write_text("medprotect-identity 2\n" + "00" * 32 + "\n")
     path.chmod(0o600)
-    with pytest.raises(KeyFileError, match="no medprotect identity"):
+    with pytest.raises(KeyFileError, match="not a medprotect identity"):
         Identity.load(path)

@@ -89,7 +89,9 @@ class PixelValue:
         self._stream.seek(self._start + self._position)
         data = self._stream.read(size)
         if len(data) != size:
-            raise InputChangedError("changed while it was read; let the export come to rest")
+            raise InputChangedError(
+                "changed while it was read; wait until nothing writes to the export, then run again"
+            )
         self._position += size
         return data
 
