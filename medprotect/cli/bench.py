@@ -13,7 +13,7 @@ from medprotect.cli.ending import ending
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Compare our protection with others on public data sets, and measure speed.",
+    help="Compare protections on public data sets; measure speed.",
 )
 
 Dataset = Annotated[str, typer.Option(help="Name of a data set: bloodmnist, busi ...")]

@@ -227,7 +227,7 @@ def run(
     with_names: WithNames = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write an export again, with noise in every image so that models learn less from it.
+    """Write an export again, with noise in every image against training without permission.
 
     The last lines say how many images are protected, weak or unmeasured. OUT is what you hand out.
     OUT.medprotect, beside it, stays in the house: its receipt says what became of every file.
