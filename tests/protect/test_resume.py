@@ -161,7 +161,7 @@ class TestReconcile:
     def test_a_file_that_is_gone_is_not_passed_over(self, done: Place) -> None:
         (done.export / "b" / "c.png").unlink()
         (done.export / "e.txt").unlink()  # nothing of it is in OUT
-        with pytest.raises(StateMismatchError, match="1 files are gone"):
+        with pytest.raises(StateMismatchError, match="1 files are protected in OUT but gone"):
             done.reconcile()
         assert "b/c.png" in done.in_out()
 
