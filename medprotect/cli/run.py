@@ -195,7 +195,11 @@ _NO_IMAGE = (
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the plan, and write nothing.")]
 Files = Annotated[bool, typer.Option("--files", help="With --dry-run: show each file.")]
 Rehash = Annotated[bool, typer.Option("--rehash", help="When continuing, hash every file again.")]
-WithNames = Annotated[bool, typer.Option("--with-names", help="Show paths; they may identify patients.")]
+WithNames = Annotated[
+    bool, typer.Option("--with-names", help="Show paths; they may identify patients.")
+]
+    bool, typer.Option("--with-names", help="Show paths; they may identify patients.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 
 

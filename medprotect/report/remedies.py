@@ -41,8 +41,8 @@ REMEDIES = {
     InputChangedError.slug: "Wait until nothing writes to the export, then run again.",
     NoPipelineError.slug: "Run it with the --pipeline that plan and receipt name: it was not made "
     "for such images. Or train one that is (medprotect train --help).",
-    BudgetBelowOneError.slug: "Look at it with medprotect inspect FILE. If --strength high does not "
-    "help, do not release it.",
+    BudgetBelowOneError.slug: "Look at it with medprotect inspect FILE. If --strength high does "
+    "not help, do not release it.",
     ProtectionTooLowError.slug: "Try --strength high, or train a pipeline on images of this kind "
     "(medprotect train --help).",
 }
