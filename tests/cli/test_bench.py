@@ -67,9 +67,9 @@ def test_a_bench_runs_once_and_becomes_a_page(images: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("option", "value", "told"),
     [
-        ("--protections", "ours,magic", "there are ours, ours-labels, class-wise"),
-        ("--victims", "", "there are resnet18"),
-        ("--countermeasures", "none", "there are blur-0.5"),
+        ("--protections", "ours,magic", "choose from ours, ours-labels, class-wise"),
+        ("--victims", "", "choose from resnet18"),
+        ("--countermeasures", "none", "choose from blur-0.5"),
         ("--countermeasures", "inverse", "has no 'inverse'"),
         ("--budget", "0", "greater than or equal to 1"),
         ("--seeds", "one", "whole numbers"),
@@ -141,7 +141,7 @@ def test_a_profile_names_each_step_of_a_compressed_slice(tmp_path: Path) -> None
 def test_a_profile_of_another_syntax_is_refused() -> None:
     refused = CliRunner().invoke(app, ["bench", "profile", "--syntax", "1.2.840.10008.1.2.4.50"])
     assert refused.exit_code == 2
-    assert "there are 1.2.840.10008.1.2.4.80" in refused.stderr
+    assert "choose from 1.2.840.10008.1.2.4.80" in refused.stderr
 
 
 def test_speed_of_no_slices_is_refused(tmp_path: Path) -> None:

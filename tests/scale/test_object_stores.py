@@ -467,10 +467,10 @@ class TestWhatIsAskedFor:
         [
             (EXPORT, OUT, {"state": None}, "--state"),
             (EXPORT, OUT, {"with_vault": True}, "vault"),
-            (EXPORT, OUT, {"on_cluster": True}, "Ray"),
-            (EXPORT, EXPORT + "/out", {}, "in one another"),
-            (EXPORT + "/in", EXPORT, {}, "in one another"),
-            (f"s3://{BUCKET}", OUT, {}, "in one another"),
+            (EXPORT, OUT, {"on_cluster": True}, "--engine ray"),
+            (EXPORT, EXPORT + "/out", {}, "inside the other"),
+            (EXPORT + "/in", EXPORT, {}, "inside the other"),
+            (f"s3://{BUCKET}", OUT, {}, "inside the other"),
         ],
     )
     def test_what_cannot_be_is_said_before_anything_is_reached(
