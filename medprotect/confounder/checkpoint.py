@@ -65,7 +65,7 @@ def load_tensors(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
         raise PipelineError(f"{path} is missing. Fetch or train the pipeline again.") from None
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
         raise HashMismatchError(
-            f"{path} is not the file that its card names (the SHA-256 differs). Do not use it: "
+            f"{path} is not the file that its card names (another SHA-256). Do not use it: "
             "fetch or train the pipeline again."
         )
     header = int.from_bytes(data[:8], "little")

@@ -251,7 +251,7 @@ class TestGoingOn:
     ) -> None:
         run(root, tmp_path / "out")
         (root / "1.png").unlink()
-        with pytest.raises(StateMismatchError, match="1 files are gone"):
+        with pytest.raises(StateMismatchError, match="1 files are protected in OUT but gone"):
             run(root, tmp_path / "out")
         assert "gone" in verify(root, tmp_path / "out")
 

@@ -209,7 +209,7 @@ class TestDamage:
     @pytest.mark.parametrize("data", [b"", b"medprotect-vault 2\n", b"\x89PNG", bytes(9999)])
     def test_what_is_no_vault_is_called_so(self, small_run: Run, data: bytes) -> None:
         small_run.vault.write_bytes(data)
-        with pytest.raises(VaultError, match="no vault"):
+        with pytest.raises(VaultError, match="not a vault"):
             small_run.restore()
 
     def test_a_vault_that_is_missing_is_called_so(self, small_run: Run) -> None:
