@@ -30,11 +30,12 @@ def inspect(
     ] = None,
     strength: Annotated[str, typer.Option(help="low, standard or high.")] = "standard",
     key: Annotated[
-        Path | None, typer.Option(help="The owner's key; else that of run, or one for this once.")
+        Path | None,
+        typer.Option(help="The owner's key. Default: that of run, or a temporary one."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show what a file is, in which windows it is looked at, and how much it may change."""
+    """Show what kind of image a file is, its windows, and how much of it may change."""
     with ending(as_json=as_json):
         from medprotect.errors import ConfigError, InputError, NoPipelineError
         from medprotect.imaging.pairs import read_content
@@ -85,13 +86,27 @@ def _show(seen: "Inspection", choice: "Choice | None", reason: str) -> None:
         f"({median * abs(seen.slope):g} in modality values)"
     )
     print(f"may change {seen.free:.1%} of the pixels; {seen.masked:.1%} are masked")
+    from collections import Counter
+
+    from medprotect.protect.receipt import warn_in_words
+
     print(
         f"pipeline   {choice.pipeline} ({choice.why})" if choice else f"pipeline   none: {reason}"
     )
+    if choice is not None:
+        print(f"noise      {_protection_in_words(choice.protection)}")
     if seen.refusal:
         print(f"rejected   {seen.refusal}")
-    for slug in (*seen.description.warnings, *(choice.warnings if choice else ())):
-        print(f"warning    {slug}")
+    warned = Counter((*seen.description.warnings, *(choice.warnings if choice else ())))
+    for sentence in warn_in_words(warned):
+        print(f"warning    {sentence}")
+
+
+def _protection_in_words(protection: float | None) -> str:
+    from medprotect.confounder.measured import Protection, number_in_words
+
+    word = Protection.of(protection).value
+    return word if protection is None else f"{word}, protection {number_in_words(protection)}"
 
 
 def _as_json(seen: "Inspection", choice: "Choice | None", reason: str) -> dict[str, Any]:
@@ -104,6 +119,7 @@ def _as_json(seen: "Inspection", choice: "Choice | None", reason: str) -> dict[s
         **fields,
         "pipeline": choice.pipeline if choice else None,
         "picked_by": choice.why if choice else reason,
+        "protection": choice.protection if choice else None,
     }
 
 

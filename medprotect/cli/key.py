@@ -20,7 +20,7 @@ KeyFile = Annotated[
 
 @app.command()
 def new(
-    file: Annotated[Path, typer.Argument(help="Where the key is to lie; must not exist.")],
+    file: Annotated[Path, typer.Argument(help="Where to write the key; must not exist.")],
 ) -> None:
     """Make a key, readable by you alone."""
     with ending():
@@ -37,7 +37,7 @@ def backup(
         Path | None,
         typer.Argument(
             metavar="[FILE]",
-            help="Where the copy is to lie, best on another disk: a folder, or a new file.",
+            help="Where to write the copy, best on another disk: a folder, or a new file.",
             show_default="you are asked",
         ),
     ] = None,
@@ -84,9 +84,9 @@ def public(key: KeyFile = None) -> None:
 
 @app.command()
 def identity(
-    file: Annotated[Path, typer.Argument(help="Where it is to lie; must not exist.")],
+    file: Annotated[Path, typer.Argument(help="Where to write it; must not exist.")],
 ) -> None:
-    """Make what opens the vaults of others, readable by you alone; show what to give them."""
+    """Make an identity that opens vaults made for you; show the word to give to their makers."""
     with ending():
         from medprotect.vault.recipients import Identity
 
@@ -103,7 +103,7 @@ def recipient(
         typer.Argument(help="An identity; else the owner's key.", show_default=False),
     ] = None,
 ) -> None:
-    """Show what others make a vault for you with: no secret, but tell it by a way they trust."""
+    """Show the word with which others make a vault that you can open. It is not a secret."""
     with ending():
         from medprotect.confounder.key import default_key_path
         from medprotect.vault.recipients import Identity

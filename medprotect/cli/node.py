@@ -42,14 +42,14 @@ TlsKey = Annotated[
 TlsCa = Annotated[
     Path | None,
     typer.Option(
-        help="Certificate of the authority that others' certificates are checked by.",
+        help="Certificate of the authority that signs the others' certificates.",
         show_default=False,
     ),
 ]
-Retry = Annotated[float, typer.Option(min=0.1, help="Seconds until what failed is tried again.")]
+Retry = Annotated[float, typer.Option(min=0.1, help="Seconds before objects are tried again.")]
 
 
-OutFolder = Annotated[Path, typer.Argument(help="Where protected objects go.")]
+OutFolder = Annotated[Path, typer.Argument(help="Where objects with noise go.")]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")]
 Bind = Annotated[str, typer.Option(help="Address to listen on.")]
 Allow = Annotated[
@@ -63,23 +63,23 @@ Forward = Annotated[
     str,
     typer.Option(
         metavar="TITLE@HOST:PORT|https://...",
-        help="Forward what is protected, by C-STORE or STOW-RS, and take it out of OUT then.",
+        help="Forward objects with noise by C-STORE or STOW-RS, then remove them from OUT.",
         show_default=False,
     ),
 ]
-ForwardTls = Annotated[bool, typer.Option("--forward-tls", help="Speak TLS to a DICOM node.")]
+ForwardTls = Annotated[bool, typer.Option("--forward-tls", help="Use TLS to a DICOM node.")]
 Login = Annotated[
     Path | None,
     typer.Option(
-        help="File with USER:PASSWORD or a token, for https; yours alone (chmod 600).",
+        help="File with USER:PASSWORD or a token, for https; only you may read it (chmod 600).",
         show_default=False,
     ),
 ]
 Settle = Annotated[
-    float, typer.Option(min=0, help="Seconds without a new object before some are protected.")
+    float, typer.Option(min=0, help="Seconds without a new object before a batch is processed.")
 ]
-Again = Annotated[bool, typer.Option("--retry-rejected", help="Try again what was rejected.")]
-Status = Annotated[bool, typer.Option("--status", help="Say what became of all objects, and end.")]
+Again = Annotated[bool, typer.Option("--retry-rejected", help="Try rejected objects again.")]
+Status = Annotated[bool, typer.Option("--status", help="Show what became of objects, and exit.")]
 AsJson = Annotated[bool, typer.Option("--json", help="With --status: as JSON.")]
 
 
@@ -109,10 +109,10 @@ def node(
     jobs: Jobs = None,
     state: State = None,
 ) -> None:
-    """Receive DICOM objects, protect them, and keep them in OUT or forward them.
+    """Receive DICOM objects, add noise to their images, and keep them in OUT or forward them.
 
-    A sender is told of success once its object is safe on the disk. OUT.medprotect, beside OUT,
-    stays in the house: it holds what waits or was rejected. The log, --status and `report OUT`
+    A sender is told success only when its object is on the disk. OUT.medprotect, beside OUT, stays
+    in the house: it holds what waits and what was rejected. The log, --status and `report OUT`
     say how much is protected, weak or unmeasured.
     """
     with ending(as_json=as_json):

@@ -22,18 +22,20 @@ def push(
         ),
     ],
     title: Title = "MEDPROTECT",
-    tls: Annotated[bool, typer.Option("--tls", help="Speak TLS to a DICOM node.")] = False,
+    tls: Annotated[bool, typer.Option("--tls", help="Use TLS to a DICOM node.")] = False,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     tls_ca: TlsCa = None,
     login: Login = None,
     state: State = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object at the end.")
+    ] = False,
 ) -> None:
     """Send by C-STORE or STOW-RS what run, watch or node wrote to OUT, and nothing else.
 
-    Says how many of the files sent are protected, weak or unmeasured; it sends them all the same.
-    Ends with 6 where the peer is away or does not take all; the same command sends all again,
+    It says how many of the files are protected, weak or unmeasured, and sends them all. The exit
+    code is 6 if the peer cannot be reached or does not take all; the same command sends all again,
     under the same UIDs.
     """
     with ending(as_json=as_json):

@@ -198,8 +198,6 @@ Rehash = Annotated[bool, typer.Option("--rehash", help="When continuing, hash ev
 WithNames = Annotated[
     bool, typer.Option("--with-names", help="Show paths; they may identify patients.")
 ]
-    bool, typer.Option("--with-names", help="Show paths; they may identify patients.")
-]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object at the end.")]
 
 

@@ -120,9 +120,9 @@ class RunView:
         for sentence in warn_in_words(count_warnings(summary.entries)):
             print(f"warning: {sentence}")
         if _has_decoys(self._settings, summary):
-            print(f"OUT is {NOT_FOR_DIAGNOSIS}: its noise misleads trained models, not readers")
+            print(f"OUT is {NOT_FOR_DIAGNOSIS}: its noise also misleads models trained before")
         if summary.interrupted:
-            print("interrupted; give the same command again to go on")
+            print("interrupted; give the same command again to continue")
         for line in vault_in_words(self._vault, kept):
             print(line)
         print(f"receipt: {self._settings.state / NAME}")

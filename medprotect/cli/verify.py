@@ -17,32 +17,33 @@ def verify(
         str,
         typer.Argument(
             metavar="EXPORT",
-            help="The export that was protected, or s3://BUCKET/PREFIX; with --statement, OUT "
-            "alone.",
+            help="The export of the run, or s3://BUCKET/PREFIX; with --statement, OUT alone.",
         ),
     ],
     out: Annotated[
         str | None, typer.Argument(metavar="OUT", help="What the run wrote.", show_default=False)
     ] = None,
     state: Annotated[
-        Path | None, typer.Option(help="The state folder, where not OUT.medprotect.")
+        Path | None, typer.Option(help="The state folder. Default: OUT.medprotect.")
     ] = None,
     statement: Annotated[
         Path | None,
-        typer.Option(help="A signed statement: check that OUT is what its owner has signed."),
+        typer.Option(help="A signed statement: check that OUT is what its owner signed."),
     ] = None,
     public_key: Annotated[
-        str, typer.Option(help="The owner's public key, told by another way than the statement.")
+        str, typer.Option(help="The owner's public key, received separately from the statement.")
     ] = "",
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Processes.", show_default="one per core")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object at the end.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object at the end.")
+    ] = False,
 ) -> None:
-    """Check a finished run again, from the files on the disk, with other readers than it had.
+    """Check the files of a finished run again, with other readers than the run had.
 
-    Counts, receipt, hashes, the bound of every pixel and every header element. Ends with 8 where
-    something does not hold, and names the first element or pixel of each file that differs.
+    Counts, receipt, hashes, the bound of every pixel and every header element are checked. The exit
+    code is 8 if anything is wrong. It does not check whether models fail: audit does.
 
     Without the export: verify OUT --statement statement.json --public-key ...
     """
@@ -114,6 +115,6 @@ def _show(result: "Verification") -> None:
     print(f"{result.checked} files in OUT compared with their originals, {result.images} images")
     print(f"{result.read_twice} of the files read to the same pixels by a second library")
     if result.by_name:
-        print(f"{result.by_name} of them look like images and are copies: --mask named them")
+        print(f"{result.by_name} of them look like images and have no noise, because of --mask")
     print(f"largest change: {result.share:.3f} of its pixel's budget")
     print("files are exact" if not result.faults else f"{len(result.faults)} faults")

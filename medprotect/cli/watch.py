@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def watch(
-    folder: Annotated[Path, typer.Argument(help="Where files arrive.")],
+    folder: Annotated[Path, typer.Argument(help="The folder where files arrive.")],
     out: Out,
     settle: Annotated[
         float, typer.Option(min=0, help="Seconds without a change before files are protected.")
@@ -44,11 +44,11 @@ def watch(
     jobs: Jobs = None,
     state: State = None,
 ) -> None:
-    """Protect what arrives in a folder, each time that nothing in it has changed for a while.
+    """Add noise to what arrives in a folder, whenever nothing in it has changed for a while.
 
-    Each time is `medprotect run FOLDER OUT`, which keeps what it has done. The log says each time
-    how much of OUT is protected, weak or unmeasured. Ends when told to, or with the exit code of a
-    run that cannot go on.
+    Each time it runs `medprotect run FOLDER OUT`, which keeps what is done, and says how much of
+    OUT is protected, weak or unmeasured. It ends when stopped, or with the exit code of a run that
+    cannot continue.
     """
     with ending():
         from medprotect.cli.node import say_pipelines

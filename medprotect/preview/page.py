@@ -113,8 +113,8 @@ def _lead(preview: Preview) -> list[str]:
     of = f"{preview.all_series:,} series ({preview.all_images:,} images)"
     lead = [
         preview.summary,
-        "The images that leave the house carry noise against training on them. You should not see "
-        "it. Whether that is so in these images, you decide.",
+        "The images carry noise, so that models learn less from them. You should not see it. "
+        "Please say whether that is so.",
         f"Shown are {images:,} images of {len(preview.shown):,} series, of {of} that a run would "
         "write to OUT. They are what that run will write, to the pixel: same key, same strength, "
         "same pipelines. Each was written, read again and checked; no pixel changed by more than "

@@ -29,21 +29,20 @@ NOT_FOR_DIAGNOSIS = "not for AI-assisted diagnosis"
 
 _WARNINGS = {
     "patient_identity_not_removed": (
-        "{} files do not say that the patient's identity was removed; medprotect does not "
-        "de-identify"
+        "the header of {} does not say that the patient's identity was removed; medprotect does "
+        "not de-identify"
     ),
     "burned_in_annotation_not_excluded": (
-        "{} files do not say that no text is burned into the picture"
+        "the header of {} does not say that no text is burned into the picture"
     ),
     "experimental_modality": (
-        "{} files are of a kind that their pipeline was not tested on in full size and depth"
+        "the pipeline of {} was not measured on such images in full size and bit depth"
     ),
-    "modality_not_of_pipeline": "{} files are of a modality that their pipeline is not for",
+    "modality_not_of_pipeline": "the pipeline of {} was not made for their modality",
     "mask_by_name": (
-        "{} files that look like images are no images because --mask names them; they are not "
-        "protected"
+        "because of --mask, {} count as masks although they look like images; they get no noise"
     ),
-    "quantitative": "{} files hold measured values, which the noise changes",
+    "quantitative": "the noise changes the measured values in {}",
 }
 
 
@@ -152,7 +151,11 @@ def count_warnings(entries: Iterable[Entry]) -> Counter[str]:
 
 def warn_in_words(counts: Mapping[str, int]) -> list[str]:
     """Return a sentence, without its full stop, for each warning that some files got."""
-    return [words.format(counts[slug]) for slug, words in _WARNINGS.items() if counts.get(slug)]
+    return [
+        words.format(f"{count:,} file{'' if count == 1 else 's'}")
+        for slug, words in _WARNINGS.items()
+        if (count := counts.get(slug))
+    ]
 
 
 def _about(picked: Candidate, strength: str) -> dict[str, Any]:

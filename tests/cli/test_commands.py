@@ -682,13 +682,13 @@ class TestMasks:
         asked = ("run", root, house / "volumes-out", "--mask", "*_seg.*", "--others", "copy")
         shown = medprotect(*asked, "--accept-weak")
         assert shown.returncode == 0, shown.stderr
-        assert "1 files that look like images are no images because --mask names" in shown.stdout
+        assert "because of --mask, 1 file count as masks" in shown.stdout
         assert shown.stdout.splitlines()[-1] == "2 in OUT = 1 weak + 1 copied"
         receipt = json.loads((house / "volumes-out.medprotect" / "receipt.json").read_text())
         assert receipt["mask_names"] == {"masks": ["*_seg.*"], "images": []}
         verified = medprotect("verify", root, house / "volumes-out")
         assert verified.returncode == 0
-        assert "1 of them look like images and are copies: --mask named them" in verified.stdout
+        assert "1 of them look like images and have no noise, because of --mask" in verified.stdout
         again = medprotect(*asked, "--no-mask", "prior*")
         assert again.stdout.splitlines()[-1] == "2 in OUT = 2 weak"
         assert medprotect("verify", root, house / "volumes-out").returncode == 0

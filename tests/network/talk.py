@@ -190,7 +190,9 @@ def stating(folder: Path) -> None:
         wait_for(lambda: node.counts()["in_out"] == 3, "it was not protected", 180)
         wait_for(lambda: "written to OUT" in node.said(), "the batch was not told", 30)
         assert "3 written to OUT = 3 weak" in node.said()
-        assert "warning: 3 files do not say that the patient's identity" in node.said()
+        assert (
+            "warning: the header of 3 files does not say that the patient's identity" in node.said()
+        )
         check(node.out, {"in": 3, "weak": 3})
         shutil.copytree(node.out, folder / "before")
         peer = f"ORTHANC@127.0.0.1:{archive.dimse}"

@@ -55,7 +55,10 @@ def test_what_arrives_is_protected_once_it_has_settled(
     assert len(list(out.iterdir())) == 2
     said = log.read_text()
     assert "weak: ct, protection 0.00 at standard, 0.37 at high" in said
-    assert "warning: 2 files do not say that the patient's identity was removed" in said
+    assert (
+        "warning: the header of 2 files does not say that the patient's identity was removed"
+        in said
+    )
     assert "2 in OUT = 1 weak + 1 unmeasured" in said
 
 
