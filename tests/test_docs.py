@@ -18,6 +18,8 @@ from typer.main import get_command
 
 from medprotect.cli import app
 
+from .waiting import HANG_SECONDS
+
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
 BLOCK = re.compile(r"^(<!-- run -->\n)?```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -193,7 +195,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=HANG_SECONDS,
         )
         assert "unexpected" not in done.stderr, done.stderr
         assert "Usage" not in done.stderr, done.stderr

@@ -11,6 +11,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from ..waiting import HANG_SECONDS
+
 BINARY = shutil.which("chromium")
 
 _FLAGS = (
@@ -119,6 +121,6 @@ def browse(profile: Path) -> Iterator[Page]:
             page = Page(ours_out, ours_in)
             yield page
             page.close()
-            process.wait(30)
+            process.wait(HANG_SECONDS)
         finally:
             process.kill()

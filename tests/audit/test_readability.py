@@ -29,4 +29,4 @@ def test_noise_that_says_the_class_is_read() -> None:
 
 
 def test_without_noise_nothing_is_read_of_the_anatomy_of_another() -> None:
-    assert max(read(CLEAN.images)) < 0.5
+    assert max(read(CLEAN.images)) < 0.6  # a quarter by chance, of 51 images

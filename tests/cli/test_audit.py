@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
+from ..waiting import HANG_SECONDS
+
 SHADES = ("dark", "light")
 
 
@@ -18,7 +20,7 @@ def audit(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "medprotect", "audit", *map(os.fspath, arguments)],
         capture_output=True,
         text=True,
-        timeout=550,
+        timeout=HANG_SECONDS,
     )
 
 
@@ -49,7 +51,11 @@ def test_an_audit_prints_p_first_and_writes_its_page(folders: tuple[Path, Path, 
     found = json.loads(shown.stdout)
     assert found["schema_version"] == 1
     assert found["accuracy"]["clean"] > 0.9
-    assert found["protection"]["plain"] > 0.3  # of sixteen images of two classes
+    reached = found["matrix"][0]["attacker_best"]
+    clean, chance = found["accuracy"]["clean"], found["accuracy"]["chance"]
+    # By itself it may be anything: what black images teach is chance, on sixteen of two classes.
+    plain = (clean - reached) / (clean - chance)
+    assert found["protection"]["plain"] == pytest.approx(plain, abs=1e-5)
     assert [row["countermeasure"] for row in found["matrix"]] == [
         "none",
         "grey",

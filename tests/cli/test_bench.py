@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from medprotect.cli import app
 from medprotect.cli.bench import protection
 
+from ..waiting import HANG_SECONDS
+
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
@@ -36,7 +38,7 @@ def medprotect(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "medprotect", *map(os.fspath, arguments)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=HANG_SECONDS,
     )
 
 

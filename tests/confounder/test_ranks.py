@@ -11,6 +11,8 @@ from torch import nn
 
 from medprotect.confounder.ranks import average_figures, average_gradients, rank, ranks
 
+from ..waiting import HANG_SECONDS
+
 TOGETHER = """
 import hashlib, sys
 from dataclasses import replace
@@ -64,7 +66,7 @@ def train_together(count: int, root: Path) -> list[list[str]]:
     ]
     said = []
     for process in processes:
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(timeout=HANG_SECONDS)
         assert process.returncode == 0, err[-2000:]
         said.append(out.splitlines())
     return said

@@ -30,9 +30,9 @@ from typing import Any
 from medprotect.errors import MedprotectError
 
 from ..imaging.protecting import outcome
+from ..waiting import HANG_SECONDS
 from .seeds import MAKERS, repaired_png
 
-HANG_SECONDS = 30
 OUTCOMES = "outcomes.json"
 MEMORY_BYTES = 3 * 1024**3
 

@@ -32,10 +32,10 @@ from pydicom import Dataset, dcmread
 
 from medprotect.imaging import dicom
 from medprotect.imaging.dicom.dictionary import tag_of
+from tests.waiting import HANG_SECONDS
 
 ORTHANC = shutil.which("Orthanc", path="/usr/sbin:/usr/bin") or shutil.which("Orthanc")
 PLUGINS = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-_SECONDS = 30
 
 
 def free_port() -> int:
@@ -54,7 +54,7 @@ class Archive:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         how = method or ("GET" if body is None else "POST")
         request = urllib.request.Request(self.root + path, body, named, method=how)  # noqa: S310
-        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=HANG_SECONDS) as answer:  # noqa: S310
             return bytes(answer.read())
 
     def send(self, dataset: Dataset, data: bytes) -> None:
@@ -125,11 +125,11 @@ def running_archive() -> Iterator[Archive]:
             yield archive
         finally:
             process.terminate()
-            process.wait(_SECONDS)
+            process.wait(HANG_SECONDS)
 
 
 def _wait_for(archive: Archive, process: "subprocess.Popen[bytes]") -> None:
-    end = time.monotonic() + _SECONDS
+    end = time.monotonic() + HANG_SECONDS
     while process.poll() is None and time.monotonic() < end:
         try:
             archive.ask("/system")

@@ -14,6 +14,8 @@ from pydicom import DataElement, dcmread
 from pydicom.config import IGNORE
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
+from ..waiting import HANG_SECONDS
+
 Export = Callable[..., Path]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Hash = Callable[[Path], str]
@@ -48,7 +50,7 @@ def medprotect(tmp_path: Path) -> Run:
             text=True,
             stdin=subprocess.DEVNULL,
             env=environment,
-            timeout=300,
+            timeout=HANG_SECONDS,
             **options,  # type: ignore[call-overload]
         )
 

@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -13,21 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from .conftest import Start
+from ..waiting import HANG_SECONDS
+from .conftest import Start, held
 from .disks import BLOCK, Disk
 from .test_kill import contents, slices
 
 Export = Callable[..., Path]
 
 
-def until_it_writes(out: Path, process: "subprocess.Popen[str]") -> None:
-    while not (out.is_dir() and any(out.iterdir())):
-        time.sleep(0.01)
-        assert process.poll() is None
-
-
 def ended(process: "subprocess.Popen[str]") -> tuple[int, str]:
-    shown, _ = process.communicate(timeout=300)
+    shown, _ = process.communicate(timeout=HANG_SECONDS)
     assert "Traceback" not in shown
     return process.returncode, shown
 
@@ -94,8 +88,8 @@ class TestFailingDisk:
         bad = disk()
         out = bad.mount(tmp_path / "disk") / "out"
         process = start(root, out)
-        until_it_writes(out, process)
-        bad.fail_to_write()
+        with held(process, out):
+            bad.fail_to_write()
         code, shown = ended(process)
         assert code in (5, 6), shown  # the kernel may say EIO, or that all is read-only now
         bad.unmount()
@@ -127,8 +121,8 @@ class TestUnderWay:
             (folders["export"] / name).parent.mkdir(parents=True, exist_ok=True)
             (folders["export"] / name).write_bytes(data)
         process = start(*folders.values())
-        until_it_writes(folders["out"], process)
-        there.unmount()
+        with held(process, folders["out"]):
+            there.unmount()
         code, shown = ended(process)
         assert code in ((4,) if place == "export" else (5, 6)), shown
         there.mount(tmp_path / "disk")
@@ -148,8 +142,8 @@ class TestUnderWay:
             pytest.skip("root may write everywhere")
         root = export(slices(pydicom_file("CT_small.dcm"), 60))
         process = start(root, tmp_path / "out")
-        until_it_writes(tmp_path / "out", process)
-        (tmp_path / "out").chmod(0o500)
+        with held(process, tmp_path / "out"):
+            (tmp_path / "out").chmod(0o500)
         code, shown = ended(process)
         assert code == 5, shown
         (tmp_path / "out").chmod(0o700)
@@ -169,9 +163,9 @@ class TestUnderWay:
         """As an unmounted share: its name then leads to an empty folder."""
         root = export(slices(pydicom_file("CT_small.dcm"), 120))
         process = start(root, tmp_path / "out")
-        until_it_writes(tmp_path / "out", process)
-        (tmp_path / name).rename(tmp_path / "elsewhere")
-        (tmp_path / name).mkdir()
+        with held(process, tmp_path / "out"):
+            (tmp_path / name).rename(tmp_path / "elsewhere")
+            (tmp_path / name).mkdir()
         code, shown = ended(process)
         assert code in (5, 6), shown
         shutil.rmtree(tmp_path / name)
@@ -193,9 +187,9 @@ class TestUnderWay:
             (root / name).write_bytes(data)
         out = tmp_path / "out"
         process = start(root, out)
-        until_it_writes(out, process)
-        last = root / "10" / "8.dcm"
-        last.write_bytes(last.read_bytes() + b"\0\0")
+        with held(process, out):
+            last = root / "10" / "8.dcm"
+            last.write_bytes(last.read_bytes() + b"\0\0")
         code, shown = ended(process)
         assert code == 4, shown
         assert "changed" in shown

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from ..imaging.protecting import outcome, stored
+from ..waiting import HANG_SECONDS
 from .seeds import MAKERS
 
 EVERY = int(os.environ.get("MEDPROTECT_CUT_EVERY", "37"))
-HANG_SECONDS = 60
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def no_hang() -> Iterator[None]:
     """A hang ends the test, as the signal has no handler that goes on."""
 
     def end(_number: int, _frame: object) -> None:
-        raise TimeoutError("a cut file takes longer than a minute")
+        raise TimeoutError("a cut file takes too long")
 
     before = signal.signal(signal.SIGALRM, end)
     yield

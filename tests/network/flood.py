@@ -31,10 +31,10 @@ import pydicom
 from pydicom import dcmread
 
 from tests.e2e.orthanc import ORTHANC, PLUGINS, free_port
+from tests.waiting import HANG_SECONDS, wait_for
 
 # Not whatever is first on the path: packages for Python bring programs of the same name.
 STORESCU = shutil.which("storescu", path="/usr/bin:/usr/local/bin")
-_SECONDS = 60
 CHUNK = 50
 """Objects of one association of the sender."""
 
@@ -87,7 +87,7 @@ class Archive:
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self.process is not None:
             self.process.send_signal(number)
-            self.process.wait(_SECONDS)
+            self.process.wait(HANG_SECONDS)
             self.process = None
 
     def instances(self) -> list[dict[str, str]] | None:
@@ -107,7 +107,7 @@ class Archive:
         url = f"http://127.0.0.1:{self.http}{path}"
         login = {"Authorization": "Basic " + b64encode(self.login.encode()).decode()}
         request = urllib.request.Request(url, headers=login if self.login else {})
-        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=HANG_SECONDS) as answer:  # noqa: S310
             return bytes(answer.read())
 
 
@@ -138,7 +138,7 @@ class Node:
     def end(self, number: int) -> int:
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(_SECONDS)
+        return self.process.wait(HANG_SECONDS)
 
     def counts(self) -> dict[str, int]:
         done = subprocess.run(
@@ -146,14 +146,6 @@ class Node:
         )
         found: dict[str, int] = json.loads(done.stdout)
         return found
-
-
-def wait_for(holds, words: str, seconds: float = _SECONDS) -> None:  # type: ignore[no-untyped-def]
-    end = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > end:
-            raise TimeoutError(words)
-        time.sleep(0.2)
 
 
 def store(port: int, files: list[Path], *options: str) -> "subprocess.Popen[bytes]":
@@ -174,9 +166,9 @@ def send_all(node: Node, files: list[Path], kills: list[int], away: int, archive
         if any(start <= each < start + CHUNK for each in kills):
             time.sleep(0.3)  # in the midst of the association
             node.end(signal.SIGKILL)
-            sender.wait(_SECONDS)
+            sender.wait(HANG_SECONDS)
             node.start()
-        while sender.wait(_SECONDS) != 0:
+        while sender.wait(HANG_SECONDS) != 0:
             again += 1
             sender = store(node.port, chunk)
     return again
@@ -205,8 +197,8 @@ def flood(folder: Path, count: int) -> dict[str, object]:
     with running(folder) as (node, archive):
         again = send_all(node, files, [count // 3, 2 * count // 3], count // 2, archive)
         sent = time.monotonic() - began
-        store(node.port, files[:CHUNK]).wait(_SECONDS)  # a whole association once more
-        wait_for(lambda: node.counts()["batched"] == 0, "protecting took too long", 1800)
+        store(node.port, files[:CHUNK]).wait(HANG_SECONDS)  # a whole association once more
+        wait_for(lambda: node.counts()["batched"] == 0, "protecting took too long")
         away = node.counts()["in_out"]
         archive.start()
         there = node.counts()["forwarded"]
@@ -214,7 +206,7 @@ def flood(folder: Path, count: int) -> dict[str, object]:
         archive.stop(signal.SIGKILL)  # in the midst of what it is sent
         broken_at = node.counts()["in_out"]
         archive.start()
-        wait_for(lambda: node.counts()["in_out"] == 0, "forwarding took too long", 600)
+        wait_for(lambda: node.counts()["in_out"] == 0, "forwarding took too long")
         held = archive.instances() or []
         counts = node.counts()
         code = node.end(signal.SIGTERM)

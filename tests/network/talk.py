@@ -22,9 +22,9 @@ from tests.network.flood import (
     free_port,
     running,
     store,
-    wait_for,
     write_objects,
 )
+from tests.waiting import wait_for
 
 SENT = [
     "A model still learns as much from these files as from the originals (protection 0.00).",
@@ -92,8 +92,8 @@ def tls(folder: Path) -> None:
         assert echo(first.port, *with_tls) == 0
         (image,) = objects(folder / "objects", 1)
         assert store(first.port, [image], *with_tls).wait() == 0
-        wait_for(lambda: last.counts()["in"] == 1, "it was not forwarded by TLS", 120)
-        wait_for(lambda: first.counts()["forwarded"] == 1, "it was not noted", 30)
+        wait_for(lambda: last.counts()["in"] == 1, "it was not forwarded by TLS")
+        wait_for(lambda: first.counts()["forwarded"] == 1, "it was not noted")
     finally:
         first.end(signal.SIGTERM)
         last.end(signal.SIGTERM)
@@ -120,9 +120,9 @@ def batches(folder: Path) -> None:
     (later := folder / "later.dcm").write_bytes(referring(files[0]))
     with running(folder) as (node, archive):
         assert store(node.port, [*files, data / "reportsi.dcm"]).wait() == 0
-        wait_for(lambda: node.counts()["forwarded"] == 2, "the first were not forwarded", 180)
+        wait_for(lambda: node.counts()["forwarded"] == 2, "the first were not forwarded")
         assert store(node.port, [later]).wait() == 0
-        wait_for(lambda: node.counts()["forwarded"] == 3, "the third was not forwarded", 180)
+        wait_for(lambda: node.counts()["forwarded"] == 3, "the third was not forwarded")
         assert node.counts()["left"] == 1
         found = [dcmread(BytesIO(each)) for each in archive.files()]
         (third,) = [each for each in found if "ReferencedImageSequence" in each]
@@ -187,8 +187,8 @@ def stating(folder: Path) -> None:
         assert "weak: ct, protection 0.00 at standard, 0.37 at high" in node.said()
         assert "unmeasured: mr, not measured at standard" in node.said()
         assert store(node.port, files[:3]).wait() == 0
-        wait_for(lambda: node.counts()["in_out"] == 3, "it was not protected", 180)
-        wait_for(lambda: "written to OUT" in node.said(), "the batch was not told", 30)
+        wait_for(lambda: node.counts()["in_out"] == 3, "it was not protected")
+        wait_for(lambda: "written to OUT" in node.said(), "the batch was not told")
         assert "3 written to OUT = 3 weak" in node.said()
         assert (
             "warning: the header of 3 files does not say that the patient's identity" in node.said()
@@ -203,8 +203,8 @@ def stating(folder: Path) -> None:
         node.options += ["--forward", peer, "--at-least", "0.3"]
         node.start()
         assert store(node.port, [data / "MR_small.dcm", *files]).wait() == 0
-        wait_for(lambda: node.counts()["rejected"] == 3, "what is weak was not rejected", 180)
-        wait_for(lambda: node.counts()["forwarded"] == 3, "it was not forwarded", 60)
+        wait_for(lambda: node.counts()["rejected"] == 3, "what is weak was not rejected")
+        wait_for(lambda: node.counts()["forwarded"] == 3, "it was not forwarded")
         found = told("node", str(node.out), "--status")
         assert found["reasons"] == {"protection_too_low": 3}
         assert found["states"] == {"weak": 3}
@@ -232,12 +232,12 @@ def web(folder: Path) -> None:
         archive.start()
         node.start()
         assert store(node.port, files).wait() == 0
-        wait_for(lambda: "refuses access" in node.said(), "it was let in", 120)
+        wait_for(lambda: "refuses access" in node.said(), "it was let in")
         assert node.counts()["in_out"] == 3
         node.end(signal.SIGTERM)
         login.write_text("node:secret-word\n")
         node.start()
-        wait_for(lambda: node.counts()["forwarded"] == 3, "it was not forwarded", 120)
+        wait_for(lambda: node.counts()["forwarded"] == 3, "it was not forwarded")
         uids = {each["SOPInstanceUID"] for each in archive.instances() or []}
         assert len(uids) == 3
         assert not any(uid.startswith("1.2.3") for uid in uids)
@@ -301,7 +301,7 @@ def pulling(folder: Path) -> None:
         assert node.counts()["in"] == 21
         assert pull("--study", "1.2.4.1", "--to", "NOBODY")[0] == 6
         assert pull()[0] == 2
-        wait_for(lambda: node.counts()["batched"] == 0, "protecting took too long", 180)
+        wait_for(lambda: node.counts()["batched"] == 0, "protecting took too long")
     finally:
         node.end(signal.SIGTERM)
         archive.stop()

@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from medprotect.network.push import push
 from medprotect.report.statement import compare_with_out
 from medprotect.report.write import write_report
 
+from ..waiting import HANG_SECONDS, wait_for
 from .conftest import Taking
 
 
@@ -35,7 +35,7 @@ def watching(folder: Path, out: Path, *options: str) -> Iterator[Path]:
     try:
         yield log
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 143
+        assert process.wait(HANG_SECONDS) == 143
     finally:
         process.kill()
         process.wait()
@@ -46,11 +46,17 @@ def test_what_arrives_is_protected_once_it_has_settled(
     tmp_path: Path, pydicom_file: Callable[[str], Path]
 ) -> None:
     (folder := tmp_path / "in").mkdir()
-    shutil.copy(pydicom_file("CT_small.dcm"), folder / "1.dcm")
     out = tmp_path / "out"
+
+    def put(source: str, name: str) -> None:
+        # At once: half a file that does not grow for a second would have settled.
+        shutil.copy(pydicom_file(source), tmp_path / name)
+        (tmp_path / name).rename(folder / name)
+
+    put("CT_small.dcm", "1.dcm")
     with watching(folder, out) as log:
         wait_for(lambda: (out / "1.dcm").exists(), "1.dcm did not come")
-        shutil.copy(pydicom_file("MR_small.dcm"), folder / "2.dcm")
+        put("MR_small.dcm", "2.dcm")
         wait_for(lambda: "2 in = 2 in OUT" in log.read_text(), "the second was not told of")
     assert len(list(out.iterdir())) == 2
     said = log.read_text()
@@ -81,10 +87,3 @@ def test_what_it_wrote_is_stated_and_pushed_as_that_of_a_run(
     assert compare_with_out(stated, out) == []
     assert push(out, state, peer := Taking()).sent.states == {"weak": 1}
     assert peer.taken == [out / "1.dcm"]
-
-
-def wait_for(holds: Callable[[], bool], words: str) -> None:
-    end = time.monotonic() + 120
-    while not holds():
-        assert time.monotonic() < end, words
-        time.sleep(0.2)

@@ -25,6 +25,8 @@ from medprotect.protect.pool import Pool, error_of
 from medprotect.protect.tasks import Result, Setup, Task
 from medprotect.scan.walk import open_found, walk
 
+from ..waiting import HANG_SECONDS
+
 
 def png(seed: int, size: int = 24) -> bytes:
     stream = BytesIO()
@@ -116,7 +118,7 @@ class TestPool:
                 for at, task in enumerate(tasks_of(root)):
                     if at == 0:
                         os.kill(victim, signal.SIGSTOP)  # it gets the file and never answers
-                    yield replace(task, seconds=1.0 if at == 0 else 60.0)
+                    yield replace(task, seconds=1.0 if at == 0 else HANG_SECONDS)
 
             results = {task.found.path: result for task, result in pool.results(tasks())}
             assert victim not in pids(pool)

@@ -5,13 +5,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from medprotect.errors import MedprotectError
 from medprotect.protect.processes import spread
+
+from ..waiting import HANG_SECONDS, wait_for
 
 ORPHANS = """
 import sys, time
@@ -21,9 +23,16 @@ list(spread(note_and_wait, sys.argv[1], range(2), 2))
 """
 
 
-def add(shared: int, asked: int) -> tuple[int, int]:
-    time.sleep(0.02 * (asked % 3))  # so that they end in another order
-    return shared + asked, os.getpid()
+def add(shared: int, asked: int) -> int:
+    return shared + asked
+
+
+def name_process(folder: str, asked: int) -> tuple[int, int]:
+    """Answer the first task after the second, which another process must then have taken."""
+    if asked == 0:
+        wait_for(Path(folder, "1").exists, "nobody took the second task")
+    Path(folder, str(asked)).touch()
+    return asked, os.getpid()
 
 
 def fail(shared: type[Exception], asked: int) -> int:
@@ -40,7 +49,7 @@ def crash(shared: int, asked: int) -> int:
 
 def note_and_wait(folder: str, asked: int) -> None:
     Path(folder, str(os.getpid())).touch()
-    time.sleep(300)
+    time.sleep(2 * HANG_SECONDS)
 
 
 @pytest.fixture(autouse=True)
@@ -50,9 +59,9 @@ def found_by_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class TestSpread:
-    def test_answers_come_in_order_from_several_processes(self) -> None:
-        answers = list(spread(add, 100, range(30), 2))
-        assert [answer for answer, _ in answers] == list(range(100, 130))
+    def test_answers_come_in_order_from_several_processes(self, tmp_path: Path) -> None:
+        answers = list(spread(name_process, str(tmp_path), range(30), 2))
+        assert [answer for answer, _ in answers] == list(range(30))
         assert len({process for _, process in answers} | {os.getpid()}) == 3
 
     def test_tasks_are_drawn_as_answers_are_taken(self) -> None:
@@ -63,8 +72,8 @@ class TestSpread:
                 drawn.append(number)
                 yield number
 
-        answers = spread(add, 0, tasks(), 2)
-        next(answers)
+        answers = spread(add, 100, tasks(), 2)
+        assert next(answers) == 100
         assert len(drawn) < 20
         del answers
 
@@ -81,12 +90,12 @@ class TestSpread:
     def test_they_end_when_their_parent_is_killed(self, tmp_path: Path) -> None:
         parent = subprocess.Popen([sys.executable, "-c", ORPHANS, str(tmp_path)])
         try:
-            wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+            wait_for(lambda: len(list(tmp_path.iterdir())) == 2, "two processes did not begin")
         finally:
             parent.kill()
             parent.wait()
         working = [int(path.name) for path in tmp_path.iterdir()]
-        wait_until(lambda: not any(is_running(each) for each in working))
+        wait_for(lambda: not any(map(is_running, working)), "they outlived their parent")
 
 
 def is_running(process: int) -> bool:
@@ -95,10 +104,3 @@ def is_running(process: int) -> bool:
     except FileNotFoundError:
         return False
     return status.rpartition(")")[2].split()[0] != "Z"  # which somebody else is to clear away
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 120
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.05)

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,15 @@ from typing import Any
 import pydicom
 from pydicom import dcmread
 
-SECONDS = 500
+from tests.waiting import HANG_SECONDS, wait_for
+
 RAY = Path(sys.executable).with_name("ray")
 QUIET = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 VARIABLES = {
     "RAY_AUTH_MODE": "token",
     "RAY_AUTH_TOKEN": "5" * 64,
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_raylet_start_wait_time_s": str(SECONDS),
+    "RAY_raylet_start_wait_time_s": str(HANG_SECONDS),
     "OMP_NUM_THREADS": "1",
 }
 
@@ -55,14 +56,6 @@ def write_slices(folder: Path, count: int) -> Path:
 
 def files(root: Path) -> dict[str, bytes]:
     return {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
-
-
-def wait_for(holds: Callable[[], object], words: str) -> None:
-    end = time.monotonic() + SECONDS
-    while not holds():
-        if time.monotonic() > end:
-            raise TimeoutError(words)
-        time.sleep(0.05)
 
 
 def processes() -> dict[int, tuple[int, str]]:
@@ -186,7 +179,7 @@ class House:
 
     @staticmethod
     def end(process: "subprocess.Popen[bytes]") -> tuple[int, dict[str, Any], str]:
-        output, said = process.communicate(timeout=2 * SECONDS)
+        output, said = process.communicate(timeout=HANG_SECONDS)
         return process.returncode, json.loads(output or b"{}"), said.decode()
 
     def done(self, out: str) -> int:

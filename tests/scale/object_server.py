@@ -23,6 +23,7 @@ from moto.s3.models import s3_backends
 from werkzeug.serving import make_server
 
 from medprotect.confounder.key import Key
+from tests.waiting import HANG_SECONDS
 
 PAGE = 7
 """Objects of one page of a listing; elsewhere it has a thousand."""
@@ -30,7 +31,6 @@ PAGE = 7
 os.environ["MOTO_S3_DEFAULT_MAX_KEYS"] = str(PAGE)
 
 BUCKET = "bucket"
-SECONDS = 120
 SECRET = "a-secret-that-nobody-is-to-see"  # noqa: S105 - of no account
 
 Environ = dict[str, Any]
@@ -143,7 +143,7 @@ class Program:
 
     @staticmethod
     def end(process: "subprocess.Popen[bytes]") -> tuple[int, dict[str, Any], str]:
-        output, said = process.communicate(timeout=SECONDS)
+        output, said = process.communicate(timeout=HANG_SECONDS)
         assert SECRET not in output.decode() + said.decode()
         told = json.loads(output) if output.startswith(b"{") else {}
         return process.returncode, told, said.decode()

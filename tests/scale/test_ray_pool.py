@@ -11,7 +11,8 @@ from PIL import Image as Picture
 
 pytest.importorskip("ray")
 
-from .cluster import Cluster, House, cluster_of, files, lose_a_node, wait_for, with_signal
+from ..waiting import wait_for
+from .cluster import Cluster, House, cluster_of, files, lose_a_node, with_signal
 
 FILES = 18
 

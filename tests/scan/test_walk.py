@@ -29,6 +29,8 @@ from medprotect.scan.walk import (
     walk,
 )
 
+from ..waiting import HANG_SECONDS
+
 Export = Callable[..., Path]
 Deep = Callable[[str, int], Path]
 
@@ -256,7 +258,7 @@ class TestOpenFound:
 
         thread = threading.Thread(target=open_it, daemon=True)
         thread.start()
-        thread.join(timeout=20)
+        thread.join(timeout=HANG_SECONDS)
         assert ended
 
     def test_messages_hold_no_path(self, tmp_path: Path) -> None:
