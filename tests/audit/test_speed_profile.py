@@ -1,29 +1,37 @@
 """Where the time of a slice goes."""
 
-import time
-
 import pytest
 
+from medprotect.audit import speed_profile
 from medprotect.audit.speed_profile import REST, STEPS, Spent, _Clock, _timed, write_profile
 
 
-def test_a_moment_counts_for_the_innermost_step_alone() -> None:
+def test_a_moment_counts_for_the_innermost_step_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    passed = {"processor": 0.0, "wall": 0.0}
+
+    def spend(processor: float, wall: float) -> None:
+        passed["processor"] += processor
+        passed["wall"] += wall
+
+    monkeypatch.setattr(speed_profile, "thread_time", lambda: passed["processor"])
+    monkeypatch.setattr(speed_profile, "perf_counter", lambda: passed["wall"])
     clock = _Clock()
-    inner = _timed(lambda: time.sleep(0.02), clock, "decode")
+    inner = _timed(lambda: spend(1, 20), clock, "decode")
 
     def outer() -> None:
+        spend(2, 3)
         inner()
+        spend(4, 5)
         inner()
 
     read = _timed(outer, clock, "read")
     clock.start()
+    spend(6, 7)
     read()
     clock.charge()
-    spent = clock.spent
-    assert (spent["read"].calls, spent["decode"].calls) == (1, 2)
-    assert spent["decode"].wall_seconds >= 0.04
-    assert spent["read"].wall_seconds < spent["decode"].wall_seconds
-    assert spent["decode"].processor_seconds < spent["decode"].wall_seconds
+    assert clock.spent["decode"] == Spent(2, 2, 40)
+    assert clock.spent["read"] == Spent(1, 6, 8)
+    assert clock.spent[REST] == Spent(0, 6, 7)
 
 
 def test_what_a_step_raises_ends_the_step() -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from medprotect.confounder import trial as trials
+from medprotect.confounder.networks import Assigner
 from medprotect.confounder.samples import Samples
 from medprotect.confounder.trial import Trial
 
@@ -47,7 +48,7 @@ def loud(samples: Samples) -> Samples:
     return replace(samples, budget=torch.full_like(samples.budget, 0.8))
 
 
-def trial(samples: Samples, steps: int = 60) -> Trial:
+def trial(samples: Samples, steps: int = 40) -> Trial:
     return Trial(samples, told(samples), seed=1, mirrored=False, width=8, steps=steps)
 
 
@@ -76,9 +77,9 @@ class Witness(Silent):
 def test_noise_is_tried_with_the_decoys_of_its_training(
     decoys: bool, stripes: Stripes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trials, "MEASURABLE", -1.0)  # measurable, whatever forty steps teach
+    monkeypatch.setattr(Trial, "_learn_clean", lambda *_: 1.0)  # measurable, whatever is learned
     samples, witness = stripes(48), Witness()
-    tried = Trial(samples, told(samples), seed=1, mirrored=False, width=8, steps=40, decoys=decoys)
+    tried = Trial(samples, told(samples), seed=1, mirrored=False, width=8, steps=1, decoys=decoys)
     tried.measure(witness)
     shown = torch.cat(witness.asked).sum(1)
     assert torch.equal(shown, torch.full_like(shown, float(decoys)))
@@ -91,18 +92,33 @@ def test_the_same_noise_gives_the_same_figure(stripes: Stripes) -> None:
     assert first["p_in_training"] != 0.0
 
 
-def test_several_victims_say_something_else_than_one_and_always_the_same(stripes: Stripes) -> None:
-    samples = loud(stripes(240))
-    tried = trial(samples)
-    one, three = (tried.measure(Outright(), victims=victims) for victims in (1, 3))
-    assert one != three
-    assert trial(samples).measure(Outright(), victims=3) == three
-    assert tried.measure(Silent(), victims=3)["p_in_training"] == pytest.approx(0.0)
+def test_several_victims_begin_apart_and_their_mean_is_stated(
+    stripes: Stripes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Tensor] = []
+    learn, scores = Trial._learn, iter((0.9, 0.8, 0.7, 0.3, 0.5, 0.1))
+
+    def learn_and_score(self: Trial, presented: Tensor, victim: int) -> float:
+        learn(self, presented, victim)
+        return next(scores)
+
+    def begin(*shape: int) -> Assigner:
+        made = Assigner(*shape)
+        begun.append(made.leave.weight.detach().clone())
+        return made
+
+    monkeypatch.setattr(Trial, "_learn", learn_and_score)
+    monkeypatch.setattr(trials, "Assigner", begin)
+    found = trial(stripes(48), steps=1).measure(Outright(), victims=3)
+    assert found["p_in_training"] == pytest.approx((0.8 - 0.3) / (0.8 - 0.25))
+    assert len(begun) == 6
+    assert len({each.numpy().tobytes() for each in begun}) == 3
+    assert all(torch.equal(one, again) for one, again in zip(begun[:3], begun[3:], strict=True))
 
 
 def test_where_nothing_can_be_learned_nothing_is_stated(stripes: Stripes) -> None:
-    samples = stripes(240)
-    shuffled = samples.labels[torch.randperm(240, generator=torch.Generator().manual_seed(1))]
+    samples = stripes(1200)
+    shuffled = samples.labels[torch.randperm(1200, generator=torch.Generator().manual_seed(1))]
     assert trial(replace(samples, labels=shuffled)).measure(Outright()) == {}
 
 

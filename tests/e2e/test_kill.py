@@ -24,7 +24,7 @@ from .conftest import Start, files_in, held
 from .seeds import nifti_pair
 
 KILLS = int(os.environ.get("MEDPROTECT_KILLS", "3"))
-FILES = int(os.environ.get("MEDPROTECT_KILLED_FILES", "60"))
+FILES = int(os.environ.get("MEDPROTECT_KILLED_FILES", "40"))
 
 
 def contents(root: Path) -> dict[str, str]:
@@ -122,7 +122,7 @@ class TestSignals:
         number: int,
         code: int,
     ) -> None:
-        root = export(slices(pydicom_file("CT_small.dcm"), 200))
+        root = export(slices(pydicom_file("CT_small.dcm"), 100))
         out = tmp_path / "out"
         process = start(root, out)
         with held(process, out):
@@ -136,9 +136,9 @@ class TestSignals:
         assert "to come" in shown.splitlines()[-1]
         assert "Traceback" not in shown
         stopped = contents(out)
-        assert 0 < len(stopped) < 200
+        assert 0 < len(stopped) < 100
         shown, _ = (resumed := start(root, out)).communicate(timeout=HANG_SECONDS)
         assert resumed.returncode == 0, shown
         finished = contents(out)
-        assert len(finished) == 200
+        assert len(finished) == 100
         assert stopped.items() <= finished.items()

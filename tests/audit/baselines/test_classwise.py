@@ -25,4 +25,4 @@ def test_a_line_reads_the_class_from_the_noise(grey: Labelled) -> None:
 
 def test_a_victim_of_the_noise_fails_on_clean_images(colour: Labelled) -> None:
     noisy = ClassWise().protect(colour, CLASSES)
-    assert clean_accuracy(Labelled(noisy, colour.labels)) < 0.6
+    assert clean_accuracy(Labelled(noisy, colour.labels)) < 0.6  # a third by chance

@@ -29,4 +29,4 @@ def test_the_noise_is_constant_over_a_sixteenth_of_the_image() -> None:
 
 def test_a_victim_of_the_noise_fails_on_clean_images(colour: Labelled) -> None:
     noisy = LinearlySeparable().protect(colour, CLASSES)
-    assert clean_accuracy(Labelled(noisy, colour.labels)) < 0.6
+    assert clean_accuracy(Labelled(noisy, colour.labels)) < 0.6  # a third by chance

@@ -62,7 +62,7 @@ class TestAutoencoder:
         countermeasure = Autoencoder(steps=40)
         other = scenes(200, channels, seed=9)
         countermeasure.prepare(Labelled(noisy, np.zeros(40, np.int64)), Aid(other), seed=1)
-        assert distance(countermeasure.treat(noisy), clean) < 0.75 * distance(noisy, clean)
+        assert distance(countermeasure.treat(noisy), clean) < 0.85 * distance(noisy, clean)
 
     def test_its_noise_is_bounded_and_of_several_sizes(self) -> None:
         rng = torch.Generator().manual_seed(1)
@@ -91,7 +91,7 @@ class TestDiffusion:
         noise, change = (images.astype(float) - clean for images in (train.images, treated))
         assert (change * noise).mean() < 0.3 * (noise * noise).mean()
         drowned = 255 * float(countermeasure.levels[-1])
-        assert distance(treated, clean) < 0.5 * drowned
+        assert distance(treated, clean) < 0.6 * drowned
 
     def test_noise_of_the_starting_time_is_added(self) -> None:
         clean = scenes(20, 1)
