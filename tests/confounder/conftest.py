@@ -11,7 +11,7 @@ from medprotect.confounder.recipe import Recipe
 from medprotect.confounder.samples import Samples
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def recipe() -> Recipe:
     """A few steps of small networks, of all of them."""
     return Recipe(
@@ -24,7 +24,7 @@ def recipe() -> Recipe:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def stripes() -> Callable[..., Samples]:
     """`stripes(count)` is a training set."""
     return make_stripes

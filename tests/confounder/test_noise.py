@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from medprotect.confounder.along_z import COHERENT, INDEPENDENT
 from medprotect.confounder.card import GAIN, Card, Codes, Images, Noise, Training, load_card
 from medprotect.confounder.codes import key_phase
 from medprotect.confounder.export import export
-from medprotect.confounder.gan import train
+from medprotect.confounder.gan import Trained, train
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import (
     Confounder,
@@ -39,16 +40,21 @@ Stripes = Callable[..., Samples]
 Make = Callable[..., Card]
 
 
+@pytest.fixture(scope="module")
+def train_once(stripes: Stripes, recipe: Recipe) -> Callable[[int, bool], Trained]:
+    return cache(
+        lambda channels, decoys: train(stripes(channels=channels), replace(recipe, decoys=decoys))
+    )
+
+
 @pytest.fixture
-def make(stripes: Stripes, recipe: Recipe, tmp_path: Path) -> Make:
-    """`make(channels, decoys)` trains and exports a tiny pipeline and returns its card."""
+def make(train_once: Callable[[int, bool], Trained], recipe: Recipe, tmp_path: Path) -> Make:
+    """`make(channels, decoys)` exports a tiny pipeline, just trained, and returns its card."""
 
     def build(channels: int = 1, decoys: bool = True) -> Card:
-        samples = stripes(channels=channels)
-        used = replace(recipe, decoys=decoys)
         return export(
-            train(samples, used),
-            used,
+            train_once(channels, decoys),
+            replace(recipe, decoys=decoys),
             tmp_path / f"pipeline-{channels}-{decoys}",
             name="tiny",
             title="Tiny",
@@ -59,7 +65,7 @@ def make(stripes: Stripes, recipe: Recipe, tmp_path: Path) -> Make:
                 canonical_size=24,
                 assigner_size=12,
             ),
-            codes=Codes(classes=samples.classes),
+            codes=Codes(classes=("across", "up", "along", "down")),
             training=Training(data="stripes"),
         )
 

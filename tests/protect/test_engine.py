@@ -27,6 +27,7 @@ from medprotect.plan.selection import find_candidates
 from medprotect.protect import engine, out_tree
 from medprotect.protect.engine import Run, protect_export
 from medprotect.protect.journal import Entry, Outcome
+from medprotect.protect.pool import Pool
 from medprotect.protect.settings import Settings
 from medprotect.protect.summary import Progress, Summary
 from medprotect.protect.verify import verify_run
@@ -457,45 +458,29 @@ class TestSignals:
 
 
 class TestCrash:
-    def test_a_worker_that_dies_costs_one_file(self, tmp_path: Path) -> None:
-        """The first file's worker is killed while it works; another takes the rest."""
-        import multiprocessing
-        import threading
-
+    def test_a_worker_that_dies_costs_one_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The first file's worker is killed when it has the file; another takes the rest."""
         root = tmp_path / "export"
         root.mkdir()
-        (root / "0.png").write_bytes(png(0, size=3000))
-        for number in range(1, 4):
+        for number in range(4):
             (root / f"{number}.png").write_bytes(png(number))
-        began = threading.Event()
+        hand_out, killed = Pool._hand_out, []
 
-        def kill() -> None:
-            began.wait()
-            staging = tmp_path / "out.medprotect" / "staging"
-            while not (multiprocessing.active_children() and staging.is_dir()):
-                pass
-            threading.Event().wait(0.2)
-            for child in multiprocessing.active_children():
-                os.kill(child.pid or 0, signal.SIGSEGV)
+        def hand_out_and_kill(self: Pool, tasks: Any) -> None:
+            if killed:
+                return hand_out(self, tasks)
+            (worker,) = self._workers.values()
+            killed.append(worker.pid)
+            os.kill(worker.pid or 0, signal.SIGSTOP)  # it gets the file and does not begin
+            hand_out(self, tasks)
+            os.kill(worker.pid or 0, signal.SIGSEGV)
+            os.kill(worker.pid or 0, signal.SIGCONT)
+            return None
 
-        killer = threading.Thread(target=kill)
-        killer.start()
-        pool_started: list[int] = []
-        progress = Progress(
-            began=lambda entries: pool_started.append(len(entries)),
-        )
-        from medprotect.protect import pool
-
-        original = pool.Pool.results
-
-        def results(self: pool.Pool, tasks: Any) -> Any:
-            began.set()
-            return original(self, tasks)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(pool.Pool, "results", results)
-            summary = protect_export(settings(root, tmp_path / "out"), KEY, progress)
-        killer.join()
+        monkeypatch.setattr(Pool, "_hand_out", hand_out_and_kill)
+        summary = run(root, tmp_path / "out")
         became = outcomes(summary)
         assert became.pop("0.png") == "rejected"
         assert set(became.values()) == {"protected"}
