@@ -1,7 +1,8 @@
 """One attempt of an attacker: a victim trained under a countermeasure, and tested."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -78,6 +79,19 @@ class Attempt:
         return self.network
 
 
+class Unfinished(Protocol):
+    """Where the state of a training is kept while it goes on."""
+
+    def is_due(self) -> bool:
+        """Whether it is time to save."""
+
+    def save(self, tensors: dict[str, Tensor]) -> None:
+        """Keep a state in place of the one before."""
+
+    def load(self) -> dict[str, Tensor] | None:
+        """Return the state kept last; None where there is none."""
+
+
 def attempt(
     victim: Victim,
     countermeasure: Countermeasure,
@@ -88,6 +102,8 @@ def attempt(
     steps: int,
     aid: Aid | None = None,
     batch: int = BATCH,
+    unfinished: Unfinished | None = None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Attempt:
     """Train one victim and test it.
 
@@ -99,7 +115,13 @@ def attempt(
         What the victim learns from.
     steps : int
         Of the training; tested at ten of them and at the last.
+    unfinished : Unfinished, optional
+        Keeps the training as it goes on. One that broke off goes on from there, and ends in the
+        same bytes.
+    progress : callable, optional
+        Told the number of steps that are done: before the first of them, and after each.
     """
+    progress(0)
     countermeasure.prepare(train, aid or Aid(), seed)
     treated = to_tensor(countermeasure.treat(train.images))
     labels = torch.from_numpy(train.labels)
@@ -107,24 +129,105 @@ def attempt(
         to_tensor(countermeasure.treat_tested(part.images)) for part in (task.validation, task.test)
     ]
     watch = _Watch(task, tested)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):  # dropout draws from torch's own randomness
         torch.manual_seed(seed)
         network = channels_last(victim(train.images.shape[3], task.classes))
-    rng = torch.Generator().manual_seed(seed)
-    peak = PEAK_RATES.get(victim, RATE)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=peak / 3, weight_decay=1e-2)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=steps)
-    for step, indices in enumerate(_batches(len(train), batch, steps, rng)):
-        network.train()
-        images = _vary(treated[indices], rng)
-        loss = countermeasure.loss(network, images, labels[indices], rng)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        rate.step()
-        if (step + 1) % max(1, steps // 10) == 0 or step + 1 == steps:
-            watch.look(network, step + 1, treated[indices], labels[indices], last=step + 1 == steps)
+        training = _Training(network, PEAK_RATES.get(victim, RATE), steps, seed)
+        done = _take_up(unfinished, training, watch)
+        progress(done)
+        for step in range(done, steps):
+            at = training.draw(step, len(train), batch)
+            training.learn(countermeasure, treated[at], labels[at])
+            if (step + 1) % max(1, steps // 10) == 0 or step + 1 == steps:
+                watch.look(network, step + 1, treated[at], labels[at], last=step + 1 == steps)
+            if unfinished is not None and step + 1 < steps and unfinished.is_due():
+                unfinished.save(
+                    {"step": torch.tensor(step + 1), **training.state(), **watch.state()}
+                )
+            progress(step + 1)
     return watch.end(network)
+
+
+def _take_up(unfinished: Unfinished | None, training: "_Training", watch: "_Watch") -> int:
+    """Go on from where a training broke off, and return the number of steps that are done."""
+    state = None if unfinished is None else unfinished.load()
+    if state is None:
+        return 0
+    done = int(state["step"])
+    training.restore(state, done)
+    watch.restore(state)
+    return done
+
+
+class _Training:
+    """A victim that learns, with all that its next step depends on."""
+
+    def __init__(self, network: nn.Module, peak: float, steps: int, seed: int) -> None:
+        self._network = network
+        self._rng = torch.Generator().manual_seed(seed)
+        self._optimizer = torch.optim.AdamW(network.parameters(), lr=peak / 3, weight_decay=1e-2)
+        self._rate = torch.optim.lr_scheduler.OneCycleLR(self._optimizer, peak, total_steps=steps)
+        self._order = torch.zeros(0, dtype=torch.int64)
+
+    def draw(self, step: int, count: int, batch: int) -> Tensor:
+        """Return the indices of a batch: every image comes once before any comes again."""
+        batch = min(batch, count)
+        at = step % (count // batch)
+        if at == 0:
+            self._order = torch.randperm(count, generator=self._rng)
+        return self._order[at * batch : (at + 1) * batch]
+
+    def learn(self, countermeasure: Countermeasure, images: Tensor, labels: Tensor) -> None:
+        """Take one step."""
+        self._network.train()
+        images = _vary(images, self._rng)
+        loss = countermeasure.loss(self._network, images, labels, self._rng)
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        self._rate.step()
+
+    def state(self) -> dict[str, Tensor]:
+        """Return all that the next step depends on."""
+        (group,) = self._optimizer.param_groups
+        of_optimizer = {
+            f"adam.{index}.{key}": value
+            for index, state in self._optimizer.state_dict()["state"].items()
+            for key, value in state.items()
+        }
+        return {
+            **{f"network.{name}": each for name, each in self._network.state_dict().items()},
+            **of_optimizer,
+            "rate": torch.tensor([group["lr"], *group["betas"]], dtype=torch.float64),
+            "order": self._order,
+            "rng": self._rng.get_state(),
+            "torch_rng": torch.get_rng_state(),
+        }
+
+    def restore(self, state: dict[str, Tensor], done: int) -> None:
+        """Become as `state` told, after so many steps."""
+        self._network.load_state_dict(_below("network.", state))
+        parameters = list(self._network.parameters())
+        of_optimizer: dict[int, dict[str, Tensor]] = {}
+        for name, value in _below("adam.", state).items():
+            index, key = name.split(".")
+            # Laid out in memory as its parameter is: in another order, last bits may differ.
+            like = parameters[int(index)] if value.ndim else value
+            of_optimizer.setdefault(int(index), {})[key] = torch.empty_like(like).copy_(value)
+        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": of_optimizer})
+        (group,) = self._optimizer.param_groups  # another than before
+        group["lr"], *betas = state["rate"].tolist()
+        group["betas"] = tuple(betas)
+        self._rate.last_epoch = done
+        self._order = state["order"]
+        self._rng.set_state(state["rng"])
+        torch.set_rng_state(state["torch_rng"])
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)
+    }
 
 
 class _Watch:
@@ -157,6 +260,21 @@ class _Watch:
             better = max((as_is, tested), (renamed, order[tested]), key=lambda pair: pair[0])
             self._best = max(self._best, better, key=lambda pair: pair[0])
 
+    def state(self) -> dict[str, Tensor]:
+        """Return what was kept so far."""
+        curve = (self._curve.steps, self._curve.train, self._curve.validation)
+        return {
+            "curve": torch.tensor(curve, dtype=torch.float64),
+            "best_accuracy": torch.tensor(self._best[0], dtype=torch.float64),
+            "best": torch.from_numpy(self._best[1]),
+        }
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Become as `state` told."""
+        steps, train, validation = state["curve"].tolist()
+        self._curve = Curve([int(step) for step in steps], train, validation)
+        self._best = float(state["best_accuracy"]), state["best"].numpy()
+
     def end(self, network: nn.Module) -> Attempt:
         """Return what was kept; the last look was the last step."""
         as_is, renamed = self._last
@@ -170,16 +288,6 @@ def predict(network: nn.Module, images: Tensor) -> Predicted:
     parts = [network(part).argmax(1) for part in images.split(256)]
     predicted: Predicted = torch.cat(parts).numpy()
     return predicted
-
-
-def _batches(count: int, batch: int, steps: int, rng: torch.Generator) -> Iterator[Tensor]:
-    """Yield the indices of `steps` batches: every image once before any comes again."""
-    batch = min(batch, count)
-    for step in range(steps):
-        at = step % (count // batch)
-        if at == 0:
-            order = torch.randperm(count, generator=rng)
-        yield order[at * batch : (at + 1) * batch]
 
 
 def _vary(images: Tensor, rng: torch.Generator) -> Tensor:

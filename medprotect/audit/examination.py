@@ -30,6 +30,7 @@ from medprotect.audit.report_schema import (
 from medprotect.audit.state import State
 from medprotect.audit.trials import Case, Say, Trials
 from medprotect.audit.victims import VICTIMS, make_each
+from medprotect.confounder.assigning import Progress
 
 NONE = "none"
 
@@ -159,6 +160,7 @@ def examine(
     aid: Aid | None = None,
     state: State | None = None,
     say: Say,
+    progress: Progress = lambda *_: None,
 ) -> Examination:
     """Train and test all victims of a budget.
 
@@ -176,6 +178,8 @@ def examine(
         Keeps finished attempts; those that it has are not made again.
     say : callable
         Told, in a line, what was found so far.
+    progress : callable, optional
+        Told the steps that are done of all trainings together, and which training it is.
 
     Raises
     ------
@@ -184,6 +188,7 @@ def examine(
     OutputError, StorageError
         The state cannot be written.
     """
+    cases = list(_cases(budget))
     make_each(budget.victims, pairs.test.images.shape[3], len(pairs.classes))
     trials = Trials(
         pairs=pairs,
@@ -192,16 +197,19 @@ def examine(
         aid=aid or Aid(),
         state=state or State(None),
         say=say,
+        progress=progress,
+        cases=len(budget.victims) + len(cases),
     )
     clean = {name: trials.on_clean(Case(name, NONE)) for name in budget.victims}
     clean_best = max(clean, key=lambda name: trials.accuracy(clean[name], "best"))
     rows: list[Row] = []
     found: dict[int, list[Attempt]] = {}
-    for case in _cases(budget):
+    for case in cases:
         runs = trials.on_protected(case)
         baseline = clean[case.victim] if case.countermeasure == NONE else None
         found[len(rows)] = runs
         rows.append(trials.row(case, runs, clean[clean_best], baseline))
+    progress("comparing images", 0, 1, {})
     plain = next(at for at, row in enumerate(rows) if row["victim"] == budget.victims[0])
     first = budget.victims[0]
     learned = found[plain][0].kept_network()

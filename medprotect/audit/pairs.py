@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from medprotect.audit.halves import Labelled
+from medprotect.confounder.assigning import Progress
+from medprotect.confounder.dataset import STAGE
 from medprotect.confounder.noise import shrink
 from medprotect.errors import ConfigError, InputError, MedprotectError
 from medprotect.imaging import formats
@@ -71,6 +73,7 @@ def read_pairs(
     size: int,
     seed: int = 1,
     window: Window | None = None,
+    progress: Progress = lambda *_: None,
 ) -> Pairs:
     """Read what an audit needs.
 
@@ -88,6 +91,8 @@ def read_pairs(
         Of the parts, where the table does not name them.
     window : Window, optional
         What victims see the images through; else each by the first of its own windows.
+    progress : callable, optional
+        Told after each image, clean or protected.
 
     Raises
     ------
@@ -103,8 +108,13 @@ def read_pairs(
     there, left_out = _find_protected(protected, parts["train"])
     parts["train"] = [row for row, _ in there]
 
+    count = len(there) + sum(map(len, parts.values()))
+    numbers = iter(range(1, count + 1))
+
     def look(folder: Path, row: _Row, name: str) -> Images:
-        return _read(folder, row, name, size, window)
+        image = _read(folder, row, name, size, window)
+        progress(STAGE, next(numbers), count, {})
+        return image
 
     read = {name: [look(clean, row, row.file) for row in parts[name]] for name in SPLITS}
     noisy = [look(protected, row, name) for row, name in there]
@@ -117,8 +127,8 @@ def read_pairs(
         return np.stack([_to_square(image, side) for image in images])
 
     def labelled(name: str) -> Labelled:
-        numbers = np.array([classes.index(row.label) for row in parts[name]], dtype=np.int64)
-        return Labelled(stack(read[name]), numbers)
+        labels = np.array([classes.index(row.label) for row in parts[name]], dtype=np.int64)
+        return Labelled(stack(read[name]), labels)
 
     return Pairs(
         clean=labelled("train"),

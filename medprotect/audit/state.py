@@ -1,7 +1,8 @@
 """Finished attempts of an audit in a folder, so that an audit that broke off goes on.
 
 Arrays lie as npz, networks as safetensors, named by the hash of all that they depend on: another
-audit takes up what is the same. The folder tells of patients' images and is its owner's alone.
+audit takes up what is the same. Beside them lies the one training that is not finished, as it was
+some seconds ago. The folder tells of patients' images and is its owner's alone.
 """
 
 import hashlib
@@ -16,14 +17,17 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from medprotect import __version__
 from medprotect.audit.attempt import Attempt, Curve
-from medprotect.confounder.checkpoint import load_tensors, save_tensors, write_private
+from medprotect.confounder.checkpoint import Pause, load_tensors, save_tensors, write_private
 from medprotect.confounder.networks import channels_last
 from medprotect.errors import ConfigError, PipelineError
 from medprotect.protect.atomic import make_folders, mapped_errors
+
+UNFINISHED = ".unfinished"
+"""Ending of the file of a training that is not finished: safetensors."""
 
 Settings = Mapping[str, str | int]
 """What the outcome of an attempt depends on."""
@@ -71,6 +75,13 @@ class State:
             if run.network is not None:
                 save_tensors(path.with_suffix(".safetensors"), run.network.state_dict())
             write_private(path, _pack(run))  # the last: where it is, all is
+            path.with_suffix(UNFINISHED).unlink(missing_ok=True)
+
+    def unfinished(self, settings: Settings) -> "Unfinished | None":
+        """Return where an attempt is kept while it goes on, until it is saved as a whole."""
+        if self._folder is None:
+            return None
+        return Unfinished((self._folder / _name(settings)).with_suffix(UNFINISHED))
 
     def load(
         self, settings: Settings, make_network: Callable[[], nn.Module] | None
@@ -95,6 +106,43 @@ class State:
         except (OSError, ValueError, KeyError, EOFError, BadZipFile, PipelineError):
             return None
         return replace(run, network=network.eval())
+
+
+class Unfinished:
+    """The training of an attempt as it was some seconds ago, in one file.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._pause = Pause()
+
+    def is_due(self) -> bool:
+        """Whether it is time to save."""
+        return self._pause.is_over()
+
+    def save(self, tensors: dict[str, Tensor]) -> None:
+        """Write the file, in place of the one before.
+
+        Raises
+        ------
+        OutputError, StorageError
+            It cannot be written.
+        """
+        with mapped_errors():
+            save_tensors(self._path, tensors)
+        self._pause.begin()
+
+    def load(self) -> dict[str, Tensor] | None:
+        """Return what was saved last; None where nothing, or nothing whole, was."""
+        try:
+            return load_tensors(self._path)
+        except PipelineError:
+            return None
 
 
 def _name(settings: Settings) -> str:

@@ -1,7 +1,7 @@
 """Cases tried with every seed: victims under countermeasures, as rows of the matrix."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -17,6 +17,7 @@ from medprotect.audit.relabelling import balanced_accuracy
 from medprotect.audit.report_schema import Row
 from medprotect.audit.state import Settings, State, digest
 from medprotect.audit.victims import VICTIMS
+from medprotect.confounder.assigning import Progress
 
 Say = Callable[[str], None]
 
@@ -48,6 +49,10 @@ class Trials:
         Keeps what is finished, and has what was.
     say : callable
         Told, in a line, what was found.
+    progress : callable
+        Told the steps done of all trainings together, as they are done.
+    cases : int
+        How many will be attempted, clean ones among them.
     """
 
     pairs: Pairs
@@ -56,6 +61,9 @@ class Trials:
     aid: Aid
     state: State
     say: Say
+    progress: Progress
+    cases: int
+    _made: list[str] = field(default_factory=list, init=False)
 
     def on_clean(self, case: Case) -> list[Attempt]:
         """Attempt a case on the clean images."""
@@ -68,22 +76,25 @@ class Trials:
         clear = order[: round(case.clean_share * len(images))]
         images[clear] = self.pairs.clean.images[clear]
         train = Labelled(images, self.pairs.clean.labels)
-        return self._try(case, train, f"protected, {case.clean_share:.0%} clean")
+        share = f", {case.clean_share:.0%} clean" if case.clean_share else ""
+        return self._try(case, train, f"protected{share}")
 
     def _try(self, case: Case, train: Labelled, kind: str) -> list[Attempt]:
-        runs = [self._take_up(case, train, seed) for seed in self.seeds]
+        runs = [self._take_up(case, train, kind, seed) for seed in self.seeds]
         best = self.accuracy(runs, "best")
         self.say(f"{case.victim}, {case.countermeasure}, {kind}: {best:.3f} on clean images")
         return runs
 
-    def _take_up(self, case: Case, train: Labelled, seed: int) -> Attempt:
+    def _take_up(self, case: Case, train: Labelled, kind: str, seed: int) -> Attempt:
         """Return an attempt as it was kept, or make it; of networks only the first plain one's."""
         victim, classes = VICTIMS[case.victim], len(self.pairs.classes)
         keep = case.countermeasure == Countermeasure.name and seed == self.seeds[0]
         settings = self._settings(case, train, seed)
         make = partial(victim, train.images.shape[3], classes)
+        self._made.append(f"{case.victim}, {case.countermeasure}, {kind}, seed {seed}")
         kept = self.state.load(settings, make if keep else None)
         if kept is not None:
+            self._tell(self.steps)
             return kept
         run = attempt(
             victim,
@@ -93,10 +104,18 @@ class Trials:
             seed=seed,
             steps=self.steps,
             aid=self.aid,
+            unfinished=self.state.unfinished(settings),
+            progress=self._tell,
         )
         run = run if keep else replace(run, network=None)
         self.state.save(settings, run)
         return run
+
+    def _tell(self, done: int) -> None:
+        """Tell how many steps are done, of this training and all before it."""
+        number, every = len(self._made), self.cases * len(self.seeds)
+        stage = f"training {number} of {every}: {self._made[-1]}"
+        self.progress(stage, (number - 1) * self.steps + done, every * self.steps, {})
 
     def _settings(self, case: Case, train: Labelled, seed: int) -> Settings:
         parts = (train, self.pairs.validation, self.pairs.test)

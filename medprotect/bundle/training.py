@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 
 from medprotect.confounder.card import Card
+from medprotect.confounder.curves import EVERY
 from medprotect.confounder.ranks import rank
 from medprotect.confounder.recipe import TRIES
 from medprotect.confounder.training import train_pipeline
@@ -63,5 +64,7 @@ class ConfounderTrainer:
 
 
 def _log(stage: str, step: int, steps: int, figures: dict[str, float]) -> None:
+    if step % EVERY and step != steps:
+        return
     shown = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
     logger.info("%s %d/%d  %s", stage, step, steps, shown)

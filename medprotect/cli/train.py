@@ -3,7 +3,6 @@
 import datetime
 import shlex
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -87,31 +86,34 @@ def train(
     """
     with ending():
         _check(labels, codes, clusters, decoys)
-        print("loading", file=sys.stderr, flush=True)
-        from medprotect.confounder.card import load_card
-        from medprotect.confounder.clusters import CLUSTERS
-        from medprotect.confounder.recipe import SEED, TRIES
-        from medprotect.confounder.training import train_pipeline
+        from medprotect.cli.work_view import WorkView
 
-        if seed is None:
-            seed = SEED if start is None else _drawn_by(key)
-        card = train_pipeline(
-            images,
-            labels,
-            out,
-            modality=modality,
-            clusters=(clusters or CLUSTERS) if codes == "clusters" else None,
-            start=None if start is None else load_card(start),
-            steps=steps,
-            seed=seed,
-            tries=tries or TRIES,
-            decoys=decoys == "on",
-            strength=strength,
-            size=size,
-            command=_write_command(sys.argv[1:]),
-            date=datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-            progress=_Show(),
-        )
+        with WorkView("this stage") as view:
+            view.load()
+            from medprotect.confounder.card import load_card
+            from medprotect.confounder.clusters import CLUSTERS
+            from medprotect.confounder.recipe import SEED, TRIES
+            from medprotect.confounder.training import train_pipeline
+
+            if seed is None:
+                seed = SEED if start is None else _drawn_by(key)
+            card = train_pipeline(
+                images,
+                labels,
+                out,
+                modality=modality,
+                clusters=(clusters or CLUSTERS) if codes == "clusters" else None,
+                start=None if start is None else load_card(start),
+                steps=steps,
+                seed=seed,
+                tries=tries or TRIES,
+                decoys=decoys == "on",
+                strength=strength,
+                size=size,
+                command=_write_command(sys.argv[1:]),
+                date=datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+                progress=view,
+            )
         print(f"pipeline {card.name} in {out}; use it: medprotect run EXPORT OUT --pipeline {out}")
         if card.codes.decoys:
             print("it has decoys: protected images are not for AI-assisted diagnosis")
@@ -152,21 +154,3 @@ def _write_command(arguments: Sequence[str]) -> str:
 
 def _last(word: str) -> str:
     return Path(word).name if Path(word).is_absolute() else word
-
-
-class _Show:
-    """Prints where a training is, and what its stage still takes at the pace so far."""
-
-    def __init__(self) -> None:
-        self._stage, self._begun, self._first = "", 0.0, 0
-
-    def __call__(self, stage: str, step: int, steps: int, figures: dict[str, float]) -> None:
-        now = time.monotonic()
-        left = ""
-        if stage != self._stage:
-            self._stage, self._begun, self._first = stage, now, step
-        elif step < steps:
-            pace = (now - self._begun) / (step - self._first)
-            left = f"  {(steps - step) * pace:.0f} s left of this stage"
-        shown = "".join(f"  {name} {value:.3f}" for name, value in figures.items())
-        print(f"{stage} {step}/{steps}{shown}{left}", file=sys.stderr, flush=True)

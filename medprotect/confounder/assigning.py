@@ -19,13 +19,10 @@ from medprotect.confounder.ranks import (
 from medprotect.confounder.samples import Samples, step_rng
 
 Progress = Callable[[str, int, int, dict[str, float]], None]
-"""``progress(stage, step, steps, figures)``, called now and then during training."""
+"""``progress(stage, step, steps, figures)``, called after each step, and each image read."""
 
 HELD_OUT = 0.1
 """Share of the images on which the assigner is calibrated, not trained."""
-
-REPORT_EVERY = 20
-SAVE_EVERY = 200
 
 
 def split_held_out(samples: Samples, seed: int) -> tuple[Samples, Samples]:
@@ -81,11 +78,10 @@ def train_classifier(
         loss.backward()
         average_gradients(network.parameters())
         optimizer.step()
-        if (step + 1) % REPORT_EVERY == 0 or step + 1 == steps:
-            progress(stage, step + 1, steps, {"loss": loss.item()})
-        if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
+        if checkpoint.is_due() or step + 1 == steps:
             average_statistics(network)
             checkpoint.save(step + 1, modules, [optimizer], {})
+        progress(stage, step + 1, steps, {"loss": loss.item()})
     network.eval()
 
 

@@ -6,6 +6,7 @@ They are secrets like the key: what made the noise can undo it.
 import hashlib
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from medprotect.confounder.ranks import rank, ranks
+from medprotect.confounder.ranks import agree, rank, ranks
 from medprotect.errors import HashMismatchError, PipelineError
 from medprotect.limits import SAFETENSORS_HEADER_BYTES
+
+SECONDS = 10.0
+"""From one checkpoint of a training to the next: what is lost, at most, when it is stopped."""
 
 _LARGEST_FILE = 1024**3
 
@@ -86,6 +90,21 @@ def state_sha256(network: nn.Module) -> str:
     return digest.hexdigest()
 
 
+class Pause:
+    """Tells when it is time for the next checkpoint, by the clock."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+
+    def is_over(self) -> bool:
+        """Whether `SECONDS` have passed since the last one."""
+        return time.monotonic() - self._since >= SECONDS
+
+    def begin(self) -> None:
+        """Wait as long again."""
+        self._since = time.monotonic()
+
+
 class Checkpoint:
     """Modules, their optimiser and a step number, saved together and found again.
 
@@ -103,6 +122,11 @@ class Checkpoint:
         self._folder, self._name = folder, name
         together = {"ranks": ranks()} if ranks() > 1 else {}
         self._settings: dict[str, Any] = json.loads(json.dumps({**settings, **together}))
+        self._pause = Pause()
+
+    def is_due(self) -> bool:
+        """Whether it is time to save; the same for all ranks."""
+        return agree(self._folder is not None and self._pause.is_over())
 
     def save(
         self,
@@ -112,6 +136,7 @@ class Checkpoint:
         figures: dict[str, float],
     ) -> None:
         """Write the state after `step` steps, and the figures so far."""
+        self._pause.begin()
         if self._folder is None or rank() != 0:
             return
         tensors = {f"module.{name}": tensor for name, tensor in modules.state_dict().items()}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medprotect.confounder.assigning import REPORT_EVERY, SAVE_EVERY, Progress, set_rate
+from medprotect.confounder.assigning import Progress, set_rate
 from medprotect.confounder.checkpoint import Checkpoint
 from medprotect.confounder.networks import Assigner, channels_last
 from medprotect.confounder.ranks import (
@@ -95,11 +95,10 @@ def find_clusters(
         loss.backward()
         average_gradients(network.parameters())
         optimizer.step()
-        if (step + 1) % REPORT_EVERY == 0 or step + 1 == steps:
-            progress("clusters", step + 1, steps, {"loss": loss.item()})
-        if (step + 1) % SAVE_EVERY == 0 or step + 1 == steps:
+        if checkpoint.is_due() or step + 1 == steps:
             average_statistics(network)
             checkpoint.save(step + 1, modules, [optimizer], {})
+        progress("clusters", step + 1, steps, {"loss": loss.item()})
     return torch.from_numpy(_k_means(_features(network, presented), count, seed))
 
 

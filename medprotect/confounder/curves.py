@@ -23,6 +23,9 @@ SHARES = {
 }
 LOSSES = {"confounder": "confounder", "utility": "utility", "decoy": "decoy"}
 
+EVERY = 20
+"""Steps from one point of a curve to the next."""
+
 _WIDTH, _HEIGHT, _GAP = 640, 240, 36
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 110, 28, 30
 _LABEL_GAP = 14
@@ -46,13 +49,14 @@ class Curves:
         self.rows = self._read()
 
     def following(self, progress: Progress) -> Progress:
-        """Return a `Progress` that keeps what it is told and passes it on."""
+        """Return a `Progress` that keeps figures of every `EVERY` steps, and passes all on."""
 
         def keep(stage: str, step: int, steps: int, figures: dict[str, float]) -> None:
-            before = {at: row for at, row in self.rows.get(stage, {}).items() if at < step}
-            self.rows[stage] = {**before, step: dict(figures)}
-            if rank() == 0:
-                write_private(self._path, json.dumps(self.rows).encode())
+            if figures and (step % EVERY == 0 or step == steps):
+                before = {at: row for at, row in self.rows.get(stage, {}).items() if at < step}
+                self.rows[stage] = {**before, step: dict(figures)}
+                if rank() == 0:
+                    write_private(self._path, json.dumps(self.rows).encode())
             progress(stage, step, steps, figures)
 
         return keep

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from medprotect.confounder.assigning import Progress
 from medprotect.confounder.labels import read_labels
 from medprotect.confounder.noise import shrink
 from medprotect.confounder.samples import Samples
@@ -20,6 +21,9 @@ from medprotect.imaging.pairs import read_content
 from medprotect.intensity.budget import budget_presented
 from medprotect.intensity.windows import present, view
 from medprotect.scan.walk import walk
+
+STAGE = "reading images"
+"""For progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,11 @@ class Frames:
 
 
 def read_samples(
-    images: Path, labels_csv: Path, size: int, strength: str = "standard"
+    images: Path,
+    labels_csv: Path,
+    size: int,
+    strength: str = "standard",
+    progress: Progress = lambda *_: None,
 ) -> tuple[Samples, frozenset[str]]:
     """Read labelled images: DICOM, NIfTI, PNG, TIFF or JPEG; of several frames, all.
 
@@ -57,7 +65,7 @@ def read_samples(
         See `read_labels`.
     size : int
         See `read_frames`.
-    strength : str
+    strength, progress
         See `read_frames`.
 
     Returns
@@ -74,14 +82,18 @@ def read_samples(
     """
     table = read_labels(labels_csv)
     classes = tuple(sorted(set(table.values())))
-    frames = read_frames(images, list(table), size, strength)
+    frames = read_frames(images, list(table), size, strength, progress)
     labels = torch.tensor([classes.index(label) for label in table.values()])
     samples = Samples(frames.presented, frames.budget, labels[frames.files], classes)
     return samples, frames.modalities
 
 
 def read_frames(
-    images: Path, files: Sequence[str], size: int, strength: str = "standard"
+    images: Path,
+    files: Sequence[str],
+    size: int,
+    strength: str = "standard",
+    progress: Progress = lambda *_: None,
 ) -> Frames:
     """Read the images of files, of several frames all.
 
@@ -96,6 +108,8 @@ def read_frames(
         largest image; what an image leaves free repeats its edge, with a budget of 0.
     strength : str
         That the budget is of, one of `medprotect.intensity.budget.STRENGTHS`.
+    progress : callable, optional
+        Told after each file.
 
     Raises
     ------
@@ -111,10 +125,13 @@ def read_frames(
             raise ConfigError(
                 f"The file in line {line} of the labels file cannot be trained on: {reason}."
             ) from None
+        progress(STAGE, len(read), len(files), {})
     return _join(read)
 
 
-def find_frames(images: Path, size: int, strength: str = "standard") -> tuple[Frames, int]:
+def find_frames(
+    images: Path, size: int, strength: str = "standard", progress: Progress = lambda *_: None
+) -> tuple[Frames, int]:
     """Read all images of a folder, and count the files that are none or cannot be read.
 
     Raises
@@ -124,12 +141,14 @@ def find_frames(images: Path, size: int, strength: str = "standard") -> tuple[Fr
     """
     read: list[list[_Frame]] = []
     others = 0
-    for found in walk(images):
+    everything = list(walk(images))
+    for found in everything:
         try:
             read.append([] if found.unsafe else _read(images, found.path, size, strength))
         except (OSError, InputError):
             read.append([])
         others += not read[-1]
+        progress(STAGE, len(read), len(everything), {})
     return _join(read), others
 
 

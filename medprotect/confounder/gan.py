@@ -17,6 +17,7 @@ from medprotect.confounder.generating import (
 )
 from medprotect.confounder.networks import Assigner, ConfounderClassifier, Generator, channels_last
 from medprotect.confounder.noise import NoiseNetwork
+from medprotect.confounder.ranks import ranks
 from medprotect.confounder.recipe import Recipe
 from medprotect.confounder.samples import Samples
 from medprotect.confounder.start import begin_from
@@ -140,6 +141,7 @@ def _begin_tries(
         width=recipe.widths.assigner,
         steps=recipe.steps,
         decoys=recipe.decoys,
+        folder=folder if ranks() == 1 else None,  # each rank tries by itself
     )
     tries = []
     for number in range(recipe.tries):
@@ -170,7 +172,7 @@ def _choose(
             if number == len(tries) and not standing:
                 raise
             continue
-        each.judge()
+        each.judge(progress)
         standing.append(each)
         progress("choice", number, len(tries), dict(each.figures))
     return max(standing, key=_how_good)

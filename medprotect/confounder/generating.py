@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from medprotect.confounder.assigning import REPORT_EVERY, SAVE_EVERY, Progress, set_rate
+from medprotect.confounder.assigning import Progress, set_rate
 from medprotect.confounder.checkpoint import Checkpoint, state_sha256
 from medprotect.confounder.codes import draw_codes, draw_decoys
 from medprotect.confounder.distortions import distort
@@ -151,17 +151,16 @@ class GeneratorTraining:
             self._step(step)
             done = self._done = step + 1
             if done % TRIAL_EVERY == 0 or done == last:
-                self.figures |= self._trial.measure(self.given)
-            if done % REPORT_EVERY == 0 or done == last:
-                progress(self.stage, done, last, dict(self.figures))
-            if done % SAVE_EVERY == 0 or done == last:
+                self.figures |= self._trial.measure(self.given, progress)
+            if self._checkpoint.is_due() or done == until:
                 self._save()
+            progress(self.stage, done, last, dict(self.figures))
 
-    def judge(self) -> None:
+    def judge(self, progress: Progress) -> None:
         """Measure P by several victims, for a choice among tries; once, and never again."""
         if "told_when_chosen" not in self.figures:
             self.figures["told_when_chosen"] = self.figures["told"]
-            measured = self._trial.measure(self.given, victims=CHOSEN_BY)
+            measured = self._trial.measure(self.given, progress, victims=CHOSEN_BY)
             if measured:
                 self.figures["p_when_chosen"] = measured["p_in_training"]
             self._save()

@@ -42,6 +42,15 @@ def average_figures(figures: dict[str, float]) -> dict[str, float]:
     return dict(zip(figures, values.tolist(), strict=True))
 
 
+def agree(decision: bool) -> bool:
+    """Return what the first rank decided, so that all do the same."""
+    if ranks() == 1:
+        return decision
+    told = torch.tensor(int(decision))
+    distributed.broadcast(told, 0)
+    return bool(told)
+
+
 def check_agreement(step: int) -> None:
     """Make sure that all ranks go on from the same step.
 

@@ -105,7 +105,7 @@ def train_pipeline(
     progress = curves.following(progress or (lambda *_: None))
     source = Source(images, labels_csv, size, strength)
     if clusters is None:
-        samples, seen = source.labelled()
+        samples, seen = source.labelled(progress)
     else:
         search = min(CLUSTER_STEPS, steps)
         samples, seen = source.clustered(clusters, search, seed, checkpoints, progress)
@@ -170,24 +170,23 @@ class Source:
     size: int
     strength: str
 
-    def labelled(self) -> tuple[Samples, frozenset[str]]:
+    def labelled(self, progress: Progress) -> tuple[Samples, frozenset[str]]:
         """Return the images with their labels, and the modalities seen."""
         if self.labels_csv is None:
             raise ConfigError("Without a table of labels, clusters must be asked for.")
-        return read_samples(self.images, self.labels_csv, self.size, self.strength)
+        return read_samples(self.images, self.labels_csv, self.size, self.strength, progress)
 
     def clustered(
         self, clusters: int, steps: int, seed: int, checkpoints: Path, progress: Progress
     ) -> tuple[Samples, frozenset[str]]:
         """Return the images with clusters, found in so many steps, and the modalities seen."""
         if self.labels_csv is None:
-            frames, others = find_frames(self.images, self.size, self.strength)
+            frames, others = find_frames(self.images, self.size, self.strength, progress)
             count = len(frames.presented)
-            progress("reading", count, count, {"other files": others})
+            progress("images found", count, count, {"other files": others})
         else:
-            frames = read_frames(
-                self.images, list(read_labels(self.labels_csv)), self.size, self.strength
-            )
+            files = list(read_labels(self.labels_csv))
+            frames = read_frames(self.images, files, self.size, self.strength, progress)
         found = find_clusters(
             frames.presented,
             clusters,

@@ -4,14 +4,17 @@ It tells a training that goes well from one that does not. The audit tells what 
 the assigner has seen these images, and one small victim is not all that attackers have.
 """
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from statistics import fmean
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from medprotect.confounder.assigning import balanced_accuracy, logits_of, set_rate
+from medprotect.confounder.assigning import Progress, balanced_accuracy, logits_of, set_rate
+from medprotect.confounder.checkpoint import Checkpoint
 from medprotect.confounder.codes import draw_decoys
 from medprotect.confounder.distortions import flip, shift
 from medprotect.confounder.networks import Assigner, channels_last, pad_to_stride
@@ -28,6 +31,9 @@ LEARNED, TESTED = 2000, 1000
 
 MEASURABLE = 0.15
 """What learns less than this above chance from clean images says nothing; as in the audit."""
+
+CLEAN = "clean"
+"""What a victim learned from that shows what there is to learn."""
 
 _RATE = 3e-3
 
@@ -46,6 +52,8 @@ class Trial:
         Whether the noise is to show a wrong class.
     steps : int
         Of a victim, at most `STEPS`.
+    folder : Path, optional
+        For checkpoints of the victims.
     """
 
     def __init__(
@@ -58,6 +66,7 @@ class Trial:
         width: int,
         steps: int,
         decoys: bool = False,
+        folder: Path | None = None,
     ) -> None:
         order = torch.randperm(len(samples), generator=step_rng(seed, "trial", 0))
         tested = min(TESTED, len(samples) // 3)
@@ -66,19 +75,26 @@ class Trial:
         self._logits, self._decoys = logits, decoys
         self._seed, self._mirrored, self._width = seed, mirrored, width
         self._steps = min(STEPS, steps)
+        self._folder = folder
         self._clean: dict[int, float] = {}
 
-    def measure(self, generator: Callable[..., Tensor], victims: int = 1) -> dict[str, float]:
+    def measure(
+        self,
+        generator: Callable[..., Tensor],
+        progress: Progress = lambda *_: None,
+        *,
+        victims: int = 1,
+    ) -> dict[str, float]:
         """Return ``p_in_training`` of a generator, the mean of so many victims.
 
         Nothing where it cannot be measured.
         """
-        clean = fmean(self._learn_clean(victim) for victim in range(victims))
+        clean = fmean(self._learn_clean(victim, progress) for victim in range(victims))
         chance = 1 / len(self._tested.classes)
         if clean - chance < MEASURABLE:
             return {}
         protected = self._protect(generator)
-        kept = fmean(self._learn(protected, victim) for victim in range(victims))
+        kept = fmean(self._learn(protected, victim, progress) for victim in range(victims))
         return {"p_in_training": (clean - kept) / (clean - chance)}
 
     @torch.no_grad()
@@ -97,21 +113,27 @@ class Trial:
             parts.append((part.presented + pattern * part.budget).clamp(0, 1))
         return torch.cat(parts)
 
-    def _learn_clean(self, victim: int) -> float:
+    def _learn_clean(self, victim: int, progress: Progress) -> float:
         if victim not in self._clean:
-            self._clean[victim] = self._learn(self._learned.presented, victim)
+            self._clean[victim] = self._learn(self._learned.presented, victim, progress, CLEAN)
         return self._clean[victim]
 
-    def _learn(self, presented: Tensor, victim: int) -> float:
+    def _learn(
+        self, presented: Tensor, victim: int, progress: Progress, kind: str = "protected"
+    ) -> float:
         """Return the best balanced accuracy on clean images of one victim of these."""
         seed = self._seed + victim
         classes = len(self._tested.classes)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = channels_last(Assigner(presented.shape[1], classes, self._width))
+        modules = nn.ModuleDict({"network": network})
         optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE, weight_decay=1e-2)
-        best = 0.0
-        for step in range(self._steps):
+        stage = f"victim {victim + 1}, {kind}"
+        checkpoint = Checkpoint(self._folder, stage, self._settings(presented, seed))
+        done, figures = checkpoint.load(modules, [optimizer])
+        best = figures.get("best", 0.0)
+        for step in range(done, self._steps):
             rng = step_rng(seed, "victim", step)
             indices = torch.randint(len(presented), (BATCH,), generator=rng)
             images = shift(presented[indices], rng)
@@ -125,4 +147,21 @@ class Trial:
             if (step + 1) % max(1, self._steps // LOOKS) == 0 or step + 1 == self._steps:
                 seen = logits_of(network, self._tested.presented).argmax(1)
                 best = max(best, balanced_accuracy(seen, self._tested.labels))
+            if checkpoint.is_due() or step + 1 == self._steps:
+                checkpoint.save(step + 1, modules, [optimizer], {"best": best})
+            progress(stage, step + 1, self._steps, {})
         return best
+
+    def _settings(self, presented: Tensor, seed: int) -> dict[str, str | int]:
+        """Return what the accuracy of a victim depends on."""
+        if self._folder is None:
+            return {}
+        digest = hashlib.sha256(presented.contiguous().numpy().data)
+        digest.update(f"{self._tested.sha256} {self._learned.sha256}".encode())
+        return {
+            "samples": digest.hexdigest(),
+            "seed": seed,
+            "steps": self._steps,
+            "width": self._width,
+            "mirrored": self._mirrored,
+        }

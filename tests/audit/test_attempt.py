@@ -1,5 +1,7 @@
 """An attacker's attempt: repeatable, and as strong as what it is given allows."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,9 @@ from medprotect.audit.countermeasures.countermeasure import Countermeasure, Imag
 from medprotect.audit.halves import Labelled
 from medprotect.audit.probe import features_of, probe
 from medprotect.audit.relabelling import balanced_accuracy
-from medprotect.audit.victims import vgg
+from medprotect.audit.state import State
+from medprotect.audit.victims import Victim, resnet18, vgg
+from medprotect.confounder import checkpoint
 
 from . import stripes
 from .bands import cover, linear, pairs
@@ -77,6 +81,44 @@ def test_an_attempt_repeats_from_its_seed() -> None:
     assert np.array_equal(one.as_is, same.as_is)
     assert torch.equal(weights(one), weights(same))
     assert not torch.equal(weights(one), weights(other))
+
+
+def forgetful(channels: int, classes: int) -> nn.Module:
+    """A victim with dropout, which draws from torch's own randomness."""
+    return nn.Sequential(vgg(channels, 16), nn.Dropout(0.5), nn.Linear(16, classes))
+
+
+class StoppedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("victim", [vgg, resnet18, forgetful])
+def test_an_attempt_that_was_stopped_ends_in_the_same_bytes(
+    victim: Victim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
+    unfinished = State(tmp_path).unfinished({})
+    steps: list[int] = []
+
+    def learn(**options: object) -> Attempt:
+        none = Countermeasure()
+        return attempt(victim, none, PAIRS.clean, TASK, seed=1, steps=12, batch=32, **options)  # type: ignore[arg-type]
+
+    def stop(done: int) -> None:
+        if done == 7:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        learn(unfinished=unfinished, progress=stop)
+    torch.manual_seed(99)
+    resumed = learn(unfinished=unfinished, progress=steps.append)
+    whole = learn()
+    assert steps == [0, 7, 8, 9, 10, 11, 12]
+    assert resumed.curve == whole.curve
+    for name in ("as_is", "renamed", "best"):
+        assert np.array_equal(getattr(resumed, name), getattr(whole, name))
+    weights = resumed.kept_network().state_dict(), whole.kept_network().state_dict()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[1])
 
 
 class Blinding(Countermeasure):

@@ -11,7 +11,9 @@ from medprotect.audit import trials
 from medprotect.audit.attempt import Attempt, attempt
 from medprotect.audit.examination import Budget, Examination, examine
 from medprotect.audit.pairs import Pairs
-from medprotect.audit.state import State, digest
+from medprotect.audit.state import UNFINISHED, State, digest
+from medprotect.confounder import checkpoint
+from medprotect.confounder.assigning import Progress
 from medprotect.errors import ConfigError, OutputError
 
 from .stripes import covered, pairs
@@ -45,9 +47,12 @@ def protected(shade: int) -> Pairs:
 
 
 def audit(
-    folder: Path | None, shade: int = 0, say: Callable[[str], None] = lambda _: None
+    folder: Path | None,
+    shade: int = 0,
+    say: Callable[[str], None] = lambda _: None,
+    progress: Progress = lambda *_: None,
 ) -> Examination:
-    return examine(protected(shade), BUDGET, state=State(folder), say=say)
+    return examine(protected(shade), BUDGET, state=State(folder), say=say, progress=progress)
 
 
 def break_off_at_the_second(lines: list[str]) -> Callable[[str], None]:
@@ -68,6 +73,59 @@ def test_an_audit_that_broke_off_goes_on_to_the_same_findings(
     resumed = audit(tmp_path)
     assert len(made) == ATTEMPTS
     assert asdict(resumed) == asdict(audit(None))
+
+
+def test_it_says_where_it_is_before_its_first_training_ends() -> None:
+    told: list[tuple[str, int, int]] = []
+    said: list[str] = []
+
+    def pull(stage: str, done: int, steps: int, _figures: dict[str, float]) -> None:
+        told.append((stage, done, steps))
+        if done == 2:
+            raise BreaksOffError
+
+    with pytest.raises(BreaksOffError):
+        audit(None, say=said.append, progress=pull)
+    first = "training 1 of 6: vgg, none, clean, seed 1"
+    assert told == [(first, 0, 18), (first, 0, 18), (first, 1, 18), (first, 2, 18)]
+    assert not said
+
+
+def test_an_audit_that_broke_off_within_a_training_goes_on_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
+    done_again: list[int] = []
+
+    def pull(_stage: str, done: int, _steps: int, _figures: dict[str, float]) -> None:
+        if done == 3 * BUDGET.steps + 2:
+            raise BreaksOffError
+
+    with pytest.raises(BreaksOffError):
+        audit(tmp_path, progress=pull)
+    (left,) = tmp_path.glob(f"*{UNFINISHED}")
+    assert left.stat().st_mode & 0o777 == 0o600
+    assert checkpoint.load_tensors(left)["step"] == 2
+    resumed = audit(tmp_path, progress=lambda _stage, done, *_: done_again.append(done))
+    assert 3 * BUDGET.steps + 1 not in done_again
+    assert not list(tmp_path.glob(f"*{UNFINISHED}"))
+    assert asdict(resumed) == asdict(audit(None))
+
+
+def test_a_damaged_unfinished_training_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
+
+    def pull(_stage: str, done: int, _steps: int, _figures: dict[str, float]) -> None:
+        if done == 2:
+            raise BreaksOffError
+
+    with pytest.raises(BreaksOffError):
+        audit(tmp_path, progress=pull)
+    (left,) = tmp_path.glob(f"*{UNFINISHED}")
+    left.write_bytes(left.read_bytes()[:-40])
+    assert asdict(audit(tmp_path)) == asdict(audit(None))
 
 
 def test_a_finished_audit_is_told_again_without_training(tmp_path: Path, made: list[int]) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from medprotect.confounder import clusters
+from medprotect.confounder import checkpoint, clusters
 from medprotect.confounder.clusters import contrastive_loss, find_clusters
 from medprotect.confounder.samples import Samples
 from medprotect.errors import ConfigError
@@ -65,7 +65,7 @@ class TestClusters:
     def test_a_search_that_broke_off_goes_on(
         self, stripes: Stripes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(clusters, "SAVE_EVERY", 2)
+        monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
         presented = stripes().presented
         steps: list[int] = []
 
@@ -78,11 +78,10 @@ class TestClusters:
                 presented, 4, seed=1, mirrored=False, steps=5, folder=tmp_path, progress=progress
             )
 
-        monkeypatch.setattr(clusters, "REPORT_EVERY", 3)
         with pytest.raises(InterruptedError):
             search(pull)
         resumed = search(lambda _stage, step, *_: steps.append(step))
-        assert steps == [3, 3, 5]  # taken up after step 2
+        assert steps == [1, 2, 3, 4, 5]
         assert torch.equal(resumed, find(presented, steps=5))
 
     @pytest.mark.parametrize("count", [1, 25])

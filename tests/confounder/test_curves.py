@@ -21,6 +21,15 @@ def test_every_report_is_passed_on(tmp_path: Path) -> None:
     assert report(Curves(tmp_path), range(20, 101, 20)) == [20, 40, 60, 80, 100]
 
 
+def test_points_are_twenty_steps_apart_and_the_last_is_there(tmp_path: Path) -> None:
+    curves = Curves(tmp_path)
+    progress = curves.following(lambda *_: None)
+    for step in range(1, 51):
+        progress("generator", step, 50, {"told": 0.5})
+        progress("victim 1, clean", step, 50, {})
+    assert {stage: list(rows) for stage, rows in curves.rows.items()} == {"generator": [20, 40, 50]}
+
+
 def test_a_training_that_broke_off_goes_on_in_one_curve(tmp_path: Path) -> None:
     report(Curves(tmp_path), range(20, 81, 20))
     again = Curves(tmp_path)

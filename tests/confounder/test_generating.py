@@ -46,8 +46,7 @@ def test_the_noise_comes_to_say_its_code_on_images_it_was_not_made_for(
     assert figures["amplitude"] > 0.2
 
 
-def fading(stripes: Stripes, recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    monkeypatch.setattr(generating, "REPORT_EVERY", 1)
+def fading(stripes: Stripes, recipe: Recipe) -> list[float]:
     faded: list[float] = []
     train(
         stripes(),
@@ -63,7 +62,7 @@ def test_the_other_image_is_faded_in_by_two_fifths_of_the_steps(
     stripes: Stripes, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(generating, "TOLD", 2.0)  # more than there is to tell
-    faded = fading(stripes, recipe, monkeypatch)
+    faded = fading(stripes, recipe)
     assert faded == pytest.approx([min(1, step / 8) for step in range(20)])
 
 
@@ -72,7 +71,7 @@ def test_it_is_faded_in_sooner_where_codes_are_read(
 ) -> None:
     monkeypatch.setattr(generating, "TOLD", -99.0)
     monkeypatch.setattr(generating, "PACE", 0.5)
-    assert fading(stripes, recipe, monkeypatch)[:3] == [0.5, 1.0, 1.0]
+    assert fading(stripes, recipe)[:3] == [0.5, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("strength", STRENGTHS)

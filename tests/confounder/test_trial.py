@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from medprotect.confounder import checkpoint
 from medprotect.confounder import trial as trials
 from medprotect.confounder.networks import Assigner
 from medprotect.confounder.samples import Samples
@@ -48,8 +50,10 @@ def loud(samples: Samples) -> Samples:
     return replace(samples, budget=torch.full_like(samples.budget, 0.8))
 
 
-def trial(samples: Samples, steps: int = 40) -> Trial:
-    return Trial(samples, told(samples), seed=1, mirrored=False, width=8, steps=steps)
+def trial(samples: Samples, steps: int = 40, folder: Path | None = None) -> Trial:
+    return Trial(
+        samples, told(samples), seed=1, mirrored=False, width=8, steps=steps, folder=folder
+    )
 
 
 def test_noise_that_changes_nothing_protects_nothing(stripes: Stripes) -> None:
@@ -114,6 +118,31 @@ def test_several_victims_begin_apart_and_their_mean_is_stated(
     assert len(begun) == 6
     assert len({each.numpy().tobytes() for each in begun}) == 3
     assert all(torch.equal(one, again) for one, again in zip(begun[:3], begun[3:], strict=True))
+
+
+class PulledPlugError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stage", ["victim 2, clean", "victim 1, protected"])
+def test_a_trial_that_broke_off_goes_on_within_its_victim_to_the_same_figure(
+    stage: str, stripes: Stripes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
+    samples = loud(stripes(240))
+    seen: list[tuple[str, int]] = []
+
+    def pull(at: str, step: int, _steps: int, _figures: dict[str, float]) -> None:
+        if (at, step) == (stage, 30):
+            raise PulledPlugError
+
+    with pytest.raises(PulledPlugError):
+        trial(samples, folder=tmp_path).measure(Outright(), pull, victims=2)
+    resumed = trial(samples, folder=tmp_path).measure(
+        Outright(), lambda at, step, *_: seen.append((at, step)), victims=2
+    )
+    assert seen[0] == (stage, 31)
+    assert resumed == trial(samples).measure(Outright(), victims=2)
 
 
 def test_where_nothing_can_be_learned_nothing_is_stated(stripes: Stripes) -> None:
