@@ -31,7 +31,14 @@ Labels = Annotated[
         "Files relative to CLEAN."
     ),
 ]
-Tried = Annotated[str, typer.Option(metavar="|".join(BUDGET_NAMES), help="How much is tried.")]
+Tried = Annotated[
+    str,
+    typer.Option(
+        metavar="|".join(BUDGET_NAMES),
+        help="How much is tried. With 600 images of 28 x 28 on two idle cores, quick takes about 3 "
+        "minutes, standard 90 minutes, thorough a week.",
+    ),
+]
 Size = Annotated[
     int, typer.Option(min=8, max=224, help="Pixels of the long side that victims see.")
 ]
@@ -51,7 +58,7 @@ Kept = Annotated[
     typer.Option(
         help="A private folder of what is done: an audit that was stopped goes on, and loses half "
         "a minute at most.",
-        show_default="OUT.medprotect/audit",
+        show_default="PROTECTED.medprotect/audit",
     ),
 ]
 Report = Annotated[Path | None, typer.Option(help="Also write one HTML page, here.")]
@@ -79,6 +86,8 @@ def audit(
 
     Nothing of the images is changed. The first number is P: 1 where a model learned nothing from
     the protected images, 0 where they taught as much as the clean ones.
+
+    An audit that was stopped goes on when the same command is given again.
     """
     with ending(as_json=as_json):
         from medprotect.errors import ConfigError

@@ -40,6 +40,15 @@ Strength = Annotated[
         help="That it is to be given at; else that of PIPELINE, or standard.",
     ),
 ]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Steps of a generator. The classifiers of clean images take twice as many, 1200 at "
+        "most.",
+        show_default="600, with --from 300",
+    ),
+]
 Seed = Annotated[
     int | None,
     typer.Option(help="Same seed and images, same pipeline; else 1, or with --from the key's."),
@@ -68,13 +77,16 @@ def train(
     start: Start = None,
     decoys: Decoys = "off",
     strength: Strength = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the generator.")] = None,
+    steps: Steps = None,
     seed: Seed = None,
     tries: Tries = None,
     key: KeyFile = None,
     size: Annotated[int, typer.Option(min=8, help="Pixels of the long side to train at.")] = 64,
 ) -> None:
-    """Train a pipeline on your own images; one that was stopped goes on from its last checkpoint.
+    """Train a pipeline on your own images; one that was stopped goes on when started again.
+
+    With 600 images of 28 x 28 on two idle cores it takes about 12 minutes, with `--from` 7. Fewer
+    `--steps` shorten all stages.
 
     What is shipped is public. `--from PIPELINE` makes of it, in minutes, one that is yours: it
     learns on with textures and codes that your key draws.
@@ -95,6 +107,8 @@ def train(
             from medprotect.confounder.recipe import SEED, TRIES
             from medprotect.confounder.training import train_pipeline
 
+            tries = tries or TRIES
+            view.say(_name_stages(tries, clustered=codes == "clusters"))
             if seed is None:
                 seed = SEED if start is None else _drawn_by(key)
             card = train_pipeline(
@@ -106,7 +120,7 @@ def train(
                 start=None if start is None else load_card(start),
                 steps=steps,
                 seed=seed,
-                tries=tries or TRIES,
+                tries=tries,
                 decoys=decoys == "on",
                 strength=strength,
                 size=size,
@@ -130,6 +144,18 @@ def _check(labels: Path | None, codes: str, clusters: int | None, decoys: str) -
         raise ConfigError("Name a table of --labels, or ask for --codes clusters, without any.")
     if codes == "labels" and clusters is not None:
         raise ConfigError("--clusters goes with --codes clusters.")
+
+
+def _name_stages(tries: int, *, clustered: bool) -> str:
+    """Return what a training is made of, before it begins."""
+    stages = [
+        "reading images",
+        *(["finding clusters"] if clustered else []),
+        "two classifiers of clean images",
+        *([f"{tries} generators begun, each tried by victims"] if tries > 1 else []),
+        "the best generator finished" if tries > 1 else "one generator",
+    ]
+    return "stages: " + "; ".join(stages)
 
 
 def _drawn_by(path: Path | None) -> int:

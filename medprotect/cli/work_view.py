@@ -69,7 +69,7 @@ class WorkView:
     def __call__(self, stage: str, step: int, steps: int, figures: dict[str, float]) -> None:
         """Show that so many of the steps are done."""
         begins = stage != self._stage
-        if begins:
+        if begins or step > self._step + 1:  # several at once were done earlier: that is no pace
             self._first, self._began = step, time.monotonic()
         self._words = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
         self._stage, self._step, self._steps = stage, step, steps
@@ -91,7 +91,7 @@ class WorkView:
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         names = list(libraries)
         for number, name in enumerate(names):
-            self(f"loading {name}", number, len(names), {})
+            self(f"loading {name.partition('.')[0]}", number, len(names), {})
             import_module(name)
 
     def _left(self) -> str:

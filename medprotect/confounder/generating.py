@@ -154,7 +154,7 @@ class GeneratorTraining:
                 self.figures |= self._trial.measure(self.given, progress)
             if self._checkpoint.is_due() or done == until:
                 self._save()
-            progress(self.stage, done, last, dict(self.figures))
+            progress(self.stage, done, until, dict(self.figures))
 
     def judge(self, progress: Progress) -> None:
         """Measure P by several victims, for a choice among tries; once, and never again."""

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,34 @@ def test_an_audit_prints_p_first_and_writes_its_page(folders: tuple[Path, Path, 
     text = page.read_text()
     assert os.fspath(clean) not in text
     assert "data:image/png" not in text
+
+
+def test_it_says_where_it_is_before_its_first_training_ends(
+    folders: tuple[Path, Path, Path],
+) -> None:
+    clean, out, table = folders
+    with subprocess.Popen(
+        [sys.executable, "-m", "medprotect", "audit", clean, out, "--labels", table],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        told = list(takewhile(lambda line: "training 1 of 5" not in line, process.stderr))
+        process.kill()
+    stages = ["loading numpy 0/4", "loading torch 2/4", "reading images 1/128"]
+    assert all(any(stage in line for line in told) for stage in stages)
+    assert not any("on clean images" in line for line in told)
+    assert (out.parent / "out.medprotect" / "audit").stat().st_mode & 0o777 == 0o700
+
+
+def test_where_nothing_can_be_kept_it_says_so_and_goes_on(
+    folders: tuple[Path, Path, Path],
+) -> None:
+    clean, out, table = folders
+    (out.parent / "out.medprotect").touch()
+    shown = audit(clean, out, "--labels", table, "--leaked", "48")
+    assert "nothing is kept" in shown.stderr
+    assert "leak fewer" in shown.stderr
 
 
 def test_a_wrong_budget_is_a_wrong_argument(folders: tuple[Path, Path, Path]) -> None:

@@ -11,3 +11,12 @@ def test_the_card_gets_the_command_without_places_on_this_machine() -> None:
     assert written == (
         "medprotect train 'blood images' --out=mine --key owner.key --modality SM --labels=a.csv"
     )
+
+
+def test_stages_are_named_before_they_begin() -> None:
+    assert train._name_stages(3, clustered=False) == (
+        "stages: reading images; two classifiers of clean images; "
+        "3 generators begun, each tried by victims; the best generator finished"
+    )
+    assert "finding clusters; " in train._name_stages(1, clustered=True)
+    assert train._name_stages(1, clustered=False).endswith("; one generator")
