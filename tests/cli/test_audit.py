@@ -33,7 +33,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
     clean.mkdir()
     out.mkdir()
     lines = ["file,label"]
-    for index in range(80):
+    for index in range(40):
         image = random.integers(90, 160, (12, 12), dtype=np.uint8)
         image[3:9, 3:9] = 30 if index % 2 else 220
         Picture.fromarray(image).save(clean / f"{index}.png")
@@ -51,11 +51,11 @@ def test_an_audit_prints_p_first_and_writes_its_page(folders: tuple[Path, Path, 
     assert shown.returncode == 0, shown.stderr
     found = json.loads(shown.stdout)
     assert found["schema_version"] == 1
-    assert found["accuracy"]["clean"] > 0.9
+    assert found["accuracy"]["clean"] > 0.7
     reached = found["matrix"][0]["attacker_best"]
-    clean, chance = found["accuracy"]["clean"], found["accuracy"]["chance"]
-    # By itself it may be anything: what black images teach is chance, on sixteen of two classes.
-    plain = (clean - reached) / (clean - chance)
+    learned, chance = found["accuracy"]["clean"], found["accuracy"]["chance"]
+    # By itself it may be anything: what black images teach is chance, on eight of two classes.
+    plain = (learned - reached) / (learned - chance)
     assert found["protection"]["plain"] == pytest.approx(plain, abs=1e-5)
     assert [row["countermeasure"] for row in found["matrix"]] == [
         "none",
@@ -117,7 +117,7 @@ def test_a_protected_image_that_is_missing_stops_the_audit(
 
 def test_what_attackers_cannot_have_is_a_wrong_argument(folders: tuple[Path, Path, Path]) -> None:
     clean, out, table = folders
-    refused = audit(clean, out, "--labels", table, "--leaked", "48")
+    refused = audit(clean, out, "--labels", table, "--leaked", "24")
     assert refused.returncode == 2
     assert "leak fewer" in refused.stderr
     refused = audit(clean, out, "--labels", table, "--other", out.parent / "nowhere")
