@@ -124,8 +124,8 @@ def audit(
 def _keep(given: Path | None, clean: Path, protected: Path, say: Callable[[str], None]) -> "State":
     """Return what keeps the audit: where asked for, else beside PROTECTED, where that can be."""
     from medprotect.audit.state import State
-    from medprotect.cli.run import state_beside
     from medprotect.errors import MedprotectError
+    from medprotect.protect.defaults import state_beside
 
     images = (clean, protected)
     if given or not protected.is_dir():

@@ -342,8 +342,8 @@ def read_labels(table: Path | None) -> dict[str, Any]:
 
     from medprotect.confounder import labels
 
-    sha256 = hashlib.sha256(table.read_bytes()).hexdigest()
-    return {"labels": labels.read_labels(table), "labels_sha256": sha256}
+    classes = labels.read_labels(table)  # first: it says what is wrong with the table
+    return {"labels": classes, "labels_sha256": hashlib.sha256(table.read_bytes()).hexdigest()}
 
 
 def _read_keeping(

@@ -81,7 +81,7 @@ def test_it_says_where_it_is_before_its_first_training_ends(
         assert process.stderr is not None
         told = list(takewhile(lambda line: "training 1 of 5" not in line, process.stderr))
         process.kill()
-    stages = ["loading numpy 0/4", "loading torch 2/4", "reading images 1/128"]
+    stages = ["loading numpy 0/4", "loading torch 2/4", "reading images 1/"]
     assert all(any(stage in line for line in told) for stage in stages)
     assert not any("on clean images" in line for line in told)
     assert (out.parent / "out.medprotect" / "audit").stat().st_mode & 0o777 == 0o700

@@ -366,7 +366,7 @@ class TestExitCodes:
     ) -> None:
         (house / "emptied").mkdir()
         (house / "emptied" / "a.png").write_bytes(png())
-        assert medprotect("run", "emptied", "emptied-out").returncode == 0
+        assert medprotect("run", "emptied", "emptied-out", "--accept-weak").returncode == 0
         (house / "emptied" / "a.png").unlink()
         shown = medprotect("run", "emptied", "emptied-out")
         assert shown.returncode == 5

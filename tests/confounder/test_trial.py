@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -102,8 +103,8 @@ def test_several_victims_begin_apart_and_their_mean_is_stated(
     begun: list[Tensor] = []
     learn, scores = Trial._learn, iter((0.9, 0.8, 0.7, 0.3, 0.5, 0.1))
 
-    def learn_and_score(self: Trial, presented: Tensor, victim: int) -> float:
-        learn(self, presented, victim)
+    def learn_and_score(self: Trial, *asked: Any) -> float:
+        learn(self, *asked)
         return next(scores)
 
     def begin(*shape: int) -> Assigner:
