@@ -94,7 +94,7 @@ def audit(
 
         if budget not in BUDGET_NAMES or decoys not in ("on", "off", "unknown"):
             raise ConfigError("--budget is quick, standard or thorough; --decoys on, off, unknown.")
-        from medprotect.cli.work_view import WorkView
+        from medprotect.cli.progress_view import WorkView
 
         with WorkView() as view:
             view.load(LIBRARIES)

@@ -1,8 +1,11 @@
 """How far a command is, on standard error: a bar on a terminal, else a plain line now and then."""
 
+import os
 import threading
 import time
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from importlib import import_module
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -100,31 +103,24 @@ class Pace:
         return f"{rate:.1f} files/s, {left}" if rate >= 1 else left
 
 
-class ProgressView:
-    """Shows how far a command is, while the block that it opens lasts.
+class _View(ABC):
+    """Shows on standard error where work is, while the block that it opens lasts.
 
-    Parameters
-    ----------
-    words : str
-        What is done first.
-    at_once : int
-        As `Pace` takes it.
+    A bar on a terminal; else a plain line soon, and then every `_PLAIN_SECONDS`, also while the
+    work says nothing.
     """
 
-    def __init__(self, words: str, at_once: int = 1) -> None:
-        self._at_once = at_once
+    def __init__(self, words: str, *columns: ProgressColumn) -> None:
         self._console = Console(stderr=True, highlight=False, markup=False)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            _PaceColumn(lambda: self._pace_in_words(time.monotonic())),
+            *columns,
             console=self._console,
             disable=not self._console.is_terminal,
         )
         self._task = self._bar.add_task(words, total=None)
-        self._words, self._done, self._total = words, 0, 0
-        self._pace = Pace(at_once)
         self._ended = threading.Event()
         self._teller = threading.Thread(target=self.tell, args=(self._ended.wait,), daemon=True)
 
@@ -144,6 +140,39 @@ class ProgressView:
         if self._teller.is_alive():
             self._teller.join()
         self._bar.stop()
+
+    def say(self, line: str) -> None:
+        """Print a line, above the bar."""
+        self._console.print(line, soft_wrap=True)
+
+    def tell(self, wait: Callable[[float], bool]) -> None:
+        """Print a plain line now and then, until ``wait(seconds)`` says that it is over."""
+        seconds = _FIRST_SECONDS
+        while not wait(seconds):
+            self.say(self.line(time.monotonic()))
+            seconds = _PLAIN_SECONDS
+
+    @abstractmethod
+    def line(self, now: float) -> str:
+        """Return where it is and what is left, in one line, at a time of `time.monotonic`."""
+
+
+class ProgressView(_View):
+    """Shows how far a command is that works on files.
+
+    Parameters
+    ----------
+    words : str
+        What is done first.
+    at_once : int
+        As `Pace` takes it.
+    """
+
+    def __init__(self, words: str, at_once: int = 1) -> None:
+        super().__init__(words, _WordsColumn(lambda: self._pace_in_words(time.monotonic())))
+        self._at_once = at_once
+        self._words, self._done, self._total = words, 0, 0
+        self._pace = Pace(at_once)
 
     def show(self, words: str, done: int, total: int | None, share: float | None = None) -> None:
         """Show what is done, with how many files of how many.
@@ -166,19 +195,8 @@ class ProgressView:
             self._pace.note(done, done / total if share is None else share, time.monotonic())
         self._bar.update(self._task, description=words, completed=done, total=total)
 
-    def say(self, line: str) -> None:
-        """Print a line, above the bar."""
-        self._console.print(line, soft_wrap=True)
-
-    def tell(self, wait: Callable[[float], bool]) -> None:
-        """Print a plain line now and then, until ``wait(seconds)`` says that it is over."""
-        seconds = _FIRST_SECONDS
-        while not wait(seconds):
-            self.say(self.line(time.monotonic()))
-            seconds = _PLAIN_SECONDS
-
     def line(self, now: float) -> str:
-        """Return where it is and what is left, in one line."""
+        """Return where it is and what is left, in one line, at a time of `time.monotonic`."""
         if not self._total:
             return f"{self._words}: {self._done} files" if self._done else self._words
         counted = f"{self._words}: {self._done} of {self._total} files"
@@ -188,11 +206,70 @@ class ProgressView:
         return self._pace.in_words(now) if self._done < self._total else ""
 
 
-class _PaceColumn(ProgressColumn):
+class WorkView(_View):
+    """Shows how far a training is: its stage, its step, and what is left of it.
+
+    It is called as `medprotect.confounder.assigning.Progress` is.
+
+    Parameters
+    ----------
+    left_of : str
+        What the steps are all of, in the words that follow the time left: ``this stage``.
+    """
+
+    LIBRARIES = ("numpy", "scipy", "torch")
+
+    def __init__(self, left_of: str = "") -> None:
+        super().__init__(
+            "starting", _WordsColumn(lambda: f"{self._left(time.monotonic())}  {self._figures}")
+        )
+        self._of = f" of {left_of}" if left_of else ""
+        self._stage, self._step, self._steps, self._figures = "starting", 0, 0, ""
+        self._first, self._began = 0, time.monotonic()
+
+    def __call__(self, stage: str, step: int, steps: int, figures: dict[str, float]) -> None:
+        """Show that so many of the steps are done."""
+        begins = stage != self._stage
+        if begins or step > self._step + 1:  # several at once were done earlier: that is no pace
+            self._first, self._began = step, time.monotonic()
+        self._figures = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
+        self._stage, self._step, self._steps = stage, step, steps
+        self._bar.update(self._task, description=stage, completed=step, total=steps)
+        if begins and not self._console.is_terminal:
+            self.say(self.line(time.monotonic()))
+
+    def load(self, libraries: Iterable[str] = LIBRARIES) -> None:
+        """Import what takes seconds to import, and show how far that is.
+
+        Threads that wait for others are to sleep, not to spin: where other programs are at work,
+        spinning makes a training take ten times as long. OpenMP reads this when it is loaded.
+        """
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        names = list(libraries)
+        for number, name in enumerate(names):
+            self(f"loading {name.partition('.')[0]}", number, len(names), {})
+            import_module(name)
+
+    def line(self, now: float) -> str:
+        """Return where it is and what is left, in one line, at a time of `time.monotonic`."""
+        count = f"{self._step}/{self._steps}" if self._steps else ""
+        since = f"{now - self._began:.0f} s"
+        parts = (f"{self._stage} {count}".strip(), self._left(now) or since, self._figures)
+        return "  ".join(part for part in parts if part)
+
+    def _left(self, now: float) -> str:
+        done = self._step - self._first
+        if done <= 0 or self._step >= self._steps:
+            return ""
+        seconds = (self._steps - self._step) * (now - self._began) / done
+        return f"{seconds_in_words(seconds)} left{self._of}"
+
+
+class _WordsColumn(ProgressColumn):
     def __init__(self, words: Callable[[], str]) -> None:
         super().__init__()
         self._in_words = words
 
     def render(self, _task: Task) -> Text:
-        """Return what is known of the pace, as `rich` asks for it."""
+        """Return the words of the moment, as `rich` asks for them."""
         return Text(self._in_words())

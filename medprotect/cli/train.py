@@ -98,7 +98,7 @@ def train(
     """
     with ending():
         _check(labels, codes, clusters, decoys)
-        from medprotect.cli.work_view import WorkView
+        from medprotect.cli.progress_view import WorkView
 
         with WorkView("this stage") as view:
             view.load()

@@ -1,11 +1,13 @@
 """Progress: no estimate before there is a basis, and then one that no start-up is part of."""
 
+import os
+import time
 from collections.abc import Iterator
 from itertools import chain, repeat
 
 import pytest
 
-from medprotect.cli.progress_view import Pace, ProgressView
+from medprotect.cli.progress_view import Pace, ProgressView, WorkView
 
 
 def paced(at_once: int, *marks: tuple[float, int], of: int) -> Pace:
@@ -90,3 +92,46 @@ class TestLines:
         with ProgressView("reading") as view:
             view.show("reading", 1, 1)
         assert capsys.readouterr().err == ""
+
+
+class TestWork:
+    def test_it_says_where_it_is_and_how_long_the_stage_takes(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = 100.0
+        monkeypatch.setattr(time, "monotonic", lambda: now)
+        view = WorkView("this stage")
+        for step in (1, 2, 3):
+            view("generator", step, 4, {"told": 0.25})
+            now += 30
+        assert view.line(now) == "generator 3/4  45 s left of this stage  told 0.250"
+        view("calibration", 1, 1, {})
+        assert capsys.readouterr().err.splitlines() == [
+            "generator 1/4  0 s  told 0.250",
+            "calibration 1/1  0 s",
+        ]
+
+    def test_what_was_taken_up_does_not_count_as_pace(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = 0.0
+        monkeypatch.setattr(time, "monotonic", lambda: now)
+        view = WorkView()
+        view("training 2 of 2", 300, 600, {})
+        view("training 2 of 2", 500, 600, {})
+        for step in range(501, 521):
+            now += 0.5
+            view("training 2 of 2", step, 600, {})
+        assert "520/600  40 s left" in view.line(now)
+
+    def test_libraries_are_named_and_counted_and_threads_that_wait_sleep(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+        WorkView().load(("json", "csv"))
+        said = capsys.readouterr().err.splitlines()
+        assert [line.rpartition("  ")[0] for line in said] == [
+            "loading json 0/2",
+            "loading csv 1/2",
+        ]
+        assert os.environ["OMP_WAIT_POLICY"] == "passive"
