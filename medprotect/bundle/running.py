@@ -8,9 +8,10 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +85,14 @@ class ProgramRun:
         Images that it wrote, each compared with its original, pixel by pixel.
     left : int
         Entries that are no images, or cannot be protected: not in OUT.
+    protections : Counter
+        Images in OUT by the protection of their pipeline; None where it was not measured.
     """
 
     files: int
     checked: int
     left: int
+    protections: Counter[float | None] = field(default_factory=Counter, compare=False)
 
 
 def run_program(card: Card, settings: Settings, key_file: Path) -> ProgramRun:
@@ -138,7 +142,8 @@ def check_output(settings: Settings) -> ProgramRun:
     uids = collect_uids(pairs)
     for row in images:
         _check_image(settings, row, uids)
-    return ProgramRun(len(rows), len(images), len(rows) - len(images))
+    protections = Counter(row.protection for row in images)
+    return ProgramRun(len(rows), len(images), len(rows) - len(images), protections)
 
 
 def _run_monai(folder: Path, **overrides: Any) -> None:

@@ -114,6 +114,8 @@ def run(
 
 
 def _run_program(settings: "Settings", key: Path | None) -> None:
+    from collections import Counter
+
     from medprotect.bundle.running import run_program
     from medprotect.confounder.key import default_key_path
     from medprotect.confounder.measured import Protection, protection_in_words
@@ -126,9 +128,11 @@ def _run_program(settings: "Settings", key: Path | None) -> None:
     print(f"{done.files} in = {done.checked} in OUT + {done.left} left out")
     if not done.checked:
         return
-    protection = settings.protection_of(card.name)
-    state = Protection.of(protection)
-    print(protection_in_words({protection: done.checked}))
-    print(f"{done.checked} in OUT, each compared with its original = {done.checked} {state.value}")
-    if state is not Protection.PROTECTED and not settings.accept_weak:
+    states: Counter[Protection] = Counter()
+    for protection, count in done.protections.items():
+        states[Protection.of(protection)] += count
+    parts = " + ".join(f"{count} {state.value}" for state, count in states.items())
+    print(protection_in_words(done.protections))
+    print(f"{done.checked} in OUT, each compared with its original = {parts}")
+    if states.keys() - {Protection.PROTECTED} and not settings.accept_weak:
         raise typer.Exit(INCOMPLETE_EXIT_CODE)

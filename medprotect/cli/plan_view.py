@@ -81,20 +81,22 @@ def in_words(settings: Settings, entries: list[Entry], *, with_vault: bool = Fal
 
 
 def _pipelines_in_words(settings: Settings, to_do: Sequence[Row]) -> list[str]:
-    picked: dict[str, Counter[str]] = {}
+    picked: dict[tuple[str, Protection, bool], Counter[str]] = {}
     for row in to_do:
         if row.pipeline:
-            picked.setdefault(row.pipeline, Counter())[row.why] += 1
+            is_own = "modality_not_of_pipeline" not in row.warnings
+            picked.setdefault((row.pipeline, row.state, is_own), Counter())[row.why] += 1
+    candidates = {each.card.name: each for each in settings.candidates}
     lines = []
-    for each in sorted(settings.candidates, key=lambda candidate: candidate.card.name):
-        if each.card.name in picked:
-            whys = picked[each.card.name]
-            state = next(row.state for row in to_do if row.pipeline == each.card.name)
-            lines.append(
-                f"{state.value}: {files_in_words(whys.total())} by {each.card.name}, "
-                f"{_protection_in_words(settings.strength, each.protection)} "
-                f"({_listed(whys, _MOST_KINDS)})"
-            )
+    for (name, state, is_own), whys in sorted(picked.items()):
+        each = candidates[name]
+        words = "not measured on such images"
+        if is_own:
+            words = _protection_in_words(settings.strength, each.protection)
+            if each.protection:
+                words += f", measured on {each.card.training.data}"
+        number = files_in_words(whys.total())
+        lines.append(f"{state.value}: {number} by {name}, {words} ({_listed(whys, _MOST_KINDS)})")
     return lines
 
 

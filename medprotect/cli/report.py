@@ -48,6 +48,7 @@ def report(
     OUT, also what was forwarded; the node may be running.
     """
     with ending(as_json=as_json):
+        from medprotect.cli.progress_view import ProgressView
         from medprotect.confounder.key import Key, default_key_path
         from medprotect.errors import ConfigError
         from medprotect.protect.defaults import state_beside
@@ -56,16 +57,17 @@ def report(
         if pictures and export is None:
             raise ConfigError("--pictures needs --export EXPORT.")
         place = state or state_beside(out)
-        written = write_report(
-            out,
-            place,
-            Key.load(key or default_key_path()),
-            receipt=_read_node(place, needs_export=export is not None or with_names),
-            export=export,
-            folder=to,
-            with_names=with_names,
-            with_pictures=pictures,
-        )
+        with ProgressView("comparing images, drawing" if export else "writing the report"):
+            written = write_report(
+                out,
+                place,
+                Key.load(key or default_key_path()),
+                receipt=_read_node(place, needs_export=export is not None or with_names),
+                export=export,
+                folder=to,
+                with_names=with_names,
+                with_pictures=pictures,
+            )
         names = {"page": str(written.page), "statement": str(written.statement)}
         if as_json:
             print(json.dumps({**names, "public_key": written.public_key}, indent=1))

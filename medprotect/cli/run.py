@@ -186,8 +186,8 @@ AcceptWeak = Annotated[
     typer.Option("--accept-weak", help="End with 0 although weak or unmeasured images are in OUT."),
 ]
 _NO_IMAGE = (
-    "EXPORT holds no image, so nothing is protected. The receipt says what each file is, and "
-    "`medprotect inspect FILE` says it of one; volumes that were taken for masks are images with "
+    "EXPORT holds no image, so there is nothing to protect. To see what one of its files is: "
+    "`medprotect inspect FILE`. Volumes that were taken for masks are images with "
     "--no-mask PATTERN"
 )
 
@@ -229,7 +229,7 @@ def run(
     with_names: WithNames = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write an export again, with noise in every image against training without permission.
+    """Write a copy of an export with noise in its images. What no pipeline fits is left out.
 
     The last lines say how many images are protected, weak or unmeasured. OUT is what you hand out.
     OUT.medprotect, beside it, stays in the house: its receipt says what became of every file.
@@ -380,6 +380,7 @@ def _show_plan(
 ) -> None:
     from medprotect.cli.plan_view import show_plan
     from medprotect.protect.dry_run import look_ahead, plan_export, refuse_empty
+    from medprotect.protect.journal import Outcome
 
     refuse_empty(settings)
     entries, unknown = look_ahead(settings, plan_export(settings))
@@ -392,6 +393,10 @@ def _show_plan(
         with_vault=keeping is not None,
         unknown=unknown,
     )
+    if all(entry.outcome in (Outcome.LEFT, Outcome.PLANNED) for entry in entries) and not any(
+        entry.row.pipeline for entry in entries
+    ):
+        raise InputError(_NO_IMAGE)
 
 
 def find_key(

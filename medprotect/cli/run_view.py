@@ -13,6 +13,7 @@ from medprotect.cli.plan_view import in_words
 from medprotect.cli.progress_view import ProgressView
 from medprotect.cli.vault_view import vault_as_json, vault_in_words
 from medprotect.confounder.key import Key
+from medprotect.confounder.measured import Protection
 from medprotect.errors import MedprotectError
 from medprotect.plan.estimate import estimate_seconds
 from medprotect.protect.defaults import state_beside
@@ -25,7 +26,7 @@ from medprotect.protect.receipt import (
     warn_in_words,
 )
 from medprotect.protect.settings import Settings
-from medprotect.protect.summary import TO_COME, Progress, Summary
+from medprotect.protect.summary import INCOMPLETE_EXIT_CODE, TO_COME, Progress, Summary
 
 if TYPE_CHECKING:
     from medprotect.vault.make import Made
@@ -94,9 +95,10 @@ class RunView:
             lines.append("copy it to another disk: medprotect key backup FILE")
         for line in [*lines, *in_words(self._settings, entries, with_vault=bool(self._vault))]:
             self._shown.say(line)
+        self._shown.say("pixels are not read yet; some images may still be rejected")
         to_come = [entry for entry in entries if entry.outcome in TO_COME]
         self._total, self._all_seconds = len(to_come), sum(map(_seconds_of, to_come))
-        self._shown.show("protecting", 0, self._total)
+        self._shown.show("adding noise", 0, self._total)
 
     def _advance(self, number: int, entry: Entry) -> None:
         """Count a file once: when it is written, or when its fate is known without that."""
@@ -104,7 +106,7 @@ class RunView:
             self._worked.add(number)
             self._seconds += _seconds_of(entry)
             share = min(self._seconds / self._all_seconds, 1.0)
-            self._shown.show("protecting", len(self._worked), self._total, share)
+            self._shown.show("adding noise", len(self._worked), self._total, share)
 
     def keeping(self, words: str, done: int, total: int) -> None:
         """Show how far the vault is."""
@@ -128,6 +130,8 @@ class RunView:
         print(f"receipt: {self._settings.state / NAME}")
         if self._settings.out_tree is None:
             print(f"report: {_report_command(self._settings)}")
+        if summary.exit_code == INCOMPLETE_EXIT_CODE and _is_weak(summary):
+            print(_WEAK)
         print("\n".join(totals_in_words(summary)))
 
     def _show_rejected(self, summary: Summary) -> None:
@@ -142,7 +146,7 @@ class RunView:
         if len(rejected) > SHOWN:
             reasons = Counter(entry.row.reason for _, entry in rejected)
             words = ", ".join(f"{n} {reason}" for reason, n in reasons.most_common())
-            print(f"rejected: {len(rejected)} files in all: {words}")
+            print(f"rejected: {len(rejected)} files in all, the first {SHOWN} are shown: {words}")
         if rejected and not self._with_names:
             print(NAMES_HIDDEN)
 
@@ -175,6 +179,17 @@ class RunView:
                 for number, e in enumerate(summary.entries, start=1)
             ],
         }
+
+
+_WEAK = (
+    "weak or unmeasured images are in OUT, so the exit code is 4; --accept-weak accepts them, "
+    "--at-least 0.5 keeps them out"
+)
+
+
+def _is_weak(summary: Summary) -> bool:
+    states = summary.states
+    return bool(states[Protection.WEAK] or states[Protection.UNMEASURED])
 
 
 def totals_in_words(summary: Summary) -> list[str]:

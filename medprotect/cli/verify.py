@@ -109,12 +109,17 @@ def _as_json(result: "Verification") -> dict[str, object]:
 
 
 def _show(result: "Verification") -> None:
+    from medprotect.cli.naming import files_in_words
+
     for fault in result.faults:
         where = f"file {fault.number}" if fault.number else "OUT"
         print(f"{where}: {fault.slug}: {fault.detail}")
-    print(f"{result.checked} files in OUT compared with their originals, {result.images} images")
-    print(f"{result.read_twice} of the files read to the same pixels by a second library")
+    print(f"{files_in_words(result.checked)} in OUT compared with their originals")
+    print(
+        f"{files_in_words(result.read_twice)} of them read to the same pixels by a second library"
+    )
     if result.by_name:
         print(f"{result.by_name} of them look like images and have no noise, because of --mask")
-    print(f"largest change: {result.share:.3f} of its pixel's budget")
-    print("files are exact" if not result.faults else f"{len(result.faults)} faults")
+    print(f"largest change of a pixel: {result.share:.1%} of what it may change")
+    number = len(result.faults)
+    print(f"{number} fault{'' if number == 1 else 's'}" if number else "files are exact")

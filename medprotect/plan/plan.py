@@ -284,11 +284,14 @@ def _check_protection(choice: Choice, rules: Rules) -> None:
     least, protection = rules.at_least, choice.protection
     if least is None or (protection is not None and protection >= least):
         return
-    known = "was not measured" if protection is None else f"is {protection:.2f}"
+    known = f"is {protection:.2f} at strength {rules.strength}"
+    if protection is None:
+        known = f"was not measured on such images at strength {rules.strength}"
+    elif stronger := [each for each, figure in choice.at_strengths.items() if figure >= least]:
+        known += f" ({choice.at_strengths[stronger[-1]]:.2f} at --strength {stronger[-1]})"
     raise ProtectionTooLowError(
-        f"the protection of pipeline {choice.pipeline} {known} at strength {rules.strength}, and "
-        f"--at-least asks for {least:.2f}; try --strength high, or a pipeline of your own "
-        "(medprotect train --help)"
+        f"the protection of pipeline {choice.pipeline} {known}, and --at-least asks for "
+        f"{least:.2f}; a pipeline of your own may reach it (medprotect train --help)"
     )
 
 

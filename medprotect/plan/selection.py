@@ -1,7 +1,7 @@
 """Which pipeline protects an image, and why; or why none does."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from medprotect.confounder.card import Card, load_card, shipped_cards
 from medprotect.confounder.measured import measured_protection
@@ -47,13 +47,17 @@ class Choice:
     warnings : tuple of str
         Slugs: ``experimental_modality``, ``modality_not_of_pipeline``, ``quantitative``.
     protection : float or None
-        Of the pipeline at the strength that was asked for; None where it was not measured.
+        Of the pipeline at the strength that was asked for; None where it was not measured, as of
+        images of a modality that the pipeline was not made for.
+    at_strengths : mapping of str to float
+        The same at each strength that was measured.
     """
 
     pipeline: str
     why: str
     warnings: tuple[str, ...] = ()
     protection: float | None = None
+    at_strengths: Mapping[str, float] = field(default_factory=dict)
 
 
 def find_candidates(pipelines: Sequence[str]) -> tuple[Candidate, ...]:
@@ -98,8 +102,11 @@ def choose_pipeline(
     if not fitting:
         raise NoPipelineError(_why_none(candidates, traits))
     best = max(fitting, key=lambda each: _preference(each, traits))
-    protection = best.protection.get(strength)
-    return Choice(best.card.name, _why(best, traits), _warnings(best, traits), protection)
+    warnings = _warnings(best, traits)
+    # What was measured is of the modalities that the pipeline was made for, and of no others.
+    is_own = "modality_not_of_pipeline" not in warnings
+    measured = best.protection if is_own else {}
+    return Choice(best.card.name, _why(best, traits), warnings, measured.get(strength), measured)
 
 
 def _fits(candidate: Candidate, traits: Traits) -> bool:
@@ -154,9 +161,9 @@ def _why_none(candidates: Sequence[Candidate], traits: Traits) -> str:
     general = replace(traits, modality="")  # rather one for any image than one for another modality
     name = max(fitting, key=lambda each: _preference(each, general)).card.name
     if len(fitting) == 1:
-        how = f"--pipeline auto --pipeline {name} takes them"
+        how = f"--pipeline auto --pipeline {name} takes them, unmeasured"
     else:  # a pipeline that is named takes whatever it can
-        how = f"in an export of their own, --pipeline {name} takes them"
+        how = f"in a folder of their own, --pipeline {name} takes them, unmeasured"
     if traits.quantitative:
-        return f"a quantitative image: protection changes the values that it measures; {how}"
+        return f"a measurement (PET, NM): noise would change its values; leave it out, or {how}"
     return f"no pipeline was made for {what}; {how}, or train one: medprotect train --help"

@@ -96,7 +96,7 @@ def make_page(preview: Preview) -> str:
         yes=_yes(preview),
         unseen=_unseen(preview),
     )
-    title = f"Before and after: preview of a protected export, {preview.date}"
+    title = f"Before and after: preview of a run, {preview.date}"
     return frame(title, main, style=_read("preview.css"), script=_read("preview.js"))
 
 
@@ -113,8 +113,7 @@ def _lead(preview: Preview) -> list[str]:
     of = f"{preview.all_series:,} series ({preview.all_images:,} images)"
     lead = [
         preview.summary,
-        "The images carry noise, so that models learn less from them. You should not see it. "
-        "Please say whether that is so.",
+        "The images carry noise. You should not see it. Please say whether you do.",
         f"Shown are {images:,} images of {len(preview.shown):,} series, of {of} that a run would "
         "write to OUT. They are what that run will write, to the pixel: same key, same strength, "
         "same pipelines. Each was written, read again and checked; no pixel changed by more than "
@@ -280,10 +279,10 @@ def _yes(preview: Preview) -> str:
         else ""
     )
     return (
-        "<p>Whoever looks after the export gives this command. It protects all of it, and ends "
-        f"with a receipt:</p><pre><code>{escape(preview.command)}</code></pre>{decoys}"
+        "<p>The person in charge of the export runs this command. It adds noise to every image it "
+        f"can, and lists the rest:</p><pre><code>{escape(preview.command)}</code></pre>{decoys}"
         "<p>EXPORT is the folder this preview was made of, OUT a new one; only OUT may leave. "
-        "Protected images are for reading: do not measure in them, nor plan treatment on them.</p>"
+        "Images with noise are for viewing. Do not measure on them or plan treatment with them.</p>"
     )
 
 
@@ -291,7 +290,7 @@ def _unseen(preview: Preview) -> str:
     items = []
     if left := preview.all_series - len(preview.shown):
         items.append(
-            f"{left:,} more series, for want of room: the first of every modality come first. To "
+            f"{left:,} more series did not fit on this page. To "
             "see others, preview a folder of the export."
         )
     images = sum(len(shown) for _, shown in preview.shown)
@@ -300,7 +299,7 @@ def _unseen(preview: Preview) -> str:
         room = f"; {preview.left_out:,} of them for want of room" if preview.left_out else ""
         items.append(f"{within - images:,} more images of the series shown{room}.")
     if preview.others:
-        items.append(f"{preview.others:,} files that are no images: reports, plans, tables.")
+        items.append(f"{preview.others:,} files that are not images: reports, plans, tables.")
     items += [f"{each}." for each in warn_in_words(preview.warnings)]
     listed = "".join(f"<li>{escape(each)}</li>" for each in items)
     return (f"<ul>{listed}</ul>" if items else "") + _rejected(preview)

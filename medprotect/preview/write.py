@@ -16,12 +16,13 @@ from medprotect.preview.pictures import Shown, show
 from medprotect.preview.scratch import protect_in_scratch, settings_within
 from medprotect.preview.selection import PAGE_BYTES, Place, Series, choose_series, find_series
 from medprotect.protect.atomic import write_whole
-from medprotect.protect.dry_run import plan_export
+from medprotect.protect.dry_run import look_ahead, plan_export
 from medprotect.protect.inspection import check_picture_folder
 from medprotect.protect.journal import Entry, Outcome
 from medprotect.protect.receipt import count_warnings
+from medprotect.protect.resume import hold
 from medprotect.protect.settings import Settings
-from medprotect.protect.summary import Progress, Summary
+from medprotect.protect.summary import TO_COME, Progress, Summary
 from medprotect.report.reading import Trees, read_both
 
 _PAGES = (".html", ".htm")
@@ -94,7 +95,7 @@ def write_preview(
         As for the run itself, and of the page's place.
     """
     check_page_place(asked.page, settings.export)
-    plan = plan_export(replace(settings, hold_series=False))
+    plan, _ = look_ahead(settings, plan_export(replace(settings, hold_series=False)))
     series = find_series(plan, asked.images)
     chosen = choose_series(series)
     entries = _files_of(chosen, plan)
@@ -185,6 +186,8 @@ def _describe(
     drawn: Drawn,
 ) -> Preview:
     shown = _fit(drawn)
+    would = hold(plan) if settings.hold_series else plan
+    would = [e for e in would if e.outcome in TO_COME] or plan
     used = sorted({e.row.pipeline for e in summary.entries if e.outcome is Outcome.PROTECTED})
     both = (*plan, *summary.entries)
     return Preview(
@@ -192,7 +195,7 @@ def _describe(
         key=key.fingerprint,
         strength=settings.strength,
         summary=protection_in_words(
-            Counter(e.row.protection for e in plan if e.row.action is Action.PROTECT)
+            Counter(e.row.protection for e in would if e.row.action is Action.PROTECT)
         ),
         pipelines=[name for name in used if name],
         command=asked.command,
@@ -205,6 +208,6 @@ def _describe(
         rejected=Counter(e.row.reason for e in both if e.outcome is Outcome.REJECTED),
         torn=sum(each.is_torn for each in series) if settings.hold_series else 0,
         others=sum(entry.outcome is Outcome.LEFT for entry in plan),
-        warnings=count_warnings(plan),
+        warnings=count_warnings(would),
         with_names=asked.with_names,
     )

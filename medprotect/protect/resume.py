@@ -186,7 +186,9 @@ def _plan(
         and not settings.rehash
         and settings.at_least is None
     ):
-        return replace(before.row, protection=settings.protection_of(before.row.pipeline))
+        is_own = "modality_not_of_pipeline" not in before.row.warnings
+        protection = settings.protection_of(before.row.pipeline) if is_own else None
+        return replace(before.row, protection=protection)
     return plan_row(settings.source, settings.out, found, settings.rules, there)
 
 

@@ -24,8 +24,9 @@ from medprotect.report.remedies import HELD, find_remedy, name_reason
 _FIGURES = {"psnr_db": "PSNR, dB", "ssim": "SSIM", "vif": "VIF"}
 _DIGITS = {"psnr_db": 1, "ssim": 3, "vif": 2}
 _STRONGER = (
-    "To protect more: {} with --strength high, or with a pipeline trained on your own images "
-    "(medprotect train --help). To keep weak and unmeasured images out of OUT: --at-least 0.5."
+    "To protect more: {} with a pipeline trained on your own images (medprotect train --help), or "
+    "with --strength high where the plan shows that it helps. To keep weak and unmeasured images "
+    "out of OUT: --at-least 0.5."
 )
 _IN_RECEIPT = "The receipt names each file and the reason."
 _IN_STATE = "The node keeps them in OUT.medprotect, in the folder rejected."
@@ -80,7 +81,7 @@ def make_page(report: Report) -> str:
         checking=_checking(report),
         files=_files(report) if report.with_names else "",
     )
-    return frame(f"Report of a protected export, {statement['date']}", main)
+    return frame(f"Report of a run, {statement['date']}", main)
 
 
 def _about(statement: Mapping[str, Any]) -> str:
@@ -103,7 +104,7 @@ def _lead(statement: Mapping[str, Any]) -> list[str]:
         states = [f"{counts[each]:,} {each}" for each in STATES_IN_OUT if counts.get(each)]
         images = sum(line.get("images", 0) for line in statement["files"])
         lead += [
-            f"{written:,} {place} = {' + '.join(states)}. {images:,} images carry noise, and no "
+            f"{written:,} {place} = {' + '.join(states)}. They hold {images:,} images, and no "
             "pixel changed by more than its limit.",
             f"Protection was measured for each pipeline at strength {statement['strength']}: the "
             "share of what a model learns from the originals that it does not learn from images "
@@ -219,7 +220,7 @@ def _warnings(warnings: Mapping[str, int]) -> str:
     if not sentences:
         return ""
     lines = "".join(f"<li>{escape(each)}.</li>" for each in sentences)
-    return f"<h3>Worth knowing before they leave</h3><ul>{lines}</ul>"
+    return f"<h3>Before you hand OUT over</h3><ul>{lines}</ul>"
 
 
 def _change(report: Report) -> str:
@@ -230,20 +231,22 @@ def _change(report: Report) -> str:
         )
     if not report.changes:
         return (
-            "<p>Not measured here, for want of the export: give --export to compare a few files of "
-            "each kind. The bound of every pixel was checked when each file was written.</p>"
+            "<p>Not measured here, because the export was not given: add --export to compare a "
+            "few files of each kind. The bound of every pixel was checked as each file was "
+            "written.</p>"
         )
     heads = "".join(f"<th>{_FIGURES[name]}</th><th>JPEG 50</th>" for name in SHOWN)
     rows = "".join(
-        f"<tr><th>{escape(kind)}</th><td>{change.compared}</td>{_likeness(change)}</tr>"
+        f'<tr><th>{escape(kind)}</th><td data-head="images">{change.compared}</td>'
+        f"{_likeness(change)}</tr>"
         for kind, change in report.changes.items()
     )
     return (
-        "<p>As shown on a screen, in the window of the file; beside each figure, that of the same "
-        "image saved as JPEG of quality 50, which physicians could not tell from the original. One "
-        "image of each of a few files of a kind, its middle part; medians.</p>"
-        f'<div class="box" tabindex="0"><table><thead><tr><th>kind</th><th>images</th>{heads}'
-        f"</tr></thead><tbody>{rows}</tbody></table></div>{_drawings(report)}"
+        "<p>Measured as shown on a screen, in the window of the file, on the middle part of one "
+        "image from a few files of each kind (medians). For comparison: the same image saved as "
+        "JPEG at quality 50.</p>"
+        '<div class="box" tabindex="0"><table class="kinds"><thead><tr><th>kind</th>'
+        f"<th>images</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>{_drawings(report)}"
     )
 
 
@@ -251,8 +254,10 @@ def _likeness(change: Change) -> str:
     cells = []
     for name in SHOWN:
         beside = change.likeness[name]
-        for figure in (beside["protected"], beside["jpeg_50"]):
-            cells.append(f"<td>{DASH if figure is None else f'{figure:.{_DIGITS[name]}f}'}</td>")
+        heads = (_FIGURES[name], f"{_FIGURES[name]} of JPEG 50")
+        for head, figure in zip(heads, (beside["protected"], beside["jpeg_50"]), strict=True):
+            shown = DASH if figure is None else f"{figure:.{_DIGITS[name]}f}"
+            cells.append(f'<td data-head="{head}">{shown}</td>')
     return "".join(cells)
 
 

@@ -16,6 +16,7 @@ from medprotect.protect.journal import Entry, Journal
 from medprotect.protect.lock import hold_lock
 from medprotect.protect.receipt import NAME as RECEIPT
 from medprotect.protect.receipt import read_receipt
+from medprotect.protect.summary import TO_COME
 from medprotect.report.change import Change, measure_changes
 from medprotect.report.page import Report, make_page
 from medprotect.report.statement import NAME, make_statement, public_key, sign
@@ -105,7 +106,10 @@ def _read_run(state: Path) -> tuple[dict[str, Any], list[Entry]]:
             "no run wrote OUT: its state folder holds no journal; name that folder with --state"
         )
     with hold_lock(state), Journal(state) as journal:
-        return _read_receipt(state / RECEIPT), list(journal.entries())
+        entries = list(journal.entries())
+        if any(entry.outcome in TO_COME for entry in entries):
+            raise OutputError("the run is not finished; give its command again, then report")
+        return _read_receipt(state / RECEIPT), entries
 
 
 def _read_receipt(path: Path) -> dict[str, Any]:
