@@ -115,9 +115,7 @@ def _show(result: "Verification") -> None:
         where = f"file {fault.number}" if fault.number else "OUT"
         print(f"{where}: {fault.slug}: {fault.detail}")
     print(f"{files_in_words(result.checked)} in OUT compared with their originals")
-    print(
-        f"{files_in_words(result.read_twice)} of them read to the same pixels by a second library"
-    )
+    print(f"{files_in_words(result.read_twice)} read to the same pixels by a second library")
     if result.by_name:
         print(f"{result.by_name} of them look like images and have no noise, because of --mask")
     print(f"largest change of a pixel: {result.share:.1%} of what it may change")
