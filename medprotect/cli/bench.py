@@ -73,10 +73,10 @@ def protection(
     given = dict(locals())
     with ending():
         print("loading", file=sys.stderr, flush=True)
-        from medprotect.audit.bench import TRIED, list_attacks, run_bench
-        from medprotect.audit.bench_data import read_bench_data
-        from medprotect.audit.bench_protection import PROTECTIONS, find_protection
         from medprotect.audit.victims import VICTIMS
+        from medprotect.bench.protection.data import read_bench_data
+        from medprotect.bench.protection.protection import PROTECTIONS, find_protection
+        from medprotect.bench.protection.run import TRIED, list_attacks, run_bench
         from medprotect.intensity.budget import STRENGTHS
 
         (chosen,) = _take(strength, STRENGTHS, "strength")
@@ -104,8 +104,8 @@ def table(
 ) -> None:
     """Write the tables of runs as one page in Markdown, such as docs/benchmarks.md."""
     with ending():
-        from medprotect.audit.bench_run import read_runs
-        from medprotect.audit.bench_table import write_page
+        from medprotect.bench.protection.record import read_runs
+        from medprotect.bench.protection.table import write_page
         from medprotect.protect.atomic import write_whole
 
         page = write_page(read_runs(runs))

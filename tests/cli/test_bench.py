@@ -99,8 +99,8 @@ def test_a_page_of_nothing_is_refused(tmp_path: Path) -> None:
 
 
 def test_by_default_all_protections_are_compared() -> None:
-    from medprotect.audit.bench_protection import PROTECTIONS
     from medprotect.audit.examination import UNAIDED
+    from medprotect.bench.protection.protection import PROTECTIONS
 
     given = {name: each.default for name, each in inspect.signature(protection).parameters.items()}
     assert given["protections"].split(",") == list(PROTECTIONS)

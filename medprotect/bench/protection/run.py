@@ -14,9 +14,15 @@ import torch
 
 from medprotect.audit.aids import AIDED, OTHER, used_by
 from medprotect.audit.attempt import Attempt, Predicted, Task, attempt
-from medprotect.audit.bench_data import BenchData
-from medprotect.audit.bench_protection import CLEAN, Made, Protection, make_once
-from medprotect.audit.bench_run import (
+from medprotect.audit.countermeasures import COUNTERMEASURES
+from medprotect.audit.examination import NONE, UNAIDED
+from medprotect.audit.halves import Labelled
+from medprotect.audit.relabelling import balanced_accuracy
+from medprotect.audit.state import digest
+from medprotect.audit.victims import VICTIMS, make_each
+from medprotect.bench.protection.data import BenchData
+from medprotect.bench.protection.protection import CLEAN, Made, Protection, make_once
+from medprotect.bench.protection.record import (
     SCHEMA_VERSION,
     Accuracies,
     AttackSettings,
@@ -26,12 +32,6 @@ from medprotect.audit.bench_run import (
     pack,
     write_run,
 )
-from medprotect.audit.countermeasures import COUNTERMEASURES
-from medprotect.audit.examination import NONE, UNAIDED
-from medprotect.audit.halves import Labelled
-from medprotect.audit.relabelling import balanced_accuracy
-from medprotect.audit.state import digest
-from medprotect.audit.victims import VICTIMS, make_each
 
 Say = Callable[[str], None]
 

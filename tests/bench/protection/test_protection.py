@@ -13,17 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from medprotect.audit.bench import TRIED, Tally, list_attacks, run_bench
-from medprotect.audit.bench_data import BenchData, read_bench_data
-from medprotect.audit.bench_protection import (
-    CLEAN,
-    PROTECTIONS,
-    Protection,
-    find_protection,
-    make_once,
-)
-from medprotect.audit.bench_run import Run, identify, pack, read_run, read_runs, unpack
-from medprotect.audit.bench_table import write_page
 from medprotect.audit.countermeasures import COUNTERMEASURES
 from medprotect.audit.countermeasures.autoencoder import Autoencoder
 from medprotect.audit.countermeasures.countermeasure import Aid
@@ -31,9 +20,20 @@ from medprotect.audit.halves import Labelled, read_halves
 from medprotect.audit.pairs import Images
 from medprotect.audit.relabelling import balanced_accuracy
 from medprotect.audit.verdict import DASH
+from medprotect.bench.protection.data import BenchData, read_bench_data
+from medprotect.bench.protection.protection import (
+    CLEAN,
+    PROTECTIONS,
+    Protection,
+    find_protection,
+    make_once,
+)
+from medprotect.bench.protection.record import Run, identify, pack, read_run, read_runs, unpack
+from medprotect.bench.protection.run import TRIED, Tally, list_attacks, run_bench
+from medprotect.bench.protection.table import write_page
 from medprotect.errors import ConfigError
 
-from .stripes import covered, stripes
+from ...audit.stripes import covered, stripes
 
 STEPS = 10
 

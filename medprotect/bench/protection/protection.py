@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medprotect.audit.baselines import BASELINES
-from medprotect.audit.bench_data import BenchData
-from medprotect.audit.bench_run import Protected, name_file, protection_folder
 from medprotect.audit.fidelity import fidelity
 from medprotect.audit.halves import Labelled
 from medprotect.audit.unlearnability import protect
+from medprotect.bench.protection.data import BenchData
+from medprotect.bench.protection.record import Protected, name_file, protection_folder
 from medprotect.confounder.card import Card, load_card
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import Confounder

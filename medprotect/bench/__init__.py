@@ -1,0 +1,1 @@
+"""Research that no protection needs: our noise beside others, speed, and studies."""

@@ -1,0 +1,1 @@
+"""Protections compared on public data sets."""
