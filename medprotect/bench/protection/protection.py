@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medprotect.audit.baselines import BASELINES
 from medprotect.audit.fidelity import fidelity
 from medprotect.audit.halves import Labelled
 from medprotect.audit.unlearnability import protect
+from medprotect.bench.protection.baselines import BASELINES
 from medprotect.bench.protection.data import BenchData
 from medprotect.bench.protection.record import Protected, name_file, protection_folder
 from medprotect.confounder.card import Card, load_card

@@ -5,8 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from medprotect.audit.baselines.baseline import Baseline, Images
 from medprotect.audit.halves import Labelled
+from medprotect.bench.protection.baselines.baseline import Baseline, Images
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

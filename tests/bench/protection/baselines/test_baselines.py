@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from medprotect.audit.baselines import BASELINES
-from medprotect.audit.baselines.baseline import Baseline
 from medprotect.audit.halves import Labelled
+from medprotect.bench.protection.baselines import BASELINES
+from medprotect.bench.protection.baselines.baseline import Baseline
 
 from .toys import CLASSES, change, clean_accuracy, draw
 

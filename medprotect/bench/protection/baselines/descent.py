@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medprotect.audit.baselines.baseline import Images
+from medprotect.bench.protection.baselines.baseline import Images
 
 BATCH = 128
 

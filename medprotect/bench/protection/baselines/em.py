@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medprotect.audit.baselines.baseline import Baseline, Images
-from medprotect.audit.baselines.descent import BATCH, batches, descend, to_presented
 from medprotect.audit.halves import Labelled
+from medprotect.bench.protection.baselines.baseline import Baseline, Images
+from medprotect.bench.protection.baselines.descent import BATCH, batches, descend, to_presented
 from medprotect.confounder.networks import Assigner, channels_last
 
 

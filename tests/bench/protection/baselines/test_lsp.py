@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from medprotect.audit.baselines.lsp import LinearlySeparable
 from medprotect.audit.halves import Labelled
+from medprotect.bench.protection.baselines.lsp import LinearlySeparable
 
 from .toys import CLASSES, change, clean_accuracy, draw, linear_accuracy
 

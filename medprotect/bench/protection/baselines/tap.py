@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medprotect.audit.baselines.baseline import Baseline, Images
-from medprotect.audit.baselines.descent import batches, descend, to_presented
 from medprotect.audit.halves import Labelled
 from medprotect.audit.victims import resnet18
+from medprotect.bench.protection.baselines.baseline import Baseline, Images
+from medprotect.bench.protection.baselines.descent import batches, descend, to_presented
 from medprotect.confounder.networks import channels_last
 from medprotect.errors import ConfigError
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from medprotect.audit.baselines.baseline import Images
-from medprotect.audit.baselines.descent import descend, to_presented
-from medprotect.audit.baselines.em import ErrorMinimising
 from medprotect.audit.halves import Labelled
+from medprotect.bench.protection.baselines.baseline import Images
+from medprotect.bench.protection.baselines.descent import descend, to_presented
+from medprotect.bench.protection.baselines.em import ErrorMinimising
 from medprotect.confounder.networks import Assigner
 
 from .toys import CLASSES, change, draw, linear_accuracy

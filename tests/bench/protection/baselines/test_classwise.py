@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from medprotect.audit.baselines.classwise import ClassWise
 from medprotect.audit.halves import Labelled
+from medprotect.bench.protection.baselines.classwise import ClassWise
 
 from .toys import CLASSES, change, clean_accuracy, linear_accuracy
 

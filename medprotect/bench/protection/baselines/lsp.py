@@ -6,8 +6,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from medprotect.audit.baselines.baseline import Baseline, Images
 from medprotect.audit.halves import Labelled
+from medprotect.bench.protection.baselines.baseline import Baseline, Images
 
 PATCHES = 4
 """Patches a side: theirs are 8 of 32 pixels."""

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torch import nn
 
-from medprotect.audit.baselines.descent import batches, to_presented
 from medprotect.audit.halves import Labelled
+from medprotect.bench.protection.baselines.descent import batches, to_presented
 from medprotect.confounder.networks import ConfounderClassifier
 
 CLASSES = 3

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from medprotect.audit.baselines.baseline import Baseline, Images
 from medprotect.audit.halves import Labelled
+from medprotect.bench.protection.baselines.baseline import Baseline, Images
 
 Values = NDArray[np.float64]
 

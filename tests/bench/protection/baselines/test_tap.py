@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from medprotect.audit.baselines.baseline import Images
-from medprotect.audit.baselines.descent import to_presented
-from medprotect.audit.baselines.tap import TargetedPoisoning, _vary
 from medprotect.audit.halves import Labelled
+from medprotect.bench.protection.baselines.baseline import Images
+from medprotect.bench.protection.baselines.descent import to_presented
+from medprotect.bench.protection.baselines.tap import TargetedPoisoning, _vary
 from medprotect.errors import ConfigError
 
 from .toys import CLASSES, accuracy, clean_accuracy, draw

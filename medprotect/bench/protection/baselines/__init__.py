@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from medprotect.audit.baselines.ar import Autoregressive
-from medprotect.audit.baselines.baseline import Baseline
-from medprotect.audit.baselines.classwise import ClassWise
-from medprotect.audit.baselines.em import ErrorMinimising
-from medprotect.audit.baselines.lsp import LinearlySeparable
-from medprotect.audit.baselines.tap import TargetedPoisoning
+from medprotect.bench.protection.baselines.ar import Autoregressive
+from medprotect.bench.protection.baselines.baseline import Baseline
+from medprotect.bench.protection.baselines.classwise import ClassWise
+from medprotect.bench.protection.baselines.em import ErrorMinimising
+from medprotect.bench.protection.baselines.lsp import LinearlySeparable
+from medprotect.bench.protection.baselines.tap import TargetedPoisoning
 
 BASELINES: dict[str, Callable[..., Baseline]] = {
     baseline.name: baseline

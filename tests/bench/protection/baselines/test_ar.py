@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from medprotect.audit.baselines.ar import Autoregressive, draw_filters, grow, prediction_error
+from medprotect.bench.protection.baselines.ar import (
+    Autoregressive,
+    draw_filters,
+    grow,
+    prediction_error,
+)
 
 from .toys import CLASSES, change, draw
 
