@@ -141,8 +141,8 @@ def speed(
     """
     with ending():
         print("loading", file=sys.stderr, flush=True)
-        from medprotect.audit.speed import Amount, measure_speed, write_table
-        from medprotect.audit.speed_chart import draw_throughput
+        from medprotect.bench.speed.chart import draw_throughput
+        from medprotect.bench.speed.speed import Amount, measure_speed, write_table
         from medprotect.protect.atomic import write_whole
 
         report = measure_speed(images, folder, Amount(slices, planned, repeats, many), _say)
@@ -172,8 +172,8 @@ def profile(
     """Show how long each step of one slice takes, with a null network and a real one."""
     with ending():
         print("loading", file=sys.stderr, flush=True)
-        from medprotect.audit.speed_codec import SYNTAXES
-        from medprotect.audit.speed_profile import profile_slice, write_profile
+        from medprotect.bench.speed.codec import SYNTAXES
+        from medprotect.bench.speed.profile import profile_slice, write_profile
 
         if syntax is not None:
             _take(syntax, SYNTAXES, "syntax")

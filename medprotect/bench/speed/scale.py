@@ -7,9 +7,9 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import mean
 
-from medprotect.audit.speed_export import build_series, find_slices
-from medprotect.audit.speed_row import WORKERS, Row
-from medprotect.audit.speed_run import Timing, make_settings, time_run
+from medprotect.bench.speed.export import build_series, find_slices
+from medprotect.bench.speed.row import WORKERS, Row
+from medprotect.bench.speed.run import Timing, make_settings, time_run
 from medprotect.confounder.key import Key
 
 LEAST_MANY = 1000

@@ -12,20 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from medprotect.audit.speed_codec import measure_codecs
-from medprotect.audit.speed_commands import measure_commands
-from medprotect.audit.speed_engine import measure_engines
-from medprotect.audit.speed_export import (
+from medprotect.bench.speed.codec import measure_codecs
+from medprotect.bench.speed.commands import measure_commands
+from medprotect.bench.speed.engine import measure_engines
+from medprotect.bench.speed.export import (
     build_series,
     find_slices,
     make_null_pipeline,
     plain_loop,
 )
-from medprotect.audit.speed_network import measure_network
-from medprotect.audit.speed_plan import measure_plan
-from medprotect.audit.speed_row import JOBS, WORKERS, Row, name_jobs
-from medprotect.audit.speed_run import PIPELINE, make_settings, remove_run, time_run
-from medprotect.audit.speed_scale import LEAST_MANY, measure_scale
+from medprotect.bench.speed.network import measure_network
+from medprotect.bench.speed.plan import measure_plan
+from medprotect.bench.speed.row import JOBS, WORKERS, Row, name_jobs
+from medprotect.bench.speed.run import PIPELINE, make_settings, remove_run, time_run
+from medprotect.bench.speed.scale import LEAST_MANY, measure_scale
 from medprotect.confounder.key import Key
 from medprotect.errors import ConfigError
 from medprotect.protect.engine import protect_export

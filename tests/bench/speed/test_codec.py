@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from medprotect.audit.speed_codec import DECODED, ENCODED, SYNTAXES, compress_series
-from medprotect.audit.speed_export import build_series, find_slices
-from medprotect.audit.speed_profile import profile_slice
+from medprotect.bench.speed.codec import DECODED, ENCODED, SYNTAXES, compress_series
+from medprotect.bench.speed.export import build_series, find_slices
+from medprotect.bench.speed.profile import profile_slice
 
 
 @pytest.mark.slow

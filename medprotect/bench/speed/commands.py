@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
-from medprotect.audit.speed_row import Row
+from medprotect.bench.speed.row import Row
 from medprotect.errors import MedprotectError
 
 _MOST_SECONDS = 0.5

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from medprotect.audit.speed_row import Row
+from medprotect.bench.speed.row import Row
 from medprotect.confounder.card import load_card
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import NoiseNetwork, fill, key_noise, network_arguments

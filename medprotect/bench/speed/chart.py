@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from medprotect.audit.speed_row import JOBS, name_jobs
+from medprotect.bench.speed.row import JOBS, name_jobs
 from medprotect.errors import ConfigError
 
 _WIDTH, _HEIGHT = 480, 260
@@ -32,7 +32,7 @@ def draw_throughput(report: Mapping[str, object]) -> str:
     Parameters
     ----------
     report : mapping of str to object
-        From `medprotect.audit.speed.measure_speed`, or its JSON.
+        From `medprotect.bench.speed.speed.measure_speed`, or its JSON.
 
     Raises
     ------

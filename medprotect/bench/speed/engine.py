@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medprotect.audit.speed_row import Row
+from medprotect.bench.speed.row import Row
 from medprotect.confounder.card import Card, load_card
 from medprotect.confounder.codes import key_phase
 from medprotect.confounder.key import Key

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydicom import dcmread
 
-from medprotect.audit.speed_export import build_series, find_slices
+from medprotect.bench.speed.export import build_series, find_slices
 
 
 def test_slices_are_many_series_where_that_is_asked(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from medprotect.audit.speed_engine import measure_engines
-from medprotect.audit.speed_export import build_series, find_slices
+from medprotect.bench.speed.engine import measure_engines
+from medprotect.bench.speed.export import build_series, find_slices
 from medprotect.confounder.key import Key
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 
-from medprotect.audit.speed_row import WORKERS, Row
-from medprotect.audit.speed_run import PIPELINE, make_settings, time_run
+from medprotect.bench.speed.row import WORKERS, Row
+from medprotect.bench.speed.run import PIPELINE, make_settings, time_run
 from medprotect.confounder.key import Key
 from medprotect.imaging.dicom.codecs import (
     CODECS,

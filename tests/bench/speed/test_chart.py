@@ -5,8 +5,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from medprotect.audit.speed_chart import draw_throughput
-from medprotect.audit.speed_row import JOBS, Row, name_jobs
+from medprotect.bench.speed.chart import draw_throughput
+from medprotect.bench.speed.row import JOBS, Row, name_jobs
 from medprotect.errors import ConfigError
 
 SVG = "{http://www.w3.org/2000/svg}"

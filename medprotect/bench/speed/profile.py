@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 from time import perf_counter, thread_time
 from typing import Any
 
-from medprotect.audit.speed_codec import compress_series
-from medprotect.audit.speed_export import build_series, find_slices, make_null_pipeline
-from medprotect.audit.speed_run import PIPELINE, make_settings
+from medprotect.bench.speed.codec import compress_series
+from medprotect.bench.speed.export import build_series, find_slices, make_null_pipeline
+from medprotect.bench.speed.run import PIPELINE, make_settings
 from medprotect.confounder.key import Key
 from medprotect.errors import UnsupportedImageError
 

@@ -6,8 +6,8 @@ import tracemalloc
 from dataclasses import asdict, replace
 from time import perf_counter
 
-from medprotect.audit.speed_export import read_headers
-from medprotect.audit.speed_row import Row
+from medprotect.bench.speed.export import read_headers
+from medprotect.bench.speed.row import Row
 from medprotect.errors import MedprotectError
 from medprotect.protect.dry_run import plan_export
 from medprotect.protect.journal import Entry, Journal, Outcome

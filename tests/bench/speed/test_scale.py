@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from medprotect.audit.speed_export import make_null_pipeline
-from medprotect.audit.speed_scale import list_sizes, measure_scale
+from medprotect.bench.speed.export import make_null_pipeline
+from medprotect.bench.speed.scale import list_sizes, measure_scale
 from medprotect.confounder.key import Key
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from medprotect.audit import speed_profile
-from medprotect.audit.speed_profile import REST, STEPS, Spent, _Clock, _timed, write_profile
+from medprotect.bench.speed import profile
+from medprotect.bench.speed.profile import REST, STEPS, Spent, _Clock, _timed, write_profile
 
 
 def test_a_moment_counts_for_the_innermost_step_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -13,8 +13,8 @@ def test_a_moment_counts_for_the_innermost_step_alone(monkeypatch: pytest.Monkey
         passed["processor"] += processor
         passed["wall"] += wall
 
-    monkeypatch.setattr(speed_profile, "thread_time", lambda: passed["processor"])
-    monkeypatch.setattr(speed_profile, "perf_counter", lambda: passed["wall"])
+    monkeypatch.setattr(profile, "thread_time", lambda: passed["processor"])
+    monkeypatch.setattr(profile, "perf_counter", lambda: passed["wall"])
     clock = _Clock()
     inner = _timed(lambda: spend(1, 20), clock, "decode")
 

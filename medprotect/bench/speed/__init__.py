@@ -1,0 +1,1 @@
+"""How fast protecting, planning and the commands are, beside plain work."""
