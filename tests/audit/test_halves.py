@@ -1,8 +1,5 @@
 """Data sets in four parts that share no image."""
 
-import csv
-import sys
-import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from skimage.data import coins
 
-from medprotect.audit import medmnist
 from medprotect.audit.halves import Halves, read_halves
 from medprotect.errors import ConfigError
-
-CARDS = sorted(path.stem for path in (Path(__file__).parents[2] / "datasets").glob("*.toml"))
 
 
 def crops(count: int, channels: int) -> NDArray[np.uint8]:
@@ -127,47 +121,6 @@ def test_pickles_in_a_numpy_file_are_never_loaded(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", train_images=objects)
     with pytest.raises(ConfigError):
         read_halves(tmp_path / "a.npz")
-
-
-def test_a_data_set_is_laid_out_for_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = class_folders(tmp_path / "set")
-    for extra in "cdef":
-        (source / extra).mkdir()
-        Image.fromarray(coins()[:12, :12]).save(source / extra / "0.png")
-    out = tmp_path / "out"
-    monkeypatch.setattr(sys, "argv", ["medmnist", "mednist", str(source), str(out)])
-    medmnist.main()
-    tables = {}
-    for table in out.glob("labels-*.csv"):
-        with table.open(newline="") as stream:
-            tables[table.name] = list(csv.DictReader(stream))
-    assert {row["label"] for rows in tables.values() for row in rows} == set(
-        tomllib.loads((out / "dataset.toml").read_text())["classes"]
-    )
-    halves = read_halves(source)
-    for row, image in zip(tables["labels-a.csv"], halves.a.images, strict=True):
-        with Image.open(out / "images" / row["file"]) as picture:
-            assert np.array_equal(np.asarray(picture), image[..., 0])
-
-
-def test_an_unknown_data_set_names_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=", ".join(CARDS)):
-        medmnist.read_card("nothing")
-
-
-def test_a_card_of_another_number_of_classes_is_refused() -> None:
-    with pytest.raises(ConfigError, match="8 classes"):
-        medmnist.name_classes(medmnist.read_card("bloodmnist"), ("0", "1"))
-
-
-@pytest.mark.parametrize("dataset", CARDS)
-def test_every_card_states_origin_licence_and_split(dataset: str) -> None:
-    card = tomllib.loads(medmnist.read_card(dataset))
-    for entry in ("name", "source", "licence", "attribution", "citation", "split", "get"):
-        assert card[entry]
-    assert list(card["classes"]) == sorted(card["classes"])
 
 
 def test_a_damaged_file_is_refused_by_name(tmp_path: Path) -> None:

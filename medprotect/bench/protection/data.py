@@ -10,9 +10,9 @@ import torch
 
 from medprotect.audit.countermeasures.countermeasure import Aid
 from medprotect.audit.halves import Labelled, draw, read_halves
-from medprotect.audit.medmnist import name_classes, read_card
-from medprotect.audit.unlearnability import leave_out_rejected
 from medprotect.bench.protection.record import DataSettings
+from medprotect.bench.studies.medmnist import name_classes, read_card
+from medprotect.bench.studies.unlearnability import leave_out_rejected
 from medprotect.confounder.noise import shrink
 from medprotect.errors import ConfigError
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from medprotect.audit.fidelity import fidelity
 from medprotect.audit.halves import Labelled
-from medprotect.audit.unlearnability import protect
 from medprotect.bench.protection.baselines import BASELINES
 from medprotect.bench.protection.data import BenchData
 from medprotect.bench.protection.record import Protected, name_file, protection_folder
+from medprotect.bench.studies.unlearnability import protect
 from medprotect.confounder.card import Card, load_card
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import Confounder

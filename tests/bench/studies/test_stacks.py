@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from medprotect.audit.halves import Labelled
-from medprotect.audit.stacks import CHAINS, VOLUMES, chain, cut, likeness, read_stacks
+from medprotect.bench.studies.stacks import CHAINS, VOLUMES, chain, cut, likeness, read_stacks
 from medprotect.errors import ConfigError
 
 

@@ -1,9 +1,11 @@
-"""Does it hold in other windows? ``python -m medprotect.audit.through_windows CLEAN PROTECTED``.
+"""Whether the protection holds in other windows.
+
+``python -m medprotect.bench.studies.through_windows CLEAN PROTECTED``.
 
 Images of more than 8 bits are trained on through some window, and who trains chooses it. For each
 window, victims see the clean and the protected images through it, and are tested on clean images
 through the same. Prints P, as `medprotect audit` defines it, and with ``--noise-alone`` what a new
-victim reads of the noise, laid on other images: see `medprotect.audit.readability`.
+victim reads of the noise, laid on other images: see `medprotect.bench.studies.readability`.
 """
 
 import argparse
@@ -16,8 +18,8 @@ from medprotect.audit.examination import Budget, examine
 from medprotect.audit.fidelity import compare
 from medprotect.audit.halves import Labelled
 from medprotect.audit.pairs import Pairs, read_pairs
-from medprotect.audit.readability import read_noise, swap
 from medprotect.audit.state import State
+from medprotect.bench.studies.readability import read_noise, swap
 from medprotect.errors import ConfigError
 from medprotect.imaging.image import Window
 

@@ -1,8 +1,8 @@
 """Does noise protect volumes, coherent or independent along z? A 2-D and a 3-D victim judge.
 
-``python -m medprotect.audit.along_z SOURCE --pipeline FOLDER`` protects stacks of slices both ways,
-lets a victim learn from single slices, one from slices averaged with their neighbours, and one from
-whole stacks in 3-D, and tests each on clean ones. Prints JSON.
+``python -m medprotect.bench.studies.along_z SOURCE --pipeline FOLDER`` protects stacks of slices
+both ways, lets a victim learn from single slices, one from slices averaged with their neighbours,
+and one from whole stacks in 3-D, and tests each on clean ones. Prints JSON.
 """
 
 import argparse
@@ -22,9 +22,9 @@ from medprotect.audit.examination import NONE
 from medprotect.audit.halves import Labelled
 from medprotect.audit.protection import protection
 from medprotect.audit.relabelling import balanced_accuracy
-from medprotect.audit.stacks import StackedParts, Stacks, likeness, read_stacks
-from medprotect.audit.unlearnability import as_png
 from medprotect.audit.victims import Victim, resnet18
+from medprotect.bench.studies.stacks import StackedParts, Stacks, likeness, read_stacks
+from medprotect.bench.studies.unlearnability import as_png
 from medprotect.confounder.along_z import ALONG_Z
 from medprotect.confounder.card import load_card
 from medprotect.confounder.key import Key

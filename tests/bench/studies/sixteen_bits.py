@@ -1,13 +1,15 @@
-"""DICOM files of 12 bits of a MedMNIST file: ``python -m tests.audit.sixteen_bits SOURCE CLEAN``.
+"""DICOM files of 12 bits of a MedMNIST file.
+
+``python -m tests.bench.studies.sixteen_bits SOURCE CLEAN``.
 
 MedMNIST's images are what a window of the original showed, in 8 bits. So stored values can be given
 that this window shows as the same: of CT in HU by slope 1 and intercept -1024, of CR in a range of
 its own. Half B goes into ``CLEAN/train``, for a run to protect; validation and test images lie
 beside it, and ``labels.csv`` has the split.
 
-    python -m tests.audit.sixteen_bits organamnist.npz clean --modality CT --most 2000
+    python -m tests.bench.studies.sixteen_bits organamnist.npz clean --modality CT --most 2000
     medprotect run clean/train protected/train
-    python -m medprotect.audit.through_windows clean protected --labels clean/labels.csv ...
+    python -m medprotect.bench.studies.through_windows clean protected --labels clean/labels.csv ...
 """
 
 import argparse

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from medprotect.audit.halves import Halves, Labelled
-from medprotect.audit.unlearnability import (
+from medprotect.bench.studies.unlearnability import (
     draw_parts,
     give_half_a,
     leave_out_rejected,
@@ -16,7 +16,7 @@ from medprotect.confounder.card import load_card
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import Confounder
 
-from .stripes import stripes
+from ...audit.stripes import stripes
 
 CARD = load_card("radiology-grey")
 A, B, REST = stripes(16, seed=1), stripes(12, seed=2), stripes(8, seed=3)

@@ -1,4 +1,6 @@
-"""Lay a data set out for training: ``python -m medprotect.audit.medmnist DATASET SOURCE OUT``.
+"""Lay a data set out for training.
+
+``python -m medprotect.bench.studies.medmnist DATASET SOURCE OUT``.
 
 DATASET names a card of ``medprotect.datasets`` (``bloodmnist`` and others). SOURCE is a MedMNIST
 file (npz) or a folder with one folder of pictures a class. OUT gets ``images/*.png`` and, for each

@@ -3,9 +3,9 @@
 import numpy as np
 
 from medprotect.audit.halves import Labelled
-from medprotect.audit.readability import read_noise, swap
+from medprotect.bench.studies.readability import read_noise, swap
 
-from .stripes import stripes
+from ...audit.stripes import stripes
 
 CLEAN = stripes(256)
 SHADES = np.array([-40, -15, 15, 40])[CLEAN.labels][:, None, None, None]

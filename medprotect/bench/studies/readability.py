@@ -1,4 +1,4 @@
-"""How soon is the noise read? ``python -m medprotect.audit.readability --images SOURCE``.
+"""How soon is the noise read? ``python -m medprotect.bench.studies.readability --images SOURCE``.
 
 The noise of half B is laid on other images of it, so that nothing but the noise tells the class,
 and a new victim learns from these. The confounder protects from the step on at which it is read:
@@ -19,8 +19,8 @@ from medprotect.audit.attempt import Curve, Task, attempt
 from medprotect.audit.countermeasures import COUNTERMEASURES
 from medprotect.audit.examination import NONE
 from medprotect.audit.halves import Labelled, read_halves
-from medprotect.audit.unlearnability import pair_half_b
 from medprotect.audit.victims import VICTIMS
+from medprotect.bench.studies.unlearnability import pair_half_b
 from medprotect.confounder.card import load_card
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import Confounder

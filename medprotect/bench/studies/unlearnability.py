@@ -1,4 +1,4 @@
-"""Does a pipeline protect? ``python -m medprotect.audit.unlearnability --images SOURCE``.
+"""Does a pipeline protect? ``python -m medprotect.bench.studies.unlearnability --images SOURCE``.
 
 Half B of a data set is protected without labels, as a protected PNG would hold it; victims learn
 from it, and are tested on clean images. Prints the findings of `medprotect.audit.examination`.

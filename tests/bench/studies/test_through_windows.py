@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from medprotect.audit.pairs import read_pairs
-from medprotect.audit.through_windows import look_through, parse_window
 from medprotect.audit.victims import VICTIMS
+from medprotect.bench.studies.through_windows import look_through, parse_window
 from medprotect.errors import ConfigError
 from medprotect.imaging.image import Window
 
-from .bands import cover, linear, pairs
+from ...audit.bands import cover, linear, pairs
+from ...audit.stripes import stripes
 from .sixteen_bits import write_slice
-from .stripes import stripes
 
 SPLIT = ["train"] * 24 + ["validation"] * 8 + ["test"] * 8
 

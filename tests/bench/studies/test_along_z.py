@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from medprotect.audit import along_z
-from medprotect.audit.along_z import (
+from medprotect.bench.studies import along_z
+from medprotect.bench.studies.along_z import (
     SOLID,
     VICTIMS,
     Solid,
@@ -18,13 +18,13 @@ from medprotect.audit.along_z import (
     protect_stacks,
     victim_accuracy,
 )
-from medprotect.audit.stacks import VOLUMES, StackedParts, Stacks, likeness
+from medprotect.bench.studies.stacks import VOLUMES, StackedParts, Stacks, likeness
 from medprotect.confounder.card import load_card
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import Confounder
 
-from . import bands
-from .stripes import CLASSES, stripes
+from ...audit import bands
+from ...audit.stripes import CLASSES, stripes
 
 DEPTH = 4
 

@@ -1,0 +1,1 @@
+"""Studies of the noise, each a program of its own: ``python -m medprotect.bench.studies.NAME``."""
