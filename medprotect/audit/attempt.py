@@ -13,7 +13,7 @@ from torch.nn import functional
 from medprotect.audit.countermeasures.countermeasure import Aid, Countermeasure
 from medprotect.audit.countermeasures.tensors import to_tensor
 from medprotect.audit.halves import Labelled
-from medprotect.audit.relabelling import balanced_accuracy, best_relabelling
+from medprotect.audit.protection import balanced_accuracy, best_relabelling
 from medprotect.audit.victims import PEAK_RATES, Victim
 from medprotect.confounder.networks import channels_last
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from medprotect.audit.countermeasures.tensors import to_tensor
 from medprotect.audit.halves import Labelled
 from medprotect.audit.pairs import Pairs
-from medprotect.audit.relabelling import balanced_accuracy
+from medprotect.audit.protection import balanced_accuracy
 from medprotect.audit.report_schema import Probe
 from medprotect.audit.victims import Victim
 

@@ -10,23 +10,19 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from typing import NamedTuple
 
 from medprotect.audit.chart import learning_curve, scale_bar
-from medprotect.audit.fidelity_table import fidelity_section
-from medprotect.audit.matrix_table import (
-    SIGNS,
-    all_figures,
-    matrix_section,
-    name_countermeasure,
-    write_interval,
-)
 from medprotect.audit.pictures import Shown, picture_section
-from medprotect.audit.report_schema import Audit
+from medprotect.audit.report_schema import Audit, Beside, Interval, Row
 from medprotect.audit.verdict import (
+    DASH,
     HELD,
     IN_PART,
+    PLAIN,
     Degree,
     countermeasures_by_degree,
+    degree_of,
     headline,
     name_attack,
     percent,
@@ -270,3 +266,222 @@ def _method(audit: Audit) -> str:
     words = " ".join(f"<span>{escape(word)}</span>" for word in audit["command"].split())
     command = f"<dt>Command</dt><dd><code>{words}</code></dd>"
     return f"<dl>{listed}{command}</dl>{all_figures(audit)}"
+
+
+SIGNS = {Degree.HELD: "●", Degree.PART: "◐", Degree.NOT: "○", Degree.UNKNOWN: ""}
+"""What tells degrees apart without colour."""
+
+
+def matrix_section(audit: Audit) -> str:
+    """Return a heat map for each share of images in clear, as HTML."""
+    key = (
+        f'<ul class="key"><li>● held, the interval of P at least {percent(HELD)}</li>'
+        f"<li>◐ in part, at least {percent(IN_PART)}</li><li>○ did not hold</li></ul>"
+    )
+    shares = sorted({row["clean_share"] for row in audit["matrix"]})
+    tables = "".join(
+        _heat_map([row for row in audit["matrix"] if row["clean_share"] == share], share)
+        for share in shares
+    )
+    note = "Each field: P, its interval, and the accuracy the attacker reached."
+    return f'<p class="soft">{note}</p>' + key + (tables or "<p>Nothing was measured.</p>")
+
+
+def _heat_map(rows: list[Row], clean_share: float) -> str:
+    title = "All images the attacker has are protected"
+    if clean_share:
+        title = f"The attacker has {percent(clean_share)} of the images in clear"
+    victims = list(dict.fromkeys(row["victim"] for row in rows))
+    cells = {(row["countermeasure"], row["victim"]): row for row in rows}
+    head = "".join(f'<th scope="col">{escape(victim)}</th>' for victim in victims)
+    body = "".join(
+        f'<tr><th scope="row">{escape(name_countermeasure(name))}</th>'
+        + "".join(_cell(cells.get((name, victim))) for victim in victims)
+        + "</tr>"
+        for name in dict.fromkeys(row["countermeasure"] for row in rows)
+    )
+    return f"<h3>{title}</h3>" + _box(
+        f'<table class="heat"><thead><tr>'
+        f'<th scope="col">countermeasure</th>{head}</tr></thead><tbody>{body}</tbody></table>',
+        title,
+    )
+
+
+def _cell(row: Row | None) -> str:
+    if row is None or row["P"] is None:
+        return '<td class="unknown"><small>not measured</small></td>'
+    found = degree_of(row)
+    interval = write_interval(row["P_interval"])
+    return (
+        f'<td class="{found}"><b>{SIGNS[found]} {percent(row["P"])}</b>'
+        f"<small>{interval}</small><small>reaches {percent(row['attacker_best'])}</small></td>"
+    )
+
+
+def _box(table: str, label: str, kind: str = "") -> str:
+    """Let a wide table scroll by itself, also by keyboard."""
+    return (
+        f'<div class="box {kind}" tabindex="0" role="region" aria-label="{escape(label)}">'
+        f"{table}</div>"
+    )
+
+
+def all_figures(audit: Audit) -> str:
+    """Return all accuracies, as a table in HTML."""
+    head = '<th scope="col">model</th><th scope="col" class="word">countermeasure</th>'
+    head += "".join(
+        f'<th scope="col">{each}</th>'
+        for each in (
+            *("in clear", "seeds", "learned from clean", "as is"),
+            *("renamed", "attacker&rsquo;s best", "P"),
+        )
+    )
+    body = "".join(
+        f'<tr><th scope="row">{escape(row["victim"])}</th>'
+        f'<td class="word">{escape(row["countermeasure"])}</td>'
+        f"<td>{percent(row['clean_share'])}</td><td>{len(row['seeds'])}</td>"
+        + "".join(f"<td>{percent(each, 1)}</td>" for each in _accuracies(row))
+        + f"<td>{percent(row['P'], 1)}</td></tr>"
+        for row in audit["matrix"]
+    )
+    note = (
+        "All accuracies on clean test images. As is: the model as trained. Renamed: its outputs "
+        "renamed in the best way. Attacker&rsquo;s best: as is, renamed, or stopped early."
+    )
+    return f'<p class="soft">{note}</p>' + _box(
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>",
+        "All accuracies",
+        "details",
+    )
+
+
+def write_interval(interval: Interval | None) -> str:
+    """Return *93 to 97 %*, or nothing."""
+    if interval is None:
+        return ""
+    low, high = (percent(each) for each in interval)
+    return f"{low.removesuffix('%').rstrip()} to {high}"
+
+
+def name_countermeasure(countermeasure: str) -> str:
+    """Return a countermeasure as words."""
+    return "none (plain training)" if countermeasure == PLAIN else countermeasure
+
+
+def _accuracies(row: Row) -> tuple[float | None, ...]:
+    return row["clean_trained"], row["as_is"], row["renamed"], row["attacker_best"]
+
+
+class _Figure(NamedTuple):
+    key: str
+    name: str
+    unit: str = ""
+    digits: int = 1
+    more_is_closer: bool = False
+
+
+_GROUPS = {
+    "Likeness to the clean image": (
+        _Figure("psnr_db", "PSNR", " dB", more_is_closer=True),
+        _Figure("ssim", "SSIM", digits=3, more_is_closer=True),
+        _Figure("ms_ssim", "MS-SSIM", digits=3, more_is_closer=True),
+        _Figure("vif", "VIF", digits=3, more_is_closer=True),
+    ),
+    "Change of stored values": (
+        _Figure("max_change", "largest of any pixel"),
+        _Figure("rms_change", "root mean square", digits=2),
+        _Figure("disc_shift", "largest of a disc&rsquo;s mean", digits=2),
+    ),
+    "Change of grey-value features": tuple(
+        _Figure(f"first_order_{key}_percent", name, "\u202f%")
+        for key, name in {
+            "mean": "mean",
+            "sd": "standard deviation",
+            "skewness": "skewness",
+            "kurtosis": "kurtosis",
+            "entropy": "entropy",
+        }.items()
+    ),
+    "Change of texture features": tuple(
+        _Figure(f"texture_{name}_percent", name, "\u202f%")
+        for name in ("contrast", "homogeneity", "energy", "correlation")
+    ),
+}
+
+
+def fidelity_section(fidelity: dict[str, Beside], side: int) -> str:
+    """Return the table as HTML, after a sentence that counts.
+
+    Parameters
+    ----------
+    fidelity : dict
+        Figures by the names of `medprotect.audit.fidelity.compare`.
+    side : int
+        Of the images, the shorter one, in pixels.
+    """
+    if not fidelity:
+        return "<p>Not measured.</p>"
+    body, words = "", []
+    for title, figures in _GROUPS.items():
+        body += f'<tr><th class="group" colspan="4" scope="rowgroup">{title}</th></tr>'
+        for figure in figures:
+            word = _compare(figure, fidelity)
+            words.append(word)
+            body += (
+                f'<tr><th scope="row">{figure.name}</th>'
+                f"<td>{_write(figure, 'protected', fidelity)}</td>"
+                f'<td>{_write(figure, "jpeg_50", fidelity)}</td><td class="word">{word}</td></tr>'
+            )
+    counted = [word for word in words if word != DASH]
+    closer = sum(word != "further" for word in counted)
+    return (
+        "<p>The yardstick is JPEG at quality 50 of the same images: in a study of CT, MR and "
+        "radiographs, physicians could not tell images saved so from the originals. Protected "
+        "images are as close to the clean ones as that, or closer, by "
+        f"{closer} of {len(counted)} figures.{_SMALL if side < _SMALL_SIDE else ''}</p>"
+        '<div class="box fidelity" tabindex="0" role="region" aria-label="Likeness"><table>'
+        '<thead><tr><th scope="col">figure</th><th scope="col">protected</th>'
+        '<th scope="col">JPEG 50</th><th scope="col" class="word">protected is</th></tr></thead>'
+        f"<tbody>{body}</tbody></table></div>{_EXPLAINED}"
+    )
+
+
+_SMALL_SIDE = 128
+_SMALL = (
+    " On images as small as these, JPEG loses more than on images of full size: "
+    "the yardstick is an easy one."
+)
+_EXPLAINED = (
+    '<p class="soft">Means over images, except the largest changes. A disc is an eighth of the '
+    "side across. Percent of a change of values is of the range from black to white; of a feature, "
+    "of its mean on clean images. In a comparison of ten measures, "
+    "VIF was among the three that agree best with radiologists; SSIM was not.</p>"
+)
+
+
+def _write(figure: _Figure, column: str, fidelity: dict[str, Beside]) -> str:
+    value = _value(figure.key, column, fidelity)
+    if value is None:
+        same = figure.key == "psnr_db" and _value("max_change", column, fidelity) == 0
+        return "no change" if same else DASH
+    share = _value(f"{figure.key}_percent", column, fidelity)
+    beside = f" ({share:.1f}\u202f%)" if share is not None else ""
+    return escape(f"{value:.{figure.digits}f}{figure.unit}{beside}")
+
+
+def _value(key: str, column: str, fidelity: dict[str, Beside]) -> float | None:
+    beside = fidelity.get(key)
+    if beside is None:
+        return None
+    return beside["protected"] if column == "protected" else beside["jpeg_50"]
+
+
+def _compare(figure: _Figure, fidelity: dict[str, Beside]) -> str:
+    """Say which is closer to the clean image, to the digits shown."""
+    pair = [_value(figure.key, column, fidelity) for column in ("protected", "jpeg_50")]
+    if pair[0] is None or pair[1] is None:
+        return DASH
+    protected, compressed = (round(each, figure.digits) for each in pair if each is not None)
+    if protected == compressed:
+        return "as close"
+    return "closer" if (protected > compressed) == figure.more_is_closer else "further"

@@ -11,7 +11,7 @@ from medprotect.audit.attempt import Attempt, Task, attempt
 from medprotect.audit.countermeasures.countermeasure import Countermeasure, Images
 from medprotect.audit.halves import Labelled
 from medprotect.audit.probe import features_of, probe
-from medprotect.audit.relabelling import balanced_accuracy
+from medprotect.audit.protection import balanced_accuracy
 from medprotect.audit.state import State
 from medprotect.audit.victims import Victim, resnet18, vgg
 from medprotect.confounder import checkpoint

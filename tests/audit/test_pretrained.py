@@ -13,7 +13,7 @@ from medprotect.audit import pretrained
 from medprotect.audit.attempt import Task, attempt
 from medprotect.audit.countermeasures.countermeasure import Countermeasure
 from medprotect.audit.pretrained import EfficientNetLite0, FineTuned, find_weights, read_weights
-from medprotect.audit.relabelling import balanced_accuracy
+from medprotect.audit.protection import balanced_accuracy
 from medprotect.audit.victims import VICTIMS
 from medprotect.errors import ConfigError, HashMismatchError
 

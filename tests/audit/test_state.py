@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medprotect.audit import trials
+from medprotect.audit import examination
 from medprotect.audit.attempt import Attempt, attempt
 from medprotect.audit.examination import Budget, Examination, examine
 from medprotect.audit.pairs import Pairs
@@ -37,7 +37,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         seeds.append(seed)
         return attempt(*arguments, seed=seed, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(trials, "attempt", watched)
+    monkeypatch.setattr(examination, "attempt", watched)
     return seeds
 
 

@@ -17,7 +17,7 @@ from medprotect.audit.attempt import Attempt, Predicted, Task, attempt
 from medprotect.audit.countermeasures import COUNTERMEASURES
 from medprotect.audit.examination import NONE, UNAIDED
 from medprotect.audit.halves import Labelled
-from medprotect.audit.relabelling import balanced_accuracy
+from medprotect.audit.protection import balanced_accuracy
 from medprotect.audit.state import digest
 from medprotect.audit.victims import VICTIMS, make_each
 from medprotect.bench.protection.data import BenchData

@@ -20,8 +20,7 @@ from medprotect.audit.attempt import Task, attempt
 from medprotect.audit.countermeasures import COUNTERMEASURES
 from medprotect.audit.examination import NONE
 from medprotect.audit.halves import Labelled
-from medprotect.audit.protection import protection
-from medprotect.audit.relabelling import balanced_accuracy
+from medprotect.audit.protection import balanced_accuracy, protection
 from medprotect.audit.victims import Victim, resnet18
 from medprotect.bench.studies.stacks import StackedParts, Stacks, likeness, read_stacks
 from medprotect.bench.studies.unlearnability import as_png

@@ -18,7 +18,7 @@ from medprotect.audit.countermeasures.autoencoder import Autoencoder
 from medprotect.audit.countermeasures.countermeasure import Aid
 from medprotect.audit.halves import Labelled, read_halves
 from medprotect.audit.pairs import Images
-from medprotect.audit.relabelling import balanced_accuracy
+from medprotect.audit.protection import balanced_accuracy
 from medprotect.audit.verdict import DASH
 from medprotect.bench.protection.data import BenchData, read_bench_data
 from medprotect.bench.protection.protection import (
