@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medprotect.audit.countermeasures.countermeasure import Aid, Countermeasure
-from medprotect.audit.countermeasures.tensors import to_tensor
+from medprotect.audit.attack.countermeasure import Aid, Countermeasure, to_tensor
+from medprotect.audit.attack.victims import PEAK_RATES, Victim
 from medprotect.audit.halves import Labelled
 from medprotect.audit.protection import balanced_accuracy, best_relabelling
-from medprotect.audit.victims import PEAK_RATES, Victim
 from medprotect.confounder.networks import channels_last
 
 Predicted = NDArray[np.int64]

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medprotect.audit.aids import AIDED, allowed_by, used_by
+from medprotect.audit.attack import COUNTERMEASURES
+from medprotect.audit.attack.aids import AIDED, allowed_by, used_by
+from medprotect.audit.attack.countermeasure import Aid, Countermeasure, to_tensor
+from medprotect.audit.attack.victims import VICTIMS, make_each
 from medprotect.audit.attempt import BATCH, Attempt, Task, attempt, predict
-from medprotect.audit.countermeasures import COUNTERMEASURES
-from medprotect.audit.countermeasures.countermeasure import Aid, Countermeasure
-from medprotect.audit.countermeasures.tensors import to_tensor
 from medprotect.audit.fidelity import fidelity
 from medprotect.audit.halves import Labelled
 from medprotect.audit.pairs import Images, Pairs
@@ -36,7 +36,6 @@ from medprotect.audit.report_schema import (
     Utility,
 )
 from medprotect.audit.state import Settings, State, digest
-from medprotect.audit.victims import VICTIMS, make_each
 from medprotect.confounder.assigning import Progress
 
 NONE = "none"

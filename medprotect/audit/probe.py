@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medprotect.audit.countermeasures.tensors import to_tensor
+from medprotect.audit.attack.countermeasure import to_tensor
+from medprotect.audit.attack.victims import Victim
 from medprotect.audit.halves import Labelled
 from medprotect.audit.pairs import Pairs
 from medprotect.audit.protection import balanced_accuracy
 from medprotect.audit.report_schema import Probe
-from medprotect.audit.victims import Victim
 
 IMAGES_PER_CLASS = 10
 

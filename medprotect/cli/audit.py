@@ -98,7 +98,7 @@ def audit(
 
         with WorkView() as view:
             view.load(LIBRARIES)
-            from medprotect.audit.aids import give_aids
+            from medprotect.audit.attack.aids import give_aids
             from medprotect.audit.examination import BUDGETS, examine
             from medprotect.audit.pairs import read_pairs
             from medprotect.audit.pictures import show_pair

@@ -73,7 +73,7 @@ def protection(
     given = dict(locals())
     with ending():
         print("loading", file=sys.stderr, flush=True)
-        from medprotect.audit.victims import VICTIMS
+        from medprotect.audit.attack.victims import VICTIMS
         from medprotect.bench.protection.data import read_bench_data
         from medprotect.bench.protection.protection import PROTECTIONS, find_protection
         from medprotect.bench.protection.run import TRIED, list_attacks, run_bench

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from medprotect.audit.attack.countermeasure import Countermeasure, Images
+from medprotect.audit.attack.victims import Victim, resnet18, vgg
 from medprotect.audit.attempt import Attempt, Task, attempt
-from medprotect.audit.countermeasures.countermeasure import Countermeasure, Images
 from medprotect.audit.halves import Labelled
 from medprotect.audit.probe import features_of, probe
 from medprotect.audit.protection import balanced_accuracy
 from medprotect.audit.state import State
-from medprotect.audit.victims import Victim, resnet18, vgg
 from medprotect.confounder import checkpoint
 
 from . import stripes

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from medprotect.audit.countermeasures.countermeasure import Aid
+from medprotect.audit.attack.countermeasure import Aid
+from medprotect.audit.attack.victims import VICTIMS
 from medprotect.audit.examination import BUDGETS, Budget, examine
 from medprotect.audit.halves import Labelled
 from medprotect.audit.pairs import Pairs
-from medprotect.audit.victims import VICTIMS
 from medprotect.errors import ConfigError
 
 from .bands import cover, linear, pairs

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from medprotect.audit.countermeasures.countermeasure import Aid
+from medprotect.audit.attack.countermeasure import Aid
 from medprotect.audit.halves import Labelled, draw, read_halves
 from medprotect.bench.protection.record import DataSettings
 from medprotect.bench.studies.medmnist import name_classes, read_card

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import torch
 
-from medprotect.audit.aids import AIDED, OTHER, used_by
+from medprotect.audit.attack import COUNTERMEASURES
+from medprotect.audit.attack.aids import AIDED, OTHER, used_by
+from medprotect.audit.attack.victims import VICTIMS, make_each
 from medprotect.audit.attempt import Attempt, Predicted, Task, attempt
-from medprotect.audit.countermeasures import COUNTERMEASURES
 from medprotect.audit.examination import NONE, UNAIDED
 from medprotect.audit.halves import Labelled
 from medprotect.audit.protection import balanced_accuracy
 from medprotect.audit.state import digest
-from medprotect.audit.victims import VICTIMS, make_each
 from medprotect.bench.protection.data import BenchData
 from medprotect.bench.protection.protection import CLEAN, Made, Protection, make_once
 from medprotect.bench.protection.record import (

@@ -7,10 +7,10 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from medprotect.audit.countermeasures import COUNTERMEASURES
+from medprotect.audit.attack import COUNTERMEASURES
+from medprotect.audit.attack.victims import VICTIMS
 from medprotect.audit.protection import Predicted, protection, protection_interval
 from medprotect.audit.verdict import DASH, PLAIN
-from medprotect.audit.victims import VICTIMS
 from medprotect.bench.protection.data import describe_data
 from medprotect.bench.protection.protection import CLEAN, OURS, PROTECTIONS
 from medprotect.bench.protection.record import Run, identify, unpack

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from medprotect.audit.attack import COUNTERMEASURES
+from medprotect.audit.attack.victims import Victim, resnet18
 from medprotect.audit.attempt import Task, attempt
-from medprotect.audit.countermeasures import COUNTERMEASURES
 from medprotect.audit.examination import NONE
 from medprotect.audit.halves import Labelled
 from medprotect.audit.protection import balanced_accuracy, protection
-from medprotect.audit.victims import Victim, resnet18
 from medprotect.bench.studies.stacks import StackedParts, Stacks, likeness, read_stacks
 from medprotect.bench.studies.unlearnability import as_png
 from medprotect.confounder.along_z import ALONG_Z

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from medprotect.audit.attack import COUNTERMEASURES
+from medprotect.audit.attack.victims import VICTIMS
 from medprotect.audit.attempt import Curve, Task, attempt
-from medprotect.audit.countermeasures import COUNTERMEASURES
 from medprotect.audit.examination import NONE
 from medprotect.audit.halves import Labelled, read_halves
-from medprotect.audit.victims import VICTIMS
 from medprotect.bench.studies.unlearnability import pair_half_b
 from medprotect.confounder.card import load_card
 from medprotect.confounder.key import Key

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medprotect.audit.aids import AIDED
-from medprotect.audit.countermeasures import COUNTERMEASURES
-from medprotect.audit.countermeasures.countermeasure import Aid
+from medprotect.audit.attack import COUNTERMEASURES
+from medprotect.audit.attack.aids import AIDED
+from medprotect.audit.attack.countermeasure import Aid
+from medprotect.audit.attack.victims import VICTIMS
 from medprotect.audit.examination import NONE, Budget, examine
 from medprotect.audit.halves import Halves, Labelled, draw, read_halves
 from medprotect.audit.pairs import Pairs
 from medprotect.audit.state import State
-from medprotect.audit.victims import VICTIMS
 from medprotect.confounder.card import Card, load_card
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import Confounder

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from medprotect.audit.countermeasures import COUNTERMEASURES
-from medprotect.audit.countermeasures.autoencoder import Autoencoder
-from medprotect.audit.countermeasures.countermeasure import Aid
+from medprotect.audit.attack import COUNTERMEASURES
+from medprotect.audit.attack.countermeasure import Aid
+from medprotect.audit.attack.fitted import Autoencoder
 from medprotect.audit.halves import Labelled, read_halves
 from medprotect.audit.pairs import Images
 from medprotect.audit.protection import balanced_accuracy

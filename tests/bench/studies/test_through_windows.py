@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medprotect.audit.attack.victims import VICTIMS
 from medprotect.audit.pairs import read_pairs
-from medprotect.audit.victims import VICTIMS
 from medprotect.bench.studies.through_windows import look_through, parse_window
 from medprotect.errors import ConfigError
 from medprotect.imaging.image import Window

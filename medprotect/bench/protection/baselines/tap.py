@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medprotect.audit.attack.victims import resnet18
 from medprotect.audit.halves import Labelled
-from medprotect.audit.victims import resnet18
 from medprotect.bench.protection.baselines.baseline import Baseline, Images
 from medprotect.bench.protection.baselines.descent import batches, descend, to_presented
 from medprotect.confounder.networks import channels_last

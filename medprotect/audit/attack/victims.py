@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medprotect.audit.pretrained import FineTuned
+from medprotect.audit.attack.pretrained import FineTuned
 
 Victim = Callable[[int, int], nn.Module]
 """``victim(channels, classes)``."""

@@ -4,17 +4,19 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from medprotect.audit.countermeasures import COUNTERMEASURES
-from medprotect.audit.countermeasures.bilateral import Bilateral
-from medprotect.audit.countermeasures.blur import Blur
-from medprotect.audit.countermeasures.countermeasure import Aid
-from medprotect.audit.countermeasures.grey import Grey
-from medprotect.audit.countermeasures.half_size import HalfSize
-from medprotect.audit.countermeasures.jpeg import Jpeg
-from medprotect.audit.countermeasures.median import Median
-from medprotect.audit.countermeasures.non_local_means import NonLocalMeans
-from medprotect.audit.countermeasures.posterise import Posterise
-from medprotect.audit.countermeasures.window import Window
+from medprotect.audit.attack import COUNTERMEASURES
+from medprotect.audit.attack.before_training import (
+    Bilateral,
+    Blur,
+    Grey,
+    HalfSize,
+    Jpeg,
+    Median,
+    NonLocalMeans,
+    Posterise,
+    Window,
+)
+from medprotect.audit.attack.countermeasure import Aid
 from medprotect.audit.halves import Labelled
 
 from .scenes import Images, distance, recoded, scenes, speckle

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from medprotect.audit.victims import VICTIMS, Stem
+from medprotect.audit.attack.victims import VICTIMS, Stem
 
 
 @pytest.mark.parametrize("name", list(VICTIMS))

@@ -9,15 +9,20 @@ from numpy.typing import NDArray
 from skimage import data as shipped
 from torch.nn import functional
 
-from medprotect.audit import pretrained
+from medprotect.audit.attack import pretrained
+from medprotect.audit.attack.countermeasure import Countermeasure
+from medprotect.audit.attack.pretrained import (
+    EfficientNetLite0,
+    FineTuned,
+    find_weights,
+    read_weights,
+)
+from medprotect.audit.attack.victims import VICTIMS
 from medprotect.audit.attempt import Task, attempt
-from medprotect.audit.countermeasures.countermeasure import Countermeasure
-from medprotect.audit.pretrained import EfficientNetLite0, FineTuned, find_weights, read_weights
 from medprotect.audit.protection import balanced_accuracy
-from medprotect.audit.victims import VICTIMS
 from medprotect.errors import ConfigError, HashMismatchError
 
-from .stripes import stripes
+from ..stripes import stripes
 
 CATS = {281, 282, 285}  # tabby, tiger, Egyptian
 ESPRESSO = 967

@@ -6,16 +6,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from medprotect.audit.countermeasures import ueraser
-from medprotect.audit.countermeasures.adversarial_training import AdversarialTraining
-from medprotect.audit.countermeasures.boxes import place_boxes
-from medprotect.audit.countermeasures.countermeasure import Countermeasure
-from medprotect.audit.countermeasures.cutmix import CutMix
-from medprotect.audit.countermeasures.cutout import Cutout
-from medprotect.audit.countermeasures.mixup import Mixup
-from medprotect.audit.countermeasures.plasma import draw_plasma
-from medprotect.audit.countermeasures.tensors import to_tensor
-from medprotect.audit.countermeasures.ueraser import UEraser, augment
+from medprotect.audit.attack.countermeasure import Countermeasure, to_tensor
+from medprotect.audit.attack.in_training import (
+    AdversarialTraining,
+    CutMix,
+    Cutout,
+    Mixup,
+    UEraser,
+    augment,
+    brighten,
+    change_contrast,
+    draw_plasma,
+    place_boxes,
+    recode_randomly,
+    shuffle_channels,
+)
 
 from .scenes import CLASSES, Watched, recoded, scenes, speckle
 
@@ -143,18 +148,18 @@ class TestUEraser:
     def test_jpeg_is_of_any_strength(self) -> None:
         stored = np.repeat(speckle(scenes(1, 1)), 40, 0)
         images = to_tensor(stored) + 0.5
-        errors = (ueraser.recode_randomly(images, rng()) - images).square().mean((1, 2, 3)).sqrt()
+        errors = (recode_randomly(images, rng()) - images).square().mean((1, 2, 3)).sqrt()
         assert float(errors.min()) < 2 / 255
         assert float(errors.max()) > 5 / 255
 
     def test_channels_are_shuffled_in_half_of_the_images(self) -> None:
         images = torch.tensor([0.1, 0.2, 0.3])[:, None, None].expand(300, 3, 4, 4)
-        shuffled = ueraser.shuffle_channels(images, rng())
+        shuffled = shuffle_channels(images, rng())
         assert torch.equal(shuffled.sort(1).values, images)
         changed = (shuffled != images).flatten(1).any(1).float().mean()
         assert 0.3 < float(changed) < 0.55  # one order of six is the same
 
-    @pytest.mark.parametrize("change", [ueraser.brighten, ueraser.change_contrast])
+    @pytest.mark.parametrize("change", [brighten, change_contrast])
     def test_clouds_change_half_of_the_images(self, change: object) -> None:
         assert callable(change)
         images = picture().repeat(20, 1, 1, 1) + 0.5

@@ -8,13 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from medprotect.audit.countermeasures import COUNTERMEASURES
-from medprotect.audit.countermeasures.autoencoder import Autoencoder
-from medprotect.audit.countermeasures.countermeasure import Aid, Countermeasure
-from medprotect.audit.countermeasures.diffusion import Diffusion
-from medprotect.audit.countermeasures.inverse import Inverse
-from medprotect.audit.countermeasures.orthogonal_projection import OrthogonalProjection
-from medprotect.audit.countermeasures.tensors import to_tensor
+from medprotect.audit.attack import COUNTERMEASURES
+from medprotect.audit.attack.countermeasure import Aid, Countermeasure, to_tensor
+from medprotect.audit.attack.fitted import Autoencoder, Diffusion, Inverse, OrthogonalProjection
 from medprotect.audit.halves import Labelled
 
 from .scenes import CLASSES, Watched, scenes, speckle
@@ -125,7 +121,7 @@ def test_fitting_leaves_the_global_generator(name: str) -> None:
 
 
 def test_naming_them_loads_no_filters() -> None:
-    script = "import medprotect.audit.countermeasures, sys; print(*sys.modules)"
+    script = "import medprotect.audit.attack, sys; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )

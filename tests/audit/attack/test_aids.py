@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from medprotect.audit.aids import AIDED, give_aids
-from medprotect.audit.countermeasures.countermeasure import Aid
+from medprotect.audit.attack.aids import AIDED, give_aids
+from medprotect.audit.attack.countermeasure import Aid
 from medprotect.audit.examination import BUDGETS, UNAIDED
 from medprotect.audit.pairs import Images, Pairs
 from medprotect.errors import ConfigError
 
-from .stripes import pairs
+from ..stripes import pairs
 
 
 def marked() -> Pairs:

@@ -8,8 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from medprotect.audit.countermeasures.countermeasure import Aid
-from medprotect.audit.countermeasures.tensors import to_images
+from medprotect.audit.attack.countermeasure import Aid, to_images
 from medprotect.audit.halves import Labelled
 from medprotect.audit.pairs import Images, Pairs
 from medprotect.errors import ConfigError, InputError

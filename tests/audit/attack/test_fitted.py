@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from medprotect.audit.countermeasures.autoencoder import Autoencoder, draw_noise
-from medprotect.audit.countermeasures.countermeasure import Aid, Countermeasure
-from medprotect.audit.countermeasures.diffusion import Diffusion, noise_levels
-from medprotect.audit.countermeasures.inverse import Inverse
-from medprotect.audit.countermeasures.orthogonal_projection import OrthogonalProjection
-from medprotect.audit.countermeasures.restorer import Restorer
+from medprotect.audit.attack.countermeasure import Aid, Countermeasure
+from medprotect.audit.attack.fitted import (
+    Autoencoder,
+    Diffusion,
+    Inverse,
+    OrthogonalProjection,
+    Restorer,
+    draw_noise,
+    noise_levels,
+)
 from medprotect.audit.halves import Labelled
 from medprotect.errors import ConfigError
 
