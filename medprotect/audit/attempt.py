@@ -1,6 +1,6 @@
 """One attempt of an attacker: a victim trained under a countermeasure, and tested."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -138,7 +138,8 @@ def attempt(
             at = training.draw(step, len(train), batch)
             training.learn(countermeasure, treated[at], labels[at])
             if (step + 1) % max(1, steps // 10) == 0 or step + 1 == steps:
-                watch.look(network, step + 1, treated[at], labels[at], last=step + 1 == steps)
+                chosen = watch.choose(countermeasure.variants(network))
+                watch.look(chosen, step + 1, treated[at], labels[at], last=step + 1 == steps)
             if unfinished is not None and step + 1 < steps and unfinished.is_due():
                 unfinished.save(
                     {"step": torch.tensor(step + 1), **training.state(), **watch.state()}
@@ -238,6 +239,18 @@ class _Watch:
         self._curve = Curve()
         self._best: tuple[float, Predicted] = (-1.0, np.zeros(0, np.int64))
         self._last = (np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+    def choose(self, variants: Iterable[nn.Module]) -> nn.Module:
+        """Return the network that does best on the validation images, the first of equals."""
+        networks = list(variants)
+        return max(networks, key=self._rate) if len(networks) > 1 else networks[0]
+
+    def _rate(self, network: nn.Module) -> float:
+        """Return the accuracy on the validation images, of outputs renamed if that is better."""
+        classes, truth = self._task.classes, self._task.validation.labels
+        chosen = predict(network, self._validation)
+        renamed = best_relabelling(chosen, truth, classes)[chosen]
+        return max(balanced_accuracy(guess, truth, classes) for guess in (chosen, renamed))
 
     def look(
         self, network: nn.Module, step: int, images: Tensor, labels: Tensor, *, last: bool

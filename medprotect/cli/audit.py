@@ -53,6 +53,9 @@ Leaked = Annotated[
     int,
     typer.Option(min=0, help="So many images attackers have in both; models learn from the rest."),
 ]
+PerClass = Annotated[
+    bool, typer.Option("--leaked-per-class", help="--leaked is so many images of each class.")
+]
 Kept = Annotated[
     Path | None,
     typer.Option(
@@ -77,6 +80,7 @@ def audit(
     decoys: Decoys = "unknown",
     other: Other = None,
     leaked: Leaked = 0,
+    leaked_per_class: PerClass = False,
     state: Kept = None,
     report: Report = None,
     pictures: Pictures = False,
@@ -107,12 +111,13 @@ def audit(
 
             kept = _keep(state, clean, protected, view.say)
             read = read_pairs(clean, protected, labels, size, progress=view)
-            pairs, aid = give_aids(read, other, leaked)
+            pairs, aid = give_aids(read, other, leaked, per_class=leaked_per_class)
             tried = BUDGETS[budget].aided_by(aid)
             found = examine(
                 pairs, tried, decoys=decoys, aid=aid, state=kept, say=view.say, progress=view
             )
-        result = _as_json(pairs, found, tried, _options(budget, size, other, leaked))
+        options = _options(budget, size, other, leaked, per_class=leaked_per_class)
+        result = _as_json(pairs, found, tried, options)
         if report:
             write_report(result, report, show_pair(pairs) if pictures else ())
         if as_json:
@@ -140,11 +145,12 @@ def _keep(given: Path | None, clean: Path, protected: Path, say: Callable[[str],
         return State(None)
 
 
-def _options(budget: str, size: int, other: Path | None, leaked: int) -> str:
+def _options(budget: str, size: int, other: Path | None, leaked: int, *, per_class: bool) -> str:
     """Return what was given, without paths: others may see it, and paths may name patients."""
     given = f"--budget {budget} --size {size}"
     given += " --other OTHER" if other else ""
-    return given + (f" --leaked {leaked}" if leaked else "")
+    given += f" --leaked {leaked}" if leaked else ""
+    return given + (" --leaked-per-class" if leaked and per_class else "")
 
 
 def _as_json(pairs: "Pairs", found: "Examination", budget: "Budget", options: str) -> "Audit":

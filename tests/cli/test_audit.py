@@ -120,6 +120,9 @@ def test_what_attackers_cannot_have_is_a_wrong_argument(folders: tuple[Path, Pat
     refused = audit(clean, out, "--labels", table, "--leaked", "24")
     assert refused.returncode == 2
     assert "leak fewer" in refused.stderr
+    refused = audit(clean, out, "--labels", table, "--leaked", "24", "--leaked-per-class")
+    assert refused.returncode == 2
+    assert "leak fewer" in refused.stderr
     refused = audit(clean, out, "--labels", table, "--other", out.parent / "nowhere")
     assert refused.returncode == 2
     assert "other images" in refused.stderr

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from functools import partial
 
+from medprotect.audit.attack.after_training import WeightNoise
 from medprotect.audit.attack.before_training import (
+    Background,
     Bilateral,
     Blur,
     Grey,
@@ -11,12 +13,20 @@ from medprotect.audit.attack.before_training import (
     Jpeg,
     Median,
     NonLocalMeans,
+    Normalise,
     Posterise,
     Window,
 )
 from medprotect.audit.attack.countermeasure import Countermeasure
 from medprotect.audit.attack.fitted import Autoencoder, Diffusion, Inverse, OrthogonalProjection
-from medprotect.audit.attack.in_training import AdversarialTraining, CutMix, Cutout, Mixup, UEraser
+from medprotect.audit.attack.in_training import (
+    AdversarialTraining,
+    CutMix,
+    Cutout,
+    Mixup,
+    UEraser,
+    Warps,
+)
 
 COUNTERMEASURES: dict[str, Callable[[], Countermeasure]] = {
     "none": Countermeasure,
@@ -34,12 +44,17 @@ COUNTERMEASURES: dict[str, Callable[[], Countermeasure]] = {
     "bilateral": Bilateral,
     "non-local-means": NonLocalMeans,
     "window": Window,
+    "normalise": Normalise,
+    "background": Background,
     # in training
     "cutout": Cutout,
     "mixup": Mixup,
     "cutmix": CutMix,
     "ueraser": UEraser,
+    "warps": Warps,
     "adversarial-training": AdversarialTraining,
+    # after training
+    "weight-noise": WeightNoise,
     # fitted to what the attacker has
     "orthogonal-projection": OrthogonalProjection,
     "autoencoder": Autoencoder,

@@ -35,7 +35,9 @@ def used_by(countermeasure: str, aid: Aid) -> list[Images]:
     return [images for images in given.get(need or "", []) if images is not None]
 
 
-def give_aids(pairs: Pairs, other: Path | None, leaked: int) -> tuple[Pairs, Aid]:
+def give_aids(
+    pairs: Pairs, other: Path | None, leaked: int, *, per_class: bool = False
+) -> tuple[Pairs, Aid]:
     """Return what is left to learn from, and what the attacker has besides.
 
     Parameters
@@ -44,6 +46,8 @@ def give_aids(pairs: Pairs, other: Path | None, leaked: int) -> tuple[Pairs, Aid
         A folder of clean images of another source; see `read_other`.
     leaked : int
         Number of leaked pairs; see `leak`.
+    per_class : bool
+        Whether that is the number of each class.
 
     Raises
     ------
@@ -52,14 +56,22 @@ def give_aids(pairs: Pairs, other: Path | None, leaked: int) -> tuple[Pairs, Aid
     """
     aid = Aid()
     if leaked:
-        pairs, aid = leak(pairs, leaked)
+        pairs, aid = leak(pairs, leaked, per_class=per_class)
     if other:
         aid = replace(aid, other=read_other(other, pairs.protected))
     return pairs, aid
 
 
-def leak(pairs: Pairs, count: int, seed: int = 1) -> tuple[Pairs, Aid]:
+def leak(pairs: Pairs, count: int, seed: int = 1, *, per_class: bool = False) -> tuple[Pairs, Aid]:
     """Give the attacker pairs, drawn from those for training; victims learn from the others alone.
+
+    Parameters
+    ----------
+    count : int
+        Of all pairs, or of each class: five of each were enough for BridgePure against LSP on
+        CIFAR-100 (NeurIPS 2025).
+    per_class : bool
+        Whether it is of each class.
 
     Raises
     ------
@@ -67,11 +79,16 @@ def leak(pairs: Pairs, count: int, seed: int = 1) -> tuple[Pairs, Aid]:
         A class would have nothing left to learn from.
     """
     order = np.random.default_rng(seed).permutation(len(pairs.clean))
-    leaked, kept = order[:count], np.sort(order[count:])
+    first = np.zeros(len(order), bool)
+    first[:count] = True
+    if per_class:
+        drawn = pairs.clean.labels[order]
+        first = np.any([_first_of(drawn == label, count) for label in np.unique(drawn)], axis=0)
+    leaked, kept = order[first], np.sort(order[~first])
     labels = pairs.clean.labels[kept]
     if set(labels) != set(pairs.clean.labels):
         raise ConfigError(
-            f"With {count} leaked pairs, a class has no image left to learn from; leak fewer."
+            f"With {len(leaked)} leaked pairs, a class has no image left to learn from; leak fewer."
         )
     left = replace(
         pairs,
@@ -80,6 +97,11 @@ def leak(pairs: Pairs, count: int, seed: int = 1) -> tuple[Pairs, Aid]:
     )
     given = Aid(leaked_clean=pairs.clean.images[leaked], leaked_protected=pairs.protected[leaked])
     return left, given
+
+
+def _first_of(chosen: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
+    """Return where the first so many of the chosen are."""
+    return chosen & (np.cumsum(chosen) <= count)
 
 
 def read_other(folder: Path, like: Images) -> Images:

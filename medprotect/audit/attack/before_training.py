@@ -4,6 +4,7 @@ import math
 from io import BytesIO
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as Picture
 from PIL.Image import Resampling
 
@@ -284,3 +285,80 @@ def from_picture(picture: Picture.Image) -> Images:
     """Return (H, W, C), C 1 or 3."""
     image = np.asarray(picture)
     return image[..., None] if image.ndim == 2 else image
+
+
+MIDDLE, SPREAD = 127.5, 45.0
+"""Mean and standard deviation of every channel afterwards, of 255."""
+
+
+class Normalise(Countermeasure):
+    """Each channel of each image gets the same mean and spread, in training and in use.
+
+    A shift of brightness or colour then tells nothing. One of the adaptive defences of X. Wang et
+    al. *Dual-branch robust unlearnable examples* (DUNE). ICML 2026, arXiv:2605.01718.
+    """
+
+    name = "normalise"
+
+    def treat(self, images: Images) -> Images:
+        """Return the images normalised; what is beyond 0..255 is cut off."""
+        values = images.astype(np.float32)
+        values -= values.mean((1, 2), keepdims=True)
+        spread = values.std((1, 2), keepdims=True)
+        scaled = MIDDLE + SPREAD * values / np.maximum(spread, 1e-3)
+        normalised: Images = scaled.round().clip(0, 255).astype(np.uint8)
+        return normalised
+
+
+DARKEST = 32
+"""Brightest that a background is, of 255: air in CT and MR, what a collimator covers."""
+
+SMALLEST_BODY = 0.1
+"""Of the image: what is smaller is no body, and the image stays as it is."""
+
+
+class Background(Countermeasure):
+    """What lies outside the body is set to black, in training and in use.
+
+    Noise in air is noise that no anatomy hides, and an attacker can cut it off without losing any.
+    The body is the largest part of the blurred image above the threshold of N. Otsu (*A threshold
+    selection method from gray-level histograms.* IEEE Transactions on Systems, Man, and Cybernetics
+    1979), or above near-black where that threshold parts dark tissue from bright, with its holes
+    filled. An image without a dark background stays as it is.
+
+    Parameters
+    ----------
+    sigma : float
+        Of the blur, in pixels.
+    """
+
+    name = "background"
+
+    def __init__(self, sigma: float = 1.0) -> None:
+        self.sigma = sigma
+
+    def treat(self, images: Images) -> Images:
+        """Return the images with black backgrounds."""
+        return np.stack([self._blacken(image) for image in images])
+
+    def _blacken(self, image: Images) -> Images:
+        outside = find_background(image, self.sigma)
+        return np.where(outside[..., None], np.uint8(0), image)
+
+
+def find_background(image: Images, sigma: float = 1.0) -> NDArray[np.bool_]:
+    """Return where the background of one image (H, W, C) is: (H, W), nowhere if it has none."""
+    from scipy.ndimage import binary_fill_holes, gaussian_filter, label
+    from skimage.filters import threshold_otsu
+
+    nowhere = np.zeros(image.shape[:2], bool)
+    smooth = gaussian_filter(image.mean(2, dtype=np.float32), sigma)
+    if np.ptp(smooth) < 1:
+        return nowhere
+    parts, count = label(smooth > min(threshold_otsu(smooth), DARKEST))
+    if not count:
+        return nowhere
+    sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
+    outside: NDArray[np.bool_] = ~binary_fill_holes(parts == 1 + sizes.argmax())
+    body = 1 - outside.mean()
+    return nowhere if body < SMALLEST_BODY else outside

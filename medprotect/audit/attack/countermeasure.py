@@ -1,5 +1,6 @@
 """What a countermeasure is: anything an attacker does so that the noise is not learned."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +36,8 @@ class Countermeasure:
     """Does nothing; each countermeasure overrides what it needs.
 
     `prepare` is called once, then `treat` on the training images, and `treat_tested` on those for
-    validation and testing; `loss` is what the victim minimises at each step.
+    validation and testing; `loss` is what the victim minimises at each step; of
+    `variants`, the one that does best on clean validation images is used.
     """
 
     name: str = "none"
@@ -69,6 +71,10 @@ class Countermeasure:
             All that is drawn is drawn from it.
         """
         return functional.cross_entropy(network(images), labels)
+
+    def variants(self, network: nn.Module) -> Iterator[nn.Module]:
+        """Yield what may be used in place of the victim as it is now: itself, and others."""
+        yield network
 
 
 def to_tensor(images: Images) -> Tensor:

@@ -263,3 +263,41 @@ def draw_plasma(
     plasma = plasma[..., :height, :width]
     low_values, high_values = plasma.amin((2, 3), True), plasma.amax((2, 3), True)
     return (plasma - low_values) / (high_values - low_values).clamp(min=1e-6)
+
+
+class Warps(Countermeasure):
+    """Each pixel is taken from a random place nearby, anew whenever the victim sees the image.
+
+    COIN: M. Li, X. Wang, Z. Yu, S. Hu, Z. Zhou, L. Zhang, L. Y. Zhang. *Detecting and corrupting
+    convolution-based unlearnable examples.* AAAI 2025, arXiv:2311.18403. As there, the places are
+    drawn for each pixel by itself, alike in all channels, and read by bilinear interpolation, in
+    training alone. There what lies beyond an edge is the opposite edge, here it is the edge.
+
+    Parameters
+    ----------
+    reach : float
+        Farthest place along each axis, in pixels; theirs is 2.
+    """
+
+    name = "warps"
+
+    def __init__(self, reach: float = 2.0) -> None:
+        self.reach = reach
+
+    def loss(
+        self, network: nn.Module, images: Tensor, labels: Tensor, rng: torch.Generator
+    ) -> Tensor:
+        """Return the loss of the images warped."""
+        return functional.cross_entropy(network(warp(images, self.reach, rng)), labels)
+
+
+def warp(images: Tensor, reach: float, rng: torch.Generator) -> Tensor:
+    """Return images (B, C, h, w), each pixel from up to `reach` pixels away along each axis."""
+    count, _, height, width = images.shape
+    shift = reach * (2 * torch.rand(count, height, width, 2, generator=rng) - 1)
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    places = torch.stack([columns, rows], -1) + shift  # pixels, (x, y)
+    # Between -1 at the middle of the first pixel and 1 at that of the last.
+    grid = 2 * places / torch.tensor([max(width - 1, 1), max(height - 1, 1)]) - 1
+    grid = grid.to(images.device, images.dtype)
+    return functional.grid_sample(images, grid, padding_mode="border", align_corners=True)

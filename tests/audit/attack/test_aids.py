@@ -45,6 +45,24 @@ def test_leaked_pairs_are_pairs_and_nobody_learns_from_them() -> None:
     assert all(labels[image.tobytes()] == label for image, label in zip(*parts(left), strict=True))
 
 
+def test_so_many_pairs_of_each_class_leak() -> None:
+    whole = marked()
+    left, aid = give_aids(whole, None, 5, per_class=True)
+    assert aid.leaked_clean is not None
+    assert aid.leaked_protected is not None
+    assert np.array_equal(aid.leaked_clean ^ 1, aid.leaked_protected)
+    labels = {image.tobytes(): label for image, label in zip(*parts(whole), strict=True)}
+    leaked = [labels[image.tobytes()] for image in aid.leaked_clean]
+    assert np.bincount(leaked).tolist() == [5, 5, 5, 5]
+    assert numbers(aid.leaked_clean).isdisjoint(numbers(left.clean.images))
+    assert len(left.clean) == 40 - 20
+
+
+def test_a_class_of_no_more_than_leaks_of_each_is_refused() -> None:
+    with pytest.raises(ConfigError, match="leak fewer"):
+        give_aids(marked(), None, 10, per_class=True)
+
+
 def parts(of: Pairs) -> tuple[Images, np.ndarray[tuple[int], np.dtype[np.int64]]]:
     return of.clean.images, of.clean.labels
 

@@ -6,6 +6,7 @@ from PIL import Image as Picture
 
 from medprotect.audit.attack import COUNTERMEASURES
 from medprotect.audit.attack.before_training import (
+    Background,
     Bilateral,
     Blur,
     Grey,
@@ -13,8 +14,10 @@ from medprotect.audit.attack.before_training import (
     Jpeg,
     Median,
     NonLocalMeans,
+    Normalise,
     Posterise,
     Window,
+    find_background,
 )
 from medprotect.audit.attack.countermeasure import Aid
 from medprotect.audit.halves import Labelled
@@ -190,3 +193,64 @@ def test_without_room_a_window_is_the_image_itself() -> None:
 def test_tested_images_keep_their_window() -> None:
     images = scenes(3, 3)
     assert np.array_equal(Window().treat_tested(images), images)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_normalised_images_have_one_mean_and_spread_in_every_channel(channels: int) -> None:
+    treated = Normalise().treat(scenes(6, channels)).astype(float)
+    assert np.abs(treated.mean((1, 2)) - 127.5).max() < 2
+    assert np.abs(treated.std((1, 2)) - 45).max() < 5  # what is beyond the range is cut off
+
+
+def test_a_shift_of_colour_is_gone_after_normalisation() -> None:
+    images = scenes(6, 3)
+    shifted = images + np.array([8, 0, 4], np.uint8)
+    assert distance(Normalise().treat(shifted), Normalise().treat(images)) < 0.5
+
+
+def test_normalisation_keeps_flat_images_flat() -> None:
+    treated = Normalise().treat(np.full((2, 9, 9, 3), 200, np.uint8))
+    assert len(np.unique(treated)) == 1
+
+
+def body(channels: int = 1) -> tuple[Images, np.ndarray[tuple[int, int], np.dtype[np.bool_]]]:
+    """Slices of a bright disc with a dark hole in near-black air, and where the air is."""
+    rows, columns = np.mgrid[:40, :40]
+    far = np.hypot(rows - 20, columns - 18)
+    image = np.where(far < 13, 150, 4)
+    image[far < 4] = 4
+    slices = np.broadcast_to(image[None, ..., None], (3, 40, 40, channels)).astype(np.uint8)
+    return speckle(slices, lsb=4), far >= 13
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_air_becomes_black_and_the_body_stays_with_its_holes(channels: int) -> None:
+    slices, air = body(channels)
+    treated = Background().treat(slices)
+    edge = np.abs(np.hypot(*(np.mgrid[:40, :40] - np.array([20, 18])[:, None, None])) - 13) < 1.5
+    assert (treated[:, air & ~edge] == 0).all()
+    assert np.array_equal(treated[:, ~air & ~edge], slices[:, ~air & ~edge])
+
+
+def test_dark_tissue_beside_bright_tissue_is_no_background() -> None:
+    slices, air = body()
+    slices[:, :, :20][:, ~air[:, :20]] = 60
+    assert not find_background(slices[0])[20, 10]
+
+
+def test_a_bright_spot_apart_from_the_body_is_background() -> None:
+    slices, _ = body()
+    slices[0, 2:5, 34:37] = 200
+    assert find_background(slices[0])[3, 35]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kind", ["scenes", "bright ground", "flat", "point"])
+def test_images_without_a_dark_background_stay(kind: str, channels: int) -> None:
+    images = {
+        "scenes": scenes(4, channels) // 2 + 60,
+        "bright ground": 255 - body(channels)[0],
+        "flat": np.full((2, 9, 9, channels), 3, np.uint8),
+        "point": point(channels),
+    }[kind]
+    assert np.array_equal(Background().treat(images), images)

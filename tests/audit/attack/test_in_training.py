@@ -13,6 +13,7 @@ from medprotect.audit.attack.in_training import (
     Cutout,
     Mixup,
     UEraser,
+    Warps,
     augment,
     brighten,
     change_contrast,
@@ -20,6 +21,7 @@ from medprotect.audit.attack.in_training import (
     place_boxes,
     recode_randomly,
     shuffle_channels,
+    warp,
 )
 
 from .scenes import CLASSES, Watched, recoded, scenes, speckle
@@ -165,6 +167,31 @@ class TestUEraser:
         images = picture().repeat(20, 1, 1, 1) + 0.5
         changed = (change(images, rng()) != images).flatten(1).any(1).float().mean()
         assert 0.35 < float(changed) < 0.65
+
+
+class TestWarps:
+    def test_without_reach_nothing_moves(self) -> None:
+        assert torch.allclose(warp(picture(), 0.0, rng()), picture(), atol=1e-6)
+
+    def test_pixels_come_from_within_reach_along_both_axes(self) -> None:
+        ramp = torch.arange(20.0)[None, :].expand(20, 20) / 40 - 0.25
+        for images in (ramp, ramp.T):
+            moved = 40 * (warp(images[None, None], 2.0, rng()) - images).abs()
+            assert 1.8 < float(moved.max()) <= 2.001
+            assert 0.8 < float(moved[..., 2:-2, 2:-2].mean()) < 1.2
+
+    def test_all_channels_move_alike(self) -> None:
+        images = picture(1).expand(-1, 3, -1, -1)
+        warped = warp(images, 2.0, rng())
+        assert torch.allclose(warped[:, 0], warped[:, 2])
+        assert not torch.allclose(warped, images)
+
+    def test_each_image_is_warped_in_its_own_way(self) -> None:
+        warped = warp(picture()[:1].expand(COUNT, -1, -1, -1), 2.0, rng())
+        assert len(torch.unique(warped, dim=0)) == COUNT
+
+    def test_the_victim_learns_from_the_warped_images(self) -> None:
+        assert torch.allclose(shown(Warps(), picture(), 3), warp(picture(), 2.0, rng(3)))
 
 
 class TestPlasma:

@@ -23,7 +23,9 @@ QUICK: dict[str, Callable[[], Countermeasure]] = {
     "diffusion": lambda: Diffusion(steps=3, strides=3),
     "inverse": lambda: Inverse(steps=3),
 }
-IN_TRAINING = ["cutout", "mixup", "cutmix", "ueraser", "adversarial-training"]
+LEAVING = {"none", "background", "weight-noise"}
+"""What leaves images without a background as they are."""
+IN_TRAINING = ["cutout", "mixup", "cutmix", "ueraser", "warps", "adversarial-training"]
 
 
 def prepared(name: str, channels: int, side: tuple[int, int] = (16, 16)) -> Countermeasure:
@@ -73,8 +75,8 @@ def test_treatment_repeats_from_its_seed(name: str) -> None:
     assert np.array_equal(first.treat(images), first.treat(images))
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {"none", *IN_TRAINING}))
-def test_only_those_in_training_leave_the_images_alone(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {*LEAVING, *IN_TRAINING}))
+def test_all_others_change_the_images(name: str) -> None:
     images = speckle(scenes(4, 3), seed=4)
     assert not np.array_equal(prepared(name, 3).treat(images), images)
 
@@ -118,6 +120,16 @@ def test_fitting_leaves_the_global_generator(name: str) -> None:
     state = torch.random.get_rng_state()
     prepared(name, 1)
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_trained_victim_may_be_used_and_stays_as_it_is(name: str) -> None:
+    network = Watched(3)
+    before = network.weight.detach().clone()
+    variants = list(prepared(name, 3).variants(network))
+    assert variants[0] is network
+    assert (len(variants) > 1) == (name == "weight-noise")
+    assert torch.equal(network.weight, before)
 
 
 def test_naming_them_loads_no_filters() -> None:
