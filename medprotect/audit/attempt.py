@@ -131,7 +131,7 @@ def attempt(
     with torch.random.fork_rng(devices=[]):  # dropout draws from torch's own randomness
         torch.manual_seed(seed)
         network = channels_last(victim(train.images.shape[3], task.classes))
-        training = _Training(network, PEAK_RATES.get(victim, RATE), steps, seed)
+        training = Training(network, PEAK_RATES.get(victim, RATE), steps, seed)
         done = _take_up(unfinished, training, watch)
         progress(done)
         for step in range(done, steps):
@@ -148,7 +148,7 @@ def attempt(
     return watch.end(network)
 
 
-def _take_up(unfinished: Unfinished | None, training: "_Training", watch: "_Watch") -> int:
+def _take_up(unfinished: Unfinished | None, training: "Training", watch: "_Watch") -> int:
     """Go on from where a training broke off, and return the number of steps that are done."""
     state = None if unfinished is None else unfinished.load()
     if state is None:
@@ -159,8 +159,20 @@ def _take_up(unfinished: Unfinished | None, training: "_Training", watch: "_Watc
     return done
 
 
-class _Training:
-    """A victim that learns, with all that its next step depends on."""
+class Training:
+    """A victim that learns, with all that its next step depends on.
+
+    Parameters
+    ----------
+    network : Module
+        The victim.
+    peak : float
+        Of the learning rate, which goes once up and down.
+    steps : int
+        Of the whole training.
+    seed : int
+        Of the order of the images and of their shifts.
+    """
 
     def __init__(self, network: nn.Module, peak: float, steps: int, seed: int) -> None:
         self._network = network

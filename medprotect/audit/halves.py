@@ -3,6 +3,8 @@
 The generator never sees half B, and victims learn from half B alone.
 """
 
+import csv
+import hashlib
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -13,6 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 
 from medprotect.errors import ConfigError
+
+TABLE = "split.csv"
+COLUMNS = ("file", "label", "split", "group")
+SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +31,26 @@ class Labelled:
         (N, H, W, C), C 1 or 3.
     labels : NDArray of int64
         (N,).
+    groups : NDArray of int64, optional
+        (N,), the patient or the set of near-duplicates that each image is of, where that is known.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
+    groups: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    def take(self, at: NDArray[np.int64] | NDArray[np.bool_]) -> "Labelled":
+        """Return those at indices, or where a mask is true."""
+        groups = None if self.groups is None else self.groups[at]
+        return Labelled(self.images[at], self.labels[at], groups)
+
 
 @dataclass(frozen=True, slots=True)
 class Halves:
-    """A data set, parted; half A and half B are every second image of the training set."""
+    """A data set, parted; half A and half B are of the training set, and share no group."""
 
     a: Labelled
     b: Labelled
@@ -47,21 +61,37 @@ class Halves:
 
 def draw(part: Labelled, most: int | None) -> Labelled:
     """Return so many images at most: drawn at random, always the same; all where None."""
-    at = np.sort(np.random.default_rng(0).permutation(len(part))[:most])
-    return Labelled(part.images[at], part.labels[at])
+    return part.take(np.sort(np.random.default_rng(0).permutation(len(part))[:most]))
 
 
-def read_halves(source: Path) -> Halves:
-    """Read a MedMNIST file (npz), or a folder with one folder of pictures a class.
+def read_halves(source: Path, size: int | None = None) -> Halves:
+    """Read a MedMNIST file (npz), or a folder of pictures.
 
-    Of such a folder every tenth picture is for validation and every tenth a test; a folder may hold
-    the folders ``train`` and ``test`` instead, each with one a class: then those are the tests.
+    A folder holds one of three things:
+
+    - ``split.csv`` with the columns file, label, split (train, val or test) and group. No group may
+      be in two parts, and none is in both halves of the training set. Pictures are grey, unless
+      half of them or more have colour. A picture ``a.jpg`` may lie there as ``a.jpg.png``.
+    - One folder of pictures a class. Every tenth picture is for validation and every tenth a test.
+    - The folders ``train`` and ``test``, each with one folder a class.
+
+    Parameters
+    ----------
+    source : Path
+        The file or folder.
+    size : int, optional
+        Pixels that the long side of each picture is brought to, antialiased. Only for a folder with
+        ``split.csv``.
 
     Raises
     ------
     ConfigError
-        The source is neither.
+        The source is none of these, its table is broken, or a size is asked of another source.
     """
+    if (source / TABLE).is_file():
+        return _read_table(source, size)
+    if size is not None:
+        raise ConfigError(f"Only images with a {TABLE} are brought to another size.")
     if source.is_dir():
         return _read_folder(source)
     try:
@@ -94,23 +124,19 @@ def _read_folder(folder: Path) -> Halves:
     given = (folder / "train").is_dir() and (folder / "test").is_dir()
     whole, classes = _read_classes(folder / "train" if given else folder)
     place = np.arange(len(whole)) % 10
-    test, test_classes = _take(whole, place == 9), classes
+    test, test_classes = whole.take(place == 9), classes
     if given:
         test, test_classes = _read_classes(folder / "test")
     if test_classes != classes or test.images.shape[1:] != whole.images.shape[1:]:
         raise ConfigError(f"In {folder}, train and test differ in classes or in size.")
     learned = place < 8
     return Halves(
-        a=_take(whole, learned & (place % 2 == 0)),
-        b=_take(whole, learned & (place % 2 == 1)),
-        validation=_take(whole, place == 8 if not given else ~learned),
+        a=whole.take(learned & (place % 2 == 0)),
+        b=whole.take(learned & (place % 2 == 1)),
+        validation=whole.take(place == 8 if not given else ~learned),
         test=test,
         classes=classes,
     )
-
-
-def _take(part: Labelled, chosen: NDArray[np.bool_]) -> Labelled:
-    return Labelled(part.images[chosen], part.labels[chosen])
 
 
 def _read_classes(folder: Path) -> tuple[Labelled, tuple[str, ...]]:
@@ -129,6 +155,143 @@ def _read_classes(folder: Path) -> tuple[Labelled, tuple[str, ...]]:
     if len({image.shape for image in images}) != 1:
         raise ConfigError(f"The pictures in {folder} are not all of one size.")
     return _labelled(np.stack(images), np.array(labels)), tuple(path.name for path in classes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    file: str
+    label: str
+    split: str
+    group: str
+    line: int
+
+
+def _read_table(folder: Path, size: int | None) -> Halves:
+    rows = _read_rows(folder / TABLE)
+    classes = tuple(sorted({row.label for row in rows}))
+    names = sorted({row.group for row in rows})
+    for split in SPLITS:
+        for missing in sorted(set(classes) - {row.label for row in rows if row.split == split}):
+            raise ConfigError(f"In {TABLE} no image of class {missing!r} is in split {split!r}.")
+    pictures = [_read_named(folder, row, size) for row in rows]
+    coloured = sum(picture.shape[2] == 3 for picture in pictures)
+    pictures = [
+        _in_channels(picture, 3 if 2 * coloured >= len(rows) else 1) for picture in pictures
+    ]
+    for row, picture in zip(rows, pictures, strict=True):
+        if picture.shape != pictures[0].shape:
+            raise ConfigError(f"The picture in line {row.line} of {TABLE} is of another size.")
+    whole = Labelled(
+        np.stack(pictures),
+        np.array([classes.index(row.label) for row in rows], np.int64),
+        np.array([names.index(row.group) for row in rows], np.int64),
+    )
+    train, validation, test = (
+        whole.take(np.array([row.split == split for row in rows])) for split in SPLITS
+    )
+    in_a = _choose_half(train, names)
+    a, b = train.take(in_a), train.take(~in_a)
+    if min(len(np.unique(half.labels)) for half in (a, b)) < len(classes):
+        raise ConfigError(f"In {TABLE} a class has too few groups for two halves in split 'train'.")
+    return Halves(a=a, b=b, validation=validation, test=test, classes=classes)
+
+
+def _read_rows(table: Path) -> list[_Row]:
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            for column in COLUMNS:
+                if column not in (reader.fieldnames or ()):
+                    raise ConfigError(f"{TABLE} lacks the column {column}.")
+            rows = [
+                _Row(
+                    row["file"] or "",
+                    row["label"] or "",
+                    row["split"] or "",
+                    row["group"] or "",
+                    reader.line_num,
+                )
+                for row in reader
+            ]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        raise ConfigError(f"{TABLE} cannot be read as a CSV table in UTF-8.") from None
+    files: set[str] = set()
+    split_of: dict[str, str] = {}
+    for row in rows:
+        place = f"Line {row.line} of {TABLE}"
+        if not (row.file and row.label and row.group):
+            raise ConfigError(f"{place} lacks a file, a label or a group.")
+        if row.split not in SPLITS:
+            raise ConfigError(f"{place} has a split that is none of {', '.join(SPLITS)}.")
+        if row.file in files:
+            raise ConfigError(f"{place} names a file that an earlier line names.")
+        files.add(row.file)
+        if split_of.setdefault(row.group, row.split) != row.split:
+            raise ConfigError(f"{place} has a group that an earlier line has in another split.")
+    if len({row.label for row in rows}) < 2:
+        raise ConfigError(f"{TABLE} names fewer than two classes.")
+    return rows
+
+
+def _read_named(folder: Path, row: _Row, size: int | None) -> NDArray[np.uint8]:
+    """Return a picture (h, w, 1), or (h, w, 3) where it has colour."""
+    place = f"The picture in line {row.line} of {TABLE}"
+    if Path(row.file).is_absolute() or ".." in Path(row.file).parts:
+        raise ConfigError(f"{place} is not below the folder of the table.")
+    path = folder / row.file
+    if not path.exists():
+        path = folder / f"{row.file}.png"  # as a run calls the copy of a lossy picture
+    try:
+        image = _read_picture(path)
+    except FileNotFoundError:
+        raise ConfigError(f"{place} is missing.") from None
+    except (OSError, ValueError, Picture.DecompressionBombError):
+        raise ConfigError(f"{place} cannot be read.") from None
+    if image.shape[2] == 3 and (image == image[..., :1]).all():
+        image = image[..., :1]
+    return image if size is None else _bring(image, size)
+
+
+def _bring(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    height, width = (max(1, round(side * size / max(image.shape[:2]))) for side in image.shape[:2])
+    picture = Picture.fromarray(image.squeeze(2) if image.shape[2] == 1 else image)
+    # Pillow widens the filter as it shrinks, which is what is called antialias elsewhere.
+    brought = np.asarray(picture.resize((width, height), Picture.Resampling.BILINEAR))
+    return brought.reshape(height, width, image.shape[2])
+
+
+def _in_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
+    if channels == image.shape[2]:
+        return image
+    if channels == 3:
+        return np.broadcast_to(image, (*image.shape[:2], 3))
+    return np.asarray(Picture.fromarray(image).convert("L"))[..., None]
+
+
+def _choose_half(train: Labelled, names: list[str]) -> NDArray[np.bool_]:
+    """Return which images (N,) are of half A: groups whole, classes evenly.
+
+    The largest groups are dealt first, each to the half that has fewer images of its class.
+    """
+    if train.groups is None:
+        raise ValueError("these images are in no groups")
+    found, of_group, counts = np.unique(train.groups, return_inverse=True, return_counts=True)
+
+    def rank(index: int) -> tuple[int, bytes]:
+        return -int(counts[index]), hashlib.sha256(names[found[index]].encode()).digest()
+
+    classes = int(train.labels.max()) + 1
+    held = np.zeros((2, classes), np.int64)
+    half = np.zeros(len(found), np.int64)
+    members = [
+        np.bincount(train.labels[of_group == each], minlength=classes) for each in range(len(found))
+    ]
+    for index in sorted(range(len(found)), key=rank):
+        most = int(members[index].argmax())
+        half[index] = int(held[1, most] < held[0, most])
+        held[half[index]] += members[index]
+    chosen: NDArray[np.bool_] = half[of_group] == 0
+    return chosen
 
 
 def _read_picture(file: Path) -> NDArray[np.uint8]:

@@ -75,11 +75,29 @@ def _few(part: Labelled, seed: int) -> Labelled:
 
 def _read(network: nn.Module, few: Labelled, pairs: Pairs) -> float:
     learned, tested = features_of(network, few.images), features_of(network, pairs.test.images)
-    mean, spread = learned.mean(0), learned.std(0).clamp_min(1e-6)
-    weights = _fit((learned - mean) / spread, torch.from_numpy(few.labels), len(pairs.classes))
-    ones = torch.ones(len(tested), 1)
-    guess = (torch.cat([(tested - mean) / spread, ones], 1) @ weights).argmax(1).numpy()
+    guess = read_features(learned, few.labels, tested, len(pairs.classes))
     return round(balanced_accuracy(guess, pairs.test.labels, len(pairs.classes)), 6)
+
+
+def read_features(
+    learned: Tensor, labels: NDArray[np.int64], tested: Tensor, classes: int
+) -> NDArray[np.int64]:
+    """Return the classes (M,) that a linear reader of features gives.
+
+    Parameters
+    ----------
+    learned : Tensor
+        (N, F), of the images that the reader is fitted to, and whose labels (N,) it is told.
+    tested : Tensor
+        (M, F), of those that it reads.
+    """
+    mean, spread = learned.mean(0), learned.std(0).clamp_min(1e-6)
+    weights = _fit((learned - mean) / spread, torch.from_numpy(labels), classes)
+    ones = torch.ones(len(tested), 1)
+    guess: NDArray[np.int64] = (
+        (torch.cat([(tested - mean) / spread, ones], 1) @ weights).argmax(1).numpy()
+    )
+    return guess
 
 
 def _fit(features: Tensor, labels: Tensor, classes: int) -> Tensor:

@@ -107,6 +107,32 @@ class State:
             return None
         return replace(run, network=network.eval())
 
+    def save_arrays(self, settings: Settings, arrays: Mapping[str, NDArray[np.int64]]) -> None:
+        """Keep arrays by name.
+
+        Raises
+        ------
+        OutputError, StorageError
+            The folder cannot be written.
+        """
+        if self._folder is None:
+            return
+        stream = BytesIO()
+        np.savez(stream, **dict(arrays))  # type: ignore[arg-type]
+        with mapped_errors():
+            write_private(self._folder / _name(settings), stream.getvalue())
+
+    def load_arrays(self, settings: Settings) -> dict[str, NDArray[np.int64]] | None:
+        """Return the arrays that were kept; None where nothing, or nothing whole, was."""
+        if self._folder is None:
+            return None
+        try:
+            content = (self._folder / _name(settings)).read_bytes()
+            with np.load(BytesIO(content), allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            return None
+
 
 class Unfinished:
     """The training of an attempt as it was some seconds ago, in one file.

@@ -51,7 +51,7 @@ def protect(
 def leave_out_rejected(part: Labelled, strength: str) -> Labelled:
     """Leave out what a run would reject, such as constant images: nobody would learn from it."""
     kept = [index for index, stored in enumerate(part.images) if _is_protectable(stored, strength)]
-    return part if len(kept) == len(part) else Labelled(part.images[kept], part.labels[kept])
+    return part if len(kept) == len(part) else part.take(np.array(kept, np.int64))
 
 
 def _is_protectable(stored: NDArray[np.uint8], strength: str) -> bool:

@@ -6,6 +6,7 @@ from medprotect.bench.protection.baselines.ar import Autoregressive
 from medprotect.bench.protection.baselines.baseline import Baseline
 from medprotect.bench.protection.baselines.classwise import ClassWise
 from medprotect.bench.protection.baselines.em import ErrorMinimising
+from medprotect.bench.protection.baselines.gratings import Gratings
 from medprotect.bench.protection.baselines.lsp import LinearlySeparable
 from medprotect.bench.protection.baselines.tap import TargetedPoisoning
 
@@ -17,6 +18,7 @@ BASELINES: dict[str, Callable[..., Baseline]] = {
         TargetedPoisoning,
         LinearlySeparable,
         Autoregressive,
+        Gratings,
     )
 }
 """By name; called with ``budget_lsb``, ``seed`` and what else the method takes."""

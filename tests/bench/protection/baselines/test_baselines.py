@@ -30,7 +30,7 @@ def few(channels: int, side: tuple[int, int] = (12, 13)) -> Labelled:
 
 
 def test_each_is_registered_by_its_name() -> None:
-    assert set(BASELINES) == {"class-wise", "em", "tap", "lsp", "ar"}
+    assert set(BASELINES) == {"class-wise", "em", "tap", "lsp", "ar", "gratings"}
     assert [BASELINES[name]().name for name in BASELINES] == list(BASELINES)
 
 
