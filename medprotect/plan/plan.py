@@ -284,11 +284,12 @@ def _check_protection(choice: Choice, rules: Rules) -> None:
     least, protection = rules.at_least, choice.protection
     if least is None or (protection is not None and protection >= least):
         return
-    known = f"is {protection:.2f} at strength {rules.strength}"
     if protection is None:
         known = f"was not measured on such images at strength {rules.strength}"
-    elif stronger := [each for each, figure in choice.at_strengths.items() if figure >= least]:
-        known += f" ({choice.at_strengths[stronger[-1]]:.2f} at --strength {stronger[-1]})"
+    else:
+        known = f"is {protection:.2f} at strength {rules.strength}"
+        enough = {each: figure for each, figure in choice.at_strengths.items() if figure >= least}
+        known += "".join(f" ({figure:.2f} at --strength {each})" for each, figure in enough.items())
     raise ProtectionTooLowError(
         f"the protection of pipeline {choice.pipeline} {known}, and --at-least asks for "
         f"{least:.2f}; a pipeline of your own may reach it (medprotect train --help)"

@@ -95,7 +95,8 @@ def write_preview(
         As for the run itself, and of the page's place.
     """
     check_page_place(asked.page, settings.export)
-    plan, _ = look_ahead(settings, plan_export(replace(settings, hold_series=False)))
+    each_alone = replace(settings, hold_series=False)
+    plan, _ = look_ahead(each_alone, plan_export(each_alone))
     series = find_series(plan, asked.images)
     chosen = choose_series(series)
     entries = _files_of(chosen, plan)

@@ -195,12 +195,12 @@ def test_a_program_runs_only_when_its_bundle_is_on_the_list(
     accept = "--accept-weak"
     said = medprotect("run", bundle, root, tmp_path / "a" / "out", "--jobs", "1", accept)
     assert "not allowed to run its own configs" in said
-    assert "1 in OUT = 1 weak" in said
+    assert "1 in OUT = 1 unmeasured" in said
     assert not mark.exists()
     assert hostile.sha256 in medprotect("allow", bundle)
     said = medprotect("run", bundle, root, tmp_path / "b" / "out", accept)
     assert "1 in = 1 in OUT + 0 left out" in said
-    assert "1 in OUT, each compared with its original = 1 weak" in said
+    assert "1 in OUT, each compared with its original = 1 unmeasured" in said
     assert mark.exists()
     written = [(tmp_path / each / "out" / "CT_small.dcm").read_bytes() for each in ("a", "b")]
     assert written[0] == written[1]

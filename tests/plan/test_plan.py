@@ -221,4 +221,4 @@ class TestAtLeast:
         root = export({"grey.png": picture("PNG")})
         row = plan(root, replace(RULES, at_least=0.0, strength="low"))["grey.png"]
         assert (row.action, row.reason) == (Action.REJECT, "protection_too_low")
-        assert "was not measured at strength low" in row.detail
+        assert "was not measured on such images at strength low" in row.detail

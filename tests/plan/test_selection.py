@@ -70,7 +70,7 @@ class TestChoice:
     def test_quantitative_images_are_taken_by_name_only(self) -> None:
         pet = Traits("dicom", modality="PT", quantitative=True)
         images = {"modalities": ("PT",), "experimental": ()}
-        with pytest.raises(NoPipelineError, match="a quantitative image"):
+        with pytest.raises(NoPipelineError, match="a measurement"):
             choose_pipeline([candidate("pet", **images)], pet)
         choice = choose_pipeline([candidate("pet", named=True, **images)], pet)
         assert choice.warnings[0] == "quantitative"
@@ -96,7 +96,7 @@ class TestChoice:
             choose_pipeline(find_candidates(["auto"]), ultrasound)
         advised = find_candidates(re.findall(r"--pipeline ([a-z-]+)", str(caught.value)))
         assert choose_pipeline(advised, CT).pipeline == "ct"
-        with pytest.raises(NoPipelineError, match="in an export of their own"):
+        with pytest.raises(NoPipelineError, match="in a folder of their own"):
             choose_pipeline(find_candidates(["auto"]), Traits("dicom", modality="OT"))
 
     def test_where_no_pipeline_given_takes_it_the_reason_says_which_may(self) -> None:

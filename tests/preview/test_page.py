@@ -22,7 +22,7 @@ def test_it_says_what_is_shown_and_what_is_not(usual: Made) -> None:
     text = Read(usual.html).text
     assert "10 images of 4 series, of 4 series (13 images)" in text
     assert "3 more images of the series shown" in text
-    assert "1 files that are no images" in text
+    assert "1 files that are not images" in text
     assert "Cannot be decoded in full" in text
     assert "must not leave the house" in text
     assert COMMAND in text

@@ -77,11 +77,11 @@ OTHERS = {
 }
 
 REJECTED: dict[str, type[InputError]] = {
-    "ExplVR_BigEndNoMeta.dcm": CorruptImageError,
-    "ExplVR_LitEndNoMeta.dcm": CorruptImageError,
+    "ExplVR_BigEndNoMeta.dcm": NotAnImageError,
+    "ExplVR_LitEndNoMeta.dcm": NotAnImageError,
     "JPEG2000-embedded-sequence-delimiter.dcm": CorruptImageError,
     "MR_truncated.dcm": CorruptImageError,
-    "UN_sequence.dcm": CorruptImageError,
+    "UN_sequence.dcm": NotAnImageError,
     "empty_charset_LEI.dcm": NotAnImageError,
     "examples_palette.dcm": UnsupportedImageError,
     "meta_missing_tsyntax.dcm": CorruptImageError,
