@@ -24,7 +24,7 @@ def test_it_says_what_is_shown_and_what_is_not(usual: Made) -> None:
     assert "3 more images of the series shown" in text
     assert "1 files that are not images" in text
     assert "Cannot be decoded in full" in text
-    assert "must not leave the house" in text
+    assert "Keep it in the house" in text
     assert COMMAND in text
 
 
