@@ -54,7 +54,7 @@ def protection(
     dataset: Dataset,
     images: Images,
     out: Out,
-    protections: Protections = "ours,ours-labels,class-wise,em,tap,lsp,ar",
+    protections: Protections = "ours,ours-labels,class-wise,em,tap,lsp,ar,gratings",
     pipeline: Pipeline = "auto",
     victims: Victims = "resnet18",
     countermeasures: Countermeasures = "grey,jpeg-10,blur-1,posterise-2",
