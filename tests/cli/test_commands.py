@@ -370,7 +370,7 @@ class TestExitCodes:
         (house / "emptied" / "a.png").unlink()
         shown = medprotect("run", "emptied", "emptied-out")
         assert shown.returncode == 5
-        assert "1 files are gone" in shown.stderr
+        assert "gone from the export" in shown.stderr
 
     def test_as_json_an_error_is_an_object_too(self, medprotect: Run, export: Path) -> None:
         shown = medprotect("run", "absent", "out-h", "--json")
