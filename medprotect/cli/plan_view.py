@@ -84,8 +84,8 @@ def _pipelines_in_words(settings: Settings, to_do: Sequence[Row]) -> list[str]:
     picked: dict[tuple[str, Protection, bool], Counter[str]] = {}
     for row in to_do:
         if row.pipeline:
-            is_own = "modality_not_of_pipeline" not in row.warnings
-            picked.setdefault((row.pipeline, row.state, is_own), Counter())[row.why] += 1
+            group = (row.pipeline, row.state, row.is_of_pipeline)
+            picked.setdefault(group, Counter())[row.why] += 1
     candidates = {each.card.name: each for each in settings.candidates}
     lines = []
     for (name, state, is_own), whys in sorted(picked.items()):

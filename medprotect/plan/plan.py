@@ -20,7 +20,7 @@ from medprotect.imaging import formats
 from medprotect.imaging.image import Description, Detached, Role, Traits
 from medprotect.imaging.pairs import choose_voxels
 from medprotect.plan.patience import patience, planning_seconds
-from medprotect.plan.selection import Candidate, Choice, choose_pipeline
+from medprotect.plan.selection import NOT_OF_PIPELINE, Candidate, Choice, choose_pipeline
 from medprotect.scan.walk import Found, Tree, collisions, join_under, open_found
 
 
@@ -85,6 +85,11 @@ class Row:
     voxels: str = ""
     header: str = ""
     protection: float | None = None
+
+    @property
+    def is_of_pipeline(self) -> bool:
+        """Whether its pipeline was made for its modality, and what was measured holds for it."""
+        return NOT_OF_PIPELINE not in self.warnings
 
     @property
     def state(self) -> Protection:

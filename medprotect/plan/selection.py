@@ -11,6 +11,9 @@ from medprotect.imaging.image import Traits
 AUTO = "auto"
 """Stands for every pipeline that comes with medprotect."""
 
+NOT_OF_PIPELINE = "modality_not_of_pipeline"
+"""Warning of an image whose modality its pipeline was not made for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -104,8 +107,7 @@ def choose_pipeline(
     best = max(fitting, key=lambda each: _preference(each, traits))
     warnings = _warnings(best, traits)
     # What was measured is of the modalities that the pipeline was made for, and of no others.
-    is_own = "modality_not_of_pipeline" not in warnings
-    measured = best.protection if is_own else {}
+    measured = {} if NOT_OF_PIPELINE in warnings else best.protection
     return Choice(best.card.name, _why(best, traits), warnings, measured.get(strength), measured)
 
 
@@ -142,7 +144,7 @@ def _why(candidate: Candidate, traits: Traits) -> str:
 def _warnings(candidate: Candidate, traits: Traits) -> tuple[str, ...]:
     images = candidate.card.images
     found = {
-        "modality_not_of_pipeline": traits.modality not in images.modalities,
+        NOT_OF_PIPELINE: traits.modality not in images.modalities,
         "experimental_modality": traits.modality in images.experimental,
         "quantitative": traits.quantitative,
     }

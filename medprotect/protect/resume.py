@@ -186,9 +186,9 @@ def _plan(
         and not settings.rehash
         and settings.at_least is None
     ):
-        is_own = "modality_not_of_pipeline" not in before.row.warnings
-        protection = settings.protection_of(before.row.pipeline) if is_own else None
-        return replace(before.row, protection=protection)
+        row = before.row
+        known = settings.protection_of(row.pipeline) if row.is_of_pipeline else None
+        return replace(row, protection=known)
     return plan_row(settings.source, settings.out, found, settings.rules, there)
 
 

@@ -128,6 +128,12 @@ class TestProtection:
     def test_one_of_ones_own_was_not_measured_until_its_owner_says_so(self, tmp_path: Path) -> None:
         assert self.choose(tmp_path, "standard") is None
 
+    def test_of_a_modality_that_the_pipeline_was_not_made_for_nothing_was_measured(self) -> None:
+        for strength in ("standard", "high"):
+            choice = choose_pipeline(find_candidates(["chest-x-ray"]), CT, strength)
+            assert choice.pipeline == "chest-x-ray"
+            assert choice.protection is None
+
     def test_of_those_shipped_ct_is_weak_and_a_radiograph_at_high_is_not(self) -> None:
         shipped = find_candidates(["auto"])
         assert Protection.of(choose_pipeline(shipped, CT).protection) is Protection.WEAK
