@@ -437,8 +437,10 @@ class TestInspect:
         assert re.search(r"budget     \d+ to \d+ stored values", shown)
         assert "ct (CT, HEAD, MONOCHROME2)" in shown
 
-    def test_of_a_file_that_a_run_rejects_it_says_why(self, medprotect: Run, house: Path) -> None:
-        dataset = dcmread(house / "export" / "ct" / "body.dcm")
+    def test_of_a_file_that_a_run_rejects_it_says_why(
+        self, medprotect: Run, house: Path, export: Path
+    ) -> None:
+        dataset = dcmread(export / "ct" / "body.dcm")
         dataset.WindowWidth, dataset.RescaleSlope = "400", "90"
         dataset.save_as(house / "coarse.dcm")
         shown = medprotect("inspect", house / "coarse.dcm").stdout
