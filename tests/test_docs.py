@@ -10,13 +10,16 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import zip_longest
 from pathlib import Path
 
 import pytest
+import typer
 from typer.main import get_command
 
 from medprotect.cli import app
+from medprotect.intensity.budget import STRENGTHS
 
 from .waiting import HANG_SECONDS
 
@@ -161,6 +164,32 @@ class TestCommands:
             parse(arguments)
 
 
+STUDY = re.compile(r"python -m medprotect\.bench\.studies\.([a-z_]+) ([^`\n|\"]+)")
+STUDIES = {
+    found.groups()
+    for page in (*DOCUMENTS, *ROOT.glob("pipelines/**/*.md"), *ROOT.glob("datasets/*.toml"))
+    for found in STUDY.finditer(page.read_text())
+}
+
+
+class TestStudies:
+    def test_there_are_some(self) -> None:
+        assert {name for name, _ in STUDIES} >= {"medmnist", "meter", "unlearnability"}
+
+    @pytest.mark.parametrize(("name", "arguments"), sorted(STUDIES))
+    def test_each_command_is_one_that_the_study_takes(self, name: str, arguments: str) -> None:
+        self.parse(name, re.sub(r"[][]", "", arguments))
+
+    def test_what_it_does_not_take_would_be_found(self) -> None:
+        with pytest.raises(Exception, match="unexpected extra argument"):
+            self.parse("unlearnability", "--images bloodmnist.npz --seeds 1 2")
+
+    def parse(self, name: str, arguments: str) -> None:
+        study = typer.Typer()
+        study.command()(import_module(f"medprotect.bench.studies.{name}").main)
+        get_command(study).make_context(name, shlex.split(arguments))
+
+
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     """`shell(block)` types it where EXPORT was protected, and returns what was printed."""
@@ -206,8 +235,13 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
 
 
 def shape(value: object) -> object:
-    """Names and kinds of a JSON value; of a list those of its first item, if there is one."""
+    """Names and kinds of a JSON value; of a list those of its first item, if there is one.
+
+    What is told by strength is such a list: which strengths were measured is no matter of form.
+    """
     match value:
+        case dict() if value and value.keys() <= STRENGTHS.keys():
+            return [shape(each) for each in list(value.values())[:1]]
         case dict():
             return {name: shape(each) for name, each in value.items()}
         case list():

@@ -1,7 +1,9 @@
 """One attempt of an attacker: a victim trained under a countermeasure, and tested."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -13,16 +15,26 @@ from torch.nn import functional
 from medprotect.audit.attack.countermeasure import Aid, Countermeasure, to_tensor
 from medprotect.audit.attack.victims import PEAK_RATES, Victim
 from medprotect.audit.halves import Labelled
-from medprotect.audit.protection import balanced_accuracy, best_relabelling
+from medprotect.audit.moments import Few, Moment, pack_moments, unpack_moments
+from medprotect.audit.protection import Predicted, best_relabelling
+from medprotect.confounder.accuracy import balanced_accuracy
 from medprotect.confounder.networks import channels_last
-
-Predicted = NDArray[np.int64]
 
 RATE = 3e-3
 """Peak of the learning rate, from scratch."""
 
 BATCH = 64
 """Images a step. Of twice as many, as many steps learn little more and take twice the time."""
+
+MOMENTS = 10
+"""Of a training, at which it may be stopped."""
+
+HELD_OUT = 10
+"""One image of so many of the set is not learned from: the training is stopped by these."""
+
+EARLY_SHARE = 0.9
+"""Of the steps, where who knows the method, but has no clean image, stops from experience: there
+models did best on other sets that were protected. See ``docs/researchers/audit.md``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,36 +46,64 @@ class Task:
     classes: int
 
 
-@dataclass(slots=True)
-class Curve:
-    """Balanced accuracy after each epoch: on what was trained on, and on clean validation."""
-
-    steps: list[int] = field(default_factory=list)
-    train: list[float] = field(default_factory=list)
-    validation: list[float] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Attempt:
     """What an attacker got.
 
     Attributes
     ----------
-    as_is, renamed, best : NDArray of int64
-        Classes (N,) given to the clean test images: by the victim after its last step; with its
-        outputs renamed one to one, as fits clean validation images best; and by the victim,
-        renamed or not, of the step that did best on clean validation images.
+    moments : tuple of Moment
+        The last is the end of the training.
     network : Module, optional
-        The victim after its last step; None where it was not kept.
-    curve : Curve
-        How the training went.
+        The victim at the end; None where it was not kept.
     """
 
-    as_is: Predicted
-    renamed: Predicted
-    best: Predicted
-    network: nn.Module | None
-    curve: Curve
+    moments: tuple[Moment, ...]
+    network: nn.Module | None = None
+
+    @property
+    def as_it_ends(self) -> Predicted:
+        """Classes (N,) given to the clean test images by the victim after its last step."""
+        return self.moments[-1].predicted
+
+    @property
+    def best_on_set(self) -> Predicted:
+        """The same where it did best on the images of the set that were held out."""
+        return max(self.moments, key=lambda moment: moment.held).predicted  # the first of the best
+
+    @property
+    def stopped_early(self) -> Predicted:
+        """The same after the share `EARLY_SHARE` of the steps."""
+        return self.stopped_at(EARLY_SHARE)
+
+    def stopped_at(self, share: float) -> Predicted:
+        """Return the same at the moment nearest to a share (0..1) of the steps."""
+        due = share * self.moments[-1].step
+        return min(self.moments, key=lambda moment: abs(moment.step - due)).predicted
+
+    @property
+    def renamed(self) -> Predicted:
+        """The same after the last step, renamed as fits clean validation images best."""
+        return self.moments[-1].order[self.as_it_ends]
+
+    @property
+    def by_oracle(self) -> Predicted:
+        """The same, renamed or not, at the moment that did best on clean validation images.
+
+        Nobody has so many clean labelled images and needs the set: an upper bound.
+        """
+        best = max(self.moments, key=lambda moment: max(moment.validation, moment.renamed))
+        chosen = best.predicted
+        return best.order[chosen] if best.renamed > best.validation else chosen
+
+    @cached_property
+    def without_clean_images(self) -> dict[str, Predicted]:
+        """What somebody gets who has no clean image, by the way of stopping."""
+        return {
+            "as it ends": self.as_it_ends,
+            "best on the set": self.best_on_set,
+            "stopped early": self.stopped_early,
+        }
 
     def kept_network(self) -> nn.Module:
         """Return the network.
@@ -91,6 +131,14 @@ class Unfinished(Protocol):
         """Return the state kept last; None where there is none."""
 
 
+def hold_out(part: Labelled, seed: int) -> tuple[Labelled, Labelled]:
+    """Return nine tenths of a set to learn from, and one to choose by; they share no group."""
+    units = np.arange(len(part)) if part.groups is None else part.groups
+    names = np.random.default_rng(seed).permutation(np.unique(units))
+    held = np.isin(units, names[: max(1, len(names) // HELD_OUT)])
+    return part.take(~held), part.take(held)
+
+
 def attempt(
     victim: Victim,
     countermeasure: Countermeasure,
@@ -101,19 +149,20 @@ def attempt(
     steps: int,
     aid: Aid | None = None,
     batch: int = BATCH,
+    few: Labelled | None = None,
     unfinished: Unfinished | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Attempt:
     """Train one victim and test it.
 
-    AdamW with one cycle of the learning rate, shifts and mirroring: what anybody would do.
-
     Parameters
     ----------
     train : Labelled
-        What the victim learns from.
+        What the attacker has; of it, `hold_out` keeps a tenth to choose the moment by.
     steps : int
         Of the training; tested at ten of them and at the last.
+    few : Labelled, optional
+        Clean images that the attacker has besides; the victim's features of them are kept.
     unfinished : Unfinished, optional
         Keeps the training as it goes on. One that broke off goes on from there, and ends in the
         same bytes.
@@ -121,41 +170,103 @@ def attempt(
         Told the number of steps that are done: before the first of them, and after each.
     """
     progress(0)
-    countermeasure.prepare(train, aid or Aid(), seed)
-    treated = to_tensor(countermeasure.treat(train.images))
-    labels = torch.from_numpy(train.labels)
-    tested = [
-        to_tensor(countermeasure.treat_tested(part.images)) for part in (task.validation, task.test)
-    ]
-    watch = _Watch(task, tested)
-    with torch.random.fork_rng(devices=[]):  # dropout draws from torch's own randomness
-        torch.manual_seed(seed)
+    learned, held = hold_out(train, seed)
+    countermeasure.prepare(learned, aid or Aid(), seed)
+    validation, test = (
+        Labelled(countermeasure.treat_tested(part.images), part.labels)
+        for part in (task.validation, task.test)
+    )
+    watch = Watch(
+        countermeasure,
+        Labelled(countermeasure.treat(held.images), held.labels),
+        (validation, test),
+        task.classes,
+        few,
+    )
+    with own_randomness(seed):
         network = channels_last(victim(train.images.shape[3], task.classes))
-        training = Training(network, PEAK_RATES.get(victim, RATE), steps, seed)
-        done = _take_up(unfinished, training, watch)
-        progress(done)
-        for step in range(done, steps):
-            at = training.draw(step, len(train), batch)
-            training.learn(countermeasure, treated[at], labels[at])
-            if (step + 1) % max(1, steps // 10) == 0 or step + 1 == steps:
-                chosen = watch.choose(countermeasure.variants(network))
-                watch.look(chosen, step + 1, treated[at], labels[at], last=step + 1 == steps)
-            if unfinished is not None and step + 1 < steps and unfinished.is_due():
-                unfinished.save(
-                    {"step": torch.tensor(step + 1), **training.state(), **watch.state()}
-                )
-            progress(step + 1)
-    return watch.end(network)
+        fit(
+            network,
+            Labelled(countermeasure.treat(learned.images), learned.labels),
+            steps=steps,
+            seed=seed,
+            peak=PEAK_RATES.get(victim, RATE),
+            batch=batch,
+            countermeasure=countermeasure,
+            watch=watch,
+            unfinished=unfinished,
+            progress=progress,
+        )
+    return Attempt(tuple(watch.moments), network.eval())
 
 
-def _take_up(unfinished: Unfinished | None, training: "Training", watch: "_Watch") -> int:
+@contextmanager
+def own_randomness(seed: int) -> Iterator[None]:
+    """Draw from torch's randomness, as new networks and dropout do, by a seed, and leave it be."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+def fit(
+    network: nn.Module,
+    part: Labelled,
+    *,
+    steps: int,
+    seed: int,
+    peak: float = RATE,
+    batch: int = BATCH,
+    countermeasure: Countermeasure | None = None,
+    drawn: NDArray[np.int64] | None = None,
+    watch: "Watch | None" = None,
+    unfinished: Unfinished | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Train a network in place.
+
+    AdamW with one cycle of the learning rate, shifts and mirroring: what anybody would do.
+
+    Parameters
+    ----------
+    part : Labelled
+        As a countermeasure has treated it already.
+    peak : float
+        Of the learning rate.
+    countermeasure : Countermeasure, optional
+        Gives the loss of each step; else it is cross-entropy.
+    drawn : NDArray of int64, optional
+        Indices of images; one that is there twice is learned twice as often. Else each is once.
+    watch : Watch, optional
+        Looks at the network at `MOMENTS` steps, and at the last.
+    unfinished, progress : optional
+        As in `attempt`.
+    """
+    images, labels = to_tensor(part.images), torch.from_numpy(part.labels)
+    order = torch.arange(len(part)) if drawn is None else torch.from_numpy(drawn)
+    countermeasure = countermeasure or Countermeasure()
+    training = Training(network, peak, steps, seed)
+    done = _take_up(unfinished, training, watch)
+    progress(done)
+    for step in range(done, steps):
+        at = order[training.draw(step, len(order), batch)]
+        training.learn(countermeasure, images[at], labels[at])
+        if watch is not None and ((step + 1) % max(1, steps // MOMENTS) == 0 or step + 1 == steps):
+            watch.look(network, step + 1, images[at], labels[at])
+        if unfinished is not None and step + 1 < steps and unfinished.is_due():
+            kept = {} if watch is None else watch.state()
+            unfinished.save({"step": torch.tensor(step + 1), **training.state(), **kept})
+        progress(step + 1)
+
+
+def _take_up(unfinished: Unfinished | None, training: "Training", watch: "Watch | None") -> int:
     """Go on from where a training broke off, and return the number of steps that are done."""
     state = None if unfinished is None else unfinished.load()
     if state is None:
         return 0
     done = int(state["step"])
     training.restore(state, done)
-    watch.restore(state)
+    if watch is not None:
+        watch.restore(state)
     return done
 
 
@@ -242,67 +353,92 @@ def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-class _Watch:
-    """Keeps what an attacker with clean validation images would keep."""
+class Watch:
+    """Keeps what a victim is at some moments of its training.
 
-    def __init__(self, task: Task, tested: list[Tensor]) -> None:
-        self._task = task
-        self._validation, self._test = tested
-        self._curve = Curve()
-        self._best: tuple[float, Predicted] = (-1.0, np.zeros(0, np.int64))
-        self._last = (np.zeros(0, np.int64), np.zeros(0, np.int64))
+    Parameters
+    ----------
+    countermeasure : Countermeasure
+        Of what it gives in place of the victim, that is tested which does best on the validation
+        images.
+    held : Labelled
+        Images of the set that are not learned from, treated as those that are.
+    tested : tuple of Labelled
+        Clean images for validation and testing, treated as such.
+    few : Labelled, optional
+        Clean images that the attacker has.
+    """
 
-    def choose(self, variants: Iterable[nn.Module]) -> nn.Module:
-        """Return the network that does best on the validation images, the first of equals."""
+    def __init__(
+        self,
+        countermeasure: Countermeasure,
+        held: Labelled,
+        tested: tuple[Labelled, Labelled],
+        classes: int,
+        few: Labelled | None = None,
+    ) -> None:
+        self.moments: list[Moment] = []
+        self._countermeasure = countermeasure
+        self._classes = classes
+        self._held, self._held_labels = to_tensor(held.images), held.labels
+        self._validation, self._truth = to_tensor(tested[0].images), tested[0].labels
+        self._test = to_tensor(tested[1].images)
+        self._few = None if few is None else to_tensor(few.images)
+
+    def look(self, network: nn.Module, step: int, images: Tensor, labels: Tensor) -> None:
+        """Test the victim as it is now.
+
+        Parameters
+        ----------
+        step : int
+            Steps that are done.
+        images, labels : Tensor
+            The last batch, (B, C, h, w) in -0.5..0.5 and (B,).
+        """
+        chosen = self._choose(self._countermeasure.variants(network))
+        guess = predict(chosen, self._validation)
+        order = best_relabelling(guess, self._truth, self._classes)
+        validation, renamed = (self._score(each, self._truth) for each in (guess, order[guess]))
+        predicted, few = self._test_once(chosen)
+        self.moments.append(
+            Moment(
+                step=step,
+                train=self._score(predict(chosen, images), labels.numpy()),
+                held=self._score(predict(chosen, self._held), self._held_labels),
+                validation=validation,
+                renamed=renamed,
+                order=order,
+                predicted=predicted,
+                few=few,
+            )
+        )
+
+    def _test_once(self, network: nn.Module) -> tuple[Predicted, Few | None]:
+        if self._few is None:
+            return predict(network, self._test), None
+        of_few, of_test = (features_of(network, each) for each in (self._few, self._test))
+        return classify(network, of_test), Few(of_few, of_test, classify(network, of_few))
+
+    def _choose(self, variants: Iterable[nn.Module]) -> nn.Module:
         networks = list(variants)
         return max(networks, key=self._rate) if len(networks) > 1 else networks[0]
 
     def _rate(self, network: nn.Module) -> float:
         """Return the accuracy on the validation images, of outputs renamed if that is better."""
-        classes, truth = self._task.classes, self._task.validation.labels
-        chosen = predict(network, self._validation)
-        renamed = best_relabelling(chosen, truth, classes)[chosen]
-        return max(balanced_accuracy(guess, truth, classes) for guess in (chosen, renamed))
+        guess = predict(network, self._validation)
+        renamed = best_relabelling(guess, self._truth, self._classes)[guess]
+        return max(self._score(each, self._truth) for each in (guess, renamed))
 
-    def look(
-        self, network: nn.Module, step: int, images: Tensor, labels: Tensor, *, last: bool
-    ) -> None:
-        """Test the victim as it is now if it is the best so far, or the last."""
-        classes, truth = self._task.classes, self._task.validation.labels
-        chosen = predict(network, self._validation)
-        order = best_relabelling(chosen, truth, classes)
-        as_is, renamed = (
-            balanced_accuracy(guess, truth, classes) for guess in (chosen, order[chosen])
-        )
-        seen = predict(network, images)
-        self._curve.steps.append(step)
-        self._curve.train.append(balanced_accuracy(seen, labels.numpy(), classes))
-        self._curve.validation.append(as_is)
-        if last or max(as_is, renamed) > self._best[0]:
-            tested = predict(network, self._test)
-            self._last = tested, order[tested]
-            better = max((as_is, tested), (renamed, order[tested]), key=lambda pair: pair[0])
-            self._best = max(self._best, better, key=lambda pair: pair[0])
+    def _score(self, guess: Predicted, labels: Predicted) -> float:
+        return balanced_accuracy(guess, labels, self._classes)
 
     def state(self) -> dict[str, Tensor]:
         """Return what was kept so far."""
-        curve = (self._curve.steps, self._curve.train, self._curve.validation)
-        return {
-            "curve": torch.tensor(curve, dtype=torch.float64),
-            "best_accuracy": torch.tensor(self._best[0], dtype=torch.float64),
-            "best": torch.from_numpy(self._best[1]),
-        }
+        return {f"moment.{name}": each for name, each in pack_moments(self.moments).items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Become as `state` told."""
-        steps, train, validation = state["curve"].tolist()
-        self._curve = Curve([int(step) for step in steps], train, validation)
-        self._best = float(state["best_accuracy"]), state["best"].numpy()
-
-    def end(self, network: nn.Module) -> Attempt:
-        """Return what was kept; the last look was the last step."""
-        as_is, renamed = self._last
-        return Attempt(as_is, renamed, self._best[1], network.eval(), self._curve)
+        self.moments = unpack_moments(_below("moment.", state))
 
 
 @torch.inference_mode()
@@ -312,6 +448,33 @@ def predict(network: nn.Module, images: Tensor) -> Predicted:
     parts = [network(part).argmax(1) for part in images.split(256)]
     predicted: Predicted = torch.cat(parts).numpy()
     return predicted
+
+
+def features_of(network: nn.Module, images: Tensor) -> Tensor:
+    """Return what enters the last linear layer, (N, F), of images (N, C, H, W) in -0.5..0.5."""
+    kept: list[Tensor] = []
+    handle = _last_layer(network).register_forward_pre_hook(
+        lambda _, entering: kept.append(entering[0])
+    )
+    try:
+        with torch.no_grad():
+            network.eval()
+            for part in images.split(256):
+                network(part)
+    finally:
+        handle.remove()
+    return torch.cat(kept)
+
+
+@torch.no_grad()
+def classify(network: nn.Module, features: Tensor) -> Predicted:
+    """Return the classes (N,) that a network's last linear layer gives to what enters it (N, F)."""
+    predicted: Predicted = _last_layer(network)(features).argmax(1).numpy()
+    return predicted
+
+
+def _last_layer(network: nn.Module) -> nn.Linear:
+    return [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
 
 
 def _vary(images: Tensor, rng: torch.Generator) -> Tensor:

@@ -3,7 +3,7 @@
 from html import escape
 
 from medprotect.audit.report_schema import Curve, Interval
-from medprotect.audit.verdict import percent
+from medprotect.audit.verdict import number
 
 _WIDTH, _HEIGHT = 280, 178
 _LEFT, _RIGHT, _TOP, _BOTTOM = 28, 78, 8, 24
@@ -11,16 +11,16 @@ _LABEL_GAP = 13
 
 
 def scale_bar(share: float, interval: Interval | None) -> str:
-    """Draw a P on a scale of 0 to 100 %: a dot, and its interval as a band."""
+    """Draw a protection on a scale of 0 to 1: a dot, and its interval as a band."""
     low, high = (_within(each) for each in interval or (share, share))
     marks = "".join(
         f'<line class="axis" x1="{10 + 3 * at}" y1="8" x2="{10 + 3 * at}" y2="16"/>'
-        f'<text x="{10 + 3 * at}" y="31" text-anchor="middle">{at}</text>'
+        f'<text x="{10 + 3 * at}" y="31" text-anchor="middle">{at / 100:g}</text>'
         for at in (0, 50, 100)
     )
     return (
         '<svg class="scale" viewBox="0 0 320 34" role="img" '
-        f'aria-label="{percent(share)} on a scale of 0 to 100 %">'
+        f'aria-label="{number(share)} on a scale of 0 to 1">'
         f'<line class="axis" x1="10" y1="12" x2="310" y2="12"/>{marks}'
         f'<line class="band" x1="{10 + 300 * low:.1f}" y1="12" '
         f'x2="{10 + 300 * high:.1f}" y2="12"/>'

@@ -1,27 +1,31 @@
 """The audit itself: victims on clean and on protected images, under every countermeasure."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medprotect.audit.attack import COUNTERMEASURES
-from medprotect.audit.attack.aids import AIDED, allowed_by, used_by
-from medprotect.audit.attack.countermeasure import Aid, Countermeasure, to_tensor
+from medprotect.audit.attack.aids import used_by
+from medprotect.audit.attack.countermeasure import Aid, to_tensor
 from medprotect.audit.attack.victims import VICTIMS, make_each
-from medprotect.audit.attempt import BATCH, Attempt, Task, attempt, predict
+from medprotect.audit.attempt import Attempt, Task, attempt, predict
+from medprotect.audit.budgets import NONE, Budget
 from medprotect.audit.fidelity import fidelity
 from medprotect.audit.halves import Labelled
+from medprotect.audit.holders import ALONE, TRAININGS, Holder, draw_few
 from medprotect.audit.pairs import Images, Pairs
-from medprotect.audit.probe import probe
 from medprotect.audit.protection import (
     MEASURABLE,
     Predicted,
-    balanced_accuracy,
+    Told,
+    accuracies,
+    best,
     protection,
     protection_interval,
 )
@@ -30,120 +34,14 @@ from medprotect.audit.report_schema import (
     Attacker,
     Beside,
     Curve,
-    Probe,
     Protection,
     Row,
     Utility,
+    WithImages,
 )
 from medprotect.audit.state import Settings, State, digest
-from medprotect.confounder.assigning import Progress
-
-NONE = "none"
-
-UNAIDED = tuple(each for each in COUNTERMEASURES if each not in (NONE, *AIDED))
-"""Countermeasures that need nothing more than the protected images."""
-
-NOT_TRIED = (
-    "segmentation, detection, and any task other than naming the class",
-    "attackers who know the key or the generator",
-    "copies of the same images released in clear, earlier or elsewhere: they undo all of it",
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """How much an audit tries.
-
-    Attributes
-    ----------
-    name : str
-        ``quick``, ``standard`` or ``thorough``.
-    victims, countermeasures : tuple of str
-        Every victim is tried without countermeasure, the first one under each.
-    crossed : bool
-        Whether every victim is tried under each.
-    clean_shares : tuple of float
-        Shares of clean images among the protected ones, tried with the first victim.
-    seeds : tuple of int
-        Each attempt is made with each.
-    steps : int
-        Of each training.
-    """
-
-    name: str
-    victims: tuple[str, ...]
-    countermeasures: tuple[str, ...]
-    crossed: bool = False
-    clean_shares: tuple[float, ...] = ()
-    seeds: tuple[int, ...] = (1, 2, 3)
-    steps: int = 600
-
-    def describe(self) -> list[str]:
-        """Return what is tried, in sentences."""
-        under = f"{'every one' if self.crossed else self.victims[0]} also under each of"
-        tried = [
-            f"Models without countermeasure: {', '.join(self.victims)}",
-            "From scratch, but for pretrained: EfficientNet-Lite0 that learned ImageNet, "
-            "all layers of which are fine-tuned"
-            if "pretrained" in self.victims
-            else "From scratch",
-            f"{under}: {', '.join(self.countermeasures)}" if self.countermeasures else "",
-            f"Each with {len(self.seeds)} seeds, {self.steps} steps of {BATCH} images, "
-            "AdamW, shifted and mirrored at random",
-            "Outputs renamed one to one, and training stopped early, on clean validation images",
-        ]
-        if self.clean_shares:
-            shares = ", ".join(f"{share:.0%}" for share in self.clean_shares)
-            tried.append(f"{self.victims[0]} with {shares} of the images in clear")
-        return [text for text in tried if text]
-
-    def aided_by(self, aid: Aid) -> "Budget":
-        """Return it with the countermeasures that what the attacker has allows."""
-        return replace(self, countermeasures=(*self.countermeasures, *allowed_by(aid)))
-
-    def leave_out(self) -> list[str]:
-        """Return what is not tried, in sentences."""
-        kinds = dict.fromkeys(VICTIMS, "other models")
-        kinds |= dict.fromkeys(UNAIDED, "other countermeasures")
-        kinds |= {name: f"attackers who have {need}" for name, need in AIDED.items()}
-        left: dict[str, list[str]] = {}
-        for name, kind in kinds.items():
-            if name not in (*self.victims, *self.countermeasures):
-                left.setdefault(kind, []).append(name)
-        named = [f"{kind}: {', '.join(names)}" for kind, names in left.items()]
-        return [*NOT_TRIED, *named]
-
-
-_TREATED = ("grey", "jpeg-10", "blur-1", "posterise-2", "half-size", "median")
-
-BUDGETS = {
-    budget.name: budget
-    for budget in (
-        Budget(
-            name="quick",
-            victims=("resnet18",),
-            countermeasures=("grey", "jpeg-10", "blur-1"),
-            seeds=(1,),
-            steps=300,
-        ),
-        Budget(
-            name="standard",
-            victims=("resnet18", "vgg", "mobilenet", "vit", "pretrained"),
-            countermeasures=_TREATED,
-            clean_shares=(0.2, 0.5),
-        ),
-        Budget(
-            name="thorough",
-            victims=tuple(VICTIMS),
-            countermeasures=UNAIDED,
-            crossed=True,
-            clean_shares=(0.2, 0.5, 0.8),
-            seeds=(1, 2, 3, 4, 5),
-            steps=3000,
-        ),
-    )
-}
-
+from medprotect.confounder.accuracy import balanced_accuracy
+from medprotect.training.assigning import Progress
 
 Say = Callable[[str], None]
 
@@ -159,16 +57,14 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trials:
-    """What all attempts of an audit share.
+    """What all trainings of an audit share.
 
     Attributes
     ----------
     pairs : Pairs
         The images.
-    seeds : tuple of int
-        Each case is tried with each.
-    steps : int
-        Of each training.
+    budget : Budget
+        What is tried, fitted to the images.
     aid : Aid
         What else the attacker has.
     state : State
@@ -177,18 +73,17 @@ class Trials:
         Told, in a line, what was found.
     progress : callable
         Told the steps done of all trainings together, as they are done.
-    cases : int
-        How many will be attempted, clean ones among them.
+    trainings : int
+        How many there will be.
     """
 
     pairs: Pairs
-    seeds: tuple[int, ...]
-    steps: int
+    budget: Budget
     aid: Aid
     state: State
     say: Say
     progress: Progress
-    cases: int
+    trainings: int
     _made: list[str] = field(default_factory=list, init=False)
 
     def on_clean(self, case: Case) -> list[Attempt]:
@@ -201,26 +96,103 @@ class Trials:
         order = np.random.default_rng(0).permutation(len(images))
         clear = order[: round(case.clean_share * len(images))]
         images[clear] = self.pairs.clean.images[clear]
-        train = Labelled(images, self.pairs.clean.labels)
         share = f", {case.clean_share:.0%} clean" if case.clean_share else ""
-        return self._try(case, train, f"protected{share}")
+        return self._try(case, replace(self.pairs.clean, images=images), f"protected{share}")
+
+    def with_images(self, victim: str, k: int, runs: Sequence[Attempt] | None, kind: str) -> Told:
+        """Return what is got with k clean images a class, by attack.
+
+        Parameters
+        ----------
+        runs : sequence of Attempt, optional
+            What this victim got from a set without countermeasure, one a seed; None for the k
+            alone.
+        kind : str
+            Of the set: ``clean`` or ``protected``; ``alone`` without one.
+        """
+        told: dict[str, list[Predicted]] = {}
+        for index, seed in enumerate(self.budget.seeds):
+            holder = Holder(victim, self.pairs.test, len(self.pairs.classes), seed, self._steps)
+            few = self._draw(k, seed)
+            if runs is None:
+                found = {ALONE: self._learn(holder, few, ALONE, kind, None)}
+            else:
+                run = runs[index]
+                found = {**run.without_clean_images, **holder.choose(run, few)}
+                for attack in TRAININGS:
+                    found[attack] = self._learn(holder, few, attack, kind, run)
+            for attack, predicted in found.items():
+                told.setdefault(f"{victim}, {attack}", []).append(predicted)
+        return told
+
+    def _learn(
+        self, holder: Holder, few: Labelled, attack: str, kind: str, run: Attempt | None
+    ) -> Predicted:
+        """Return what one training with the k tells, as it was kept, or train."""
+        train = None if run is None else self._set(kind)
+        self._made.append(
+            f"{holder.victim}, {attack}, {kind}, {len(few)} clean images, seed {holder.seed}"
+        )
+        settings: Settings = {
+            "victim": holder.victim,
+            "attack": attack,
+            "seed": holder.seed,
+            "steps": holder.steps,
+            "classes": holder.classes,
+            "images": digest(
+                *(
+                    array
+                    for part in (few, self.pairs.test, train)
+                    if part is not None
+                    for array in _arrays(part)
+                )
+            ),
+        }
+        kept = self.state.load_arrays(settings)
+        if kept is not None:
+            self._tell(self._steps)
+            return kept["predicted"]
+        predicted = holder.train(
+            attack,
+            few,
+            train=train,
+            run=run,
+            unfinished=self.state.unfinished(settings),
+            progress=self._tell,
+        )
+        self.state.save_arrays(settings, {"predicted": predicted})
+        return predicted
+
+    def _set(self, kind: str) -> Labelled:
+        clean = self.pairs.clean
+        return clean if kind == "clean" else replace(clean, images=self.pairs.protected)
+
+    def _draw(self, k: int, seed: int) -> Labelled:
+        return draw_few(self.pairs.validation, k, len(self.pairs.classes), seed)
+
+    @property
+    def _steps(self) -> int:
+        return self.budget.steps
 
     def _try(self, case: Case, train: Labelled, kind: str) -> list[Attempt]:
-        runs = [self._take_up(case, train, kind, seed) for seed in self.seeds]
-        best = self.accuracy(runs, "best")
-        self.say(f"{case.victim}, {case.countermeasure}, {kind}: {best:.3f} on clean images")
+        runs = [self._take_up(case, train, kind, seed) for seed in self.budget.seeds]
+        found = best(_told(runs), self.pairs.test.labels, len(self.pairs.classes))
+        self.say(f"{case.victim}, {case.countermeasure}, {kind}: {found:.3f} on clean images")
         return runs
 
     def _take_up(self, case: Case, train: Labelled, kind: str, seed: int) -> Attempt:
-        """Return an attempt as it was kept, or make it; of networks only the first plain one's."""
+        """Return an attempt as it was kept, or make it; of networks only those needed again."""
         victim, classes = VICTIMS[case.victim], len(self.pairs.classes)
-        keep = case.countermeasure == Countermeasure.name and seed == self.seeds[0]
-        settings = self._settings(case, train, seed)
+        plain = case.countermeasure == NONE and not case.clean_share
+        with_images = plain and case.victim in self.budget.holders()
+        few = self._draw(max(self.budget.ks), seed) if with_images else None
+        keep = with_images or (plain and seed == self.budget.seeds[0])
+        settings = self._settings(case, train, seed, few)
         make = partial(victim, train.images.shape[3], classes)
         self._made.append(f"{case.victim}, {case.countermeasure}, {kind}, seed {seed}")
         kept = self.state.load(settings, make if keep else None)
         if kept is not None:
-            self._tell(self.steps)
+            self._tell(self._steps)
             return kept
         run = attempt(
             victim,
@@ -228,8 +200,9 @@ class Trials:
             train,
             Task(self.pairs.validation, self.pairs.test, classes),
             seed=seed,
-            steps=self.steps,
+            steps=self._steps,
             aid=self.aid,
+            few=few,
             unfinished=self.state.unfinished(settings),
             progress=self._tell,
         )
@@ -239,67 +212,101 @@ class Trials:
 
     def _tell(self, done: int) -> None:
         """Tell how many steps are done, of this training and all before it."""
-        number, every = len(self._made), self.cases * len(self.seeds)
-        stage = f"training {number} of {every}: {self._made[-1]}"
-        self.progress(stage, (number - 1) * self.steps + done, every * self.steps, {})
+        number = len(self._made)
+        stage = f"training {number} of {self.trainings}: {self._made[-1]}"
+        total = self.trainings * self._steps
+        self.progress(stage, (number - 1) * self._steps + done, total, {})
 
-    def _settings(self, case: Case, train: Labelled, seed: int) -> Settings:
-        parts = (train, self.pairs.validation, self.pairs.test)
-        arrays = [array for part in parts for array in (part.images, part.labels)]
+    def _settings(self, case: Case, train: Labelled, seed: int, few: Labelled | None) -> Settings:
+        parts = [train, self.pairs.validation, self.pairs.test, *([] if few is None else [few])]
+        arrays = [array for part in parts for array in _arrays(part)]
         return {
             "victim": case.victim,
             "countermeasure": case.countermeasure,
             "seed": seed,
-            "steps": self.steps,
+            "steps": self._steps,
             "classes": len(self.pairs.classes),
             "images": digest(*arrays, *used_by(case.countermeasure, self.aid)),
         }
-
-    def accuracy(self, runs: Sequence[Attempt], which: str) -> float:
-        """Return the balanced accuracy on the clean test images, the mean over seeds."""
-        labels, classes = self.pairs.test.labels, len(self.pairs.classes)
-        scores = [balanced_accuracy(getattr(run, which), labels, classes) for run in runs]
-        return round(float(np.mean(scores)), 6)
 
     def row(
         self,
         case: Case,
         runs: Sequence[Attempt],
-        clean: Sequence[Attempt],
+        clean: Told,
         same_clean: Sequence[Attempt] | None,
     ) -> Row:
         """Return one row of the matrix.
 
         Parameters
         ----------
-        clean, same_clean : sequence of Attempt
-            On clean images: of the victim that does best there, from which P is taken, and of the
-            same victim, where this row is to show it.
+        clean : mapping
+            What all victims got from clean images, by victim and way of stopping.
+        same_clean : sequence of Attempt, optional
+            What the same victim got there, where this row is to show it.
         """
-        best = self.accuracy(runs, "best")
-        classes = len(self.pairs.classes)
+        labels, classes = self.pairs.test.labels, len(self.pairs.classes)
+        told = _told(runs)
+        found = accuracies({**told, "oracle": [run.by_oracle for run in runs]}, labels, classes)
+        clean_trained = None
+        if same_clean:
+            clean_trained = accuracies(_told(same_clean), labels, classes)["as it ends"]
         return {
             "victim": case.victim,
             "countermeasure": case.countermeasure,
             "clean_share": case.clean_share,
-            "seeds": list(self.seeds),
-            "clean_trained": self.accuracy(same_clean, "as_is") if same_clean else None,
-            "as_is": self.accuracy(runs, "as_is"),
-            "renamed": self.accuracy(runs, "renamed"),
-            "attacker_best": best,
-            "P": protection(self.accuracy(clean, "best"), best, classes),
-            "P_interval": protection_interval(
-                _outcomes(clean, "best"),
-                _outcomes(runs, "best"),
-                self.pairs.test.labels,
-                classes,
-                self.pairs.patients,
+            "seeds": list(self.budget.seeds),
+            "clean_trained": clean_trained,
+            "as_it_ends": found["as it ends"],
+            "best_on_set": found["best on the set"],
+            "stopped_early": found["stopped early"],
+            "attacker_best": best(told, labels, classes),
+            "oracle": found["oracle"],
+            "protection": protection(clean, told, None, labels, classes),
+            "interval": protection_interval(
+                clean, told, None, labels, classes, self.pairs.test.groups
+            ),
+        }
+
+    def row_with_images(self, k: int, clean: Told, protected: Told, alone: Told) -> WithImages:
+        """Return the protection at k, and what it rests on."""
+        labels, classes = self.pairs.test.labels, len(self.pairs.classes)
+        reached = {
+            name: best(told, labels, classes)
+            for name, told in (("alone", alone), ("clean", clean), ("protected", protected))
+        }
+        each = accuracies(protected, labels, classes)
+        strongest = max(each, key=lambda attack: each[attack])
+        share = protection(clean, protected, alone, labels, classes)
+        return {
+            "k": k,
+            "alone": reached["alone"],
+            "clean": reached["clean"],
+            "protected": reached["protected"],
+            "attack": strongest if each[strongest] > reached["alone"] else None,
+            "protection": share,
+            "interval": None
+            if share is None
+            else protection_interval(
+                clean, protected, alone, labels, classes, self.pairs.test.groups
             ),
         }
 
 
-def _outcomes(runs: Sequence[Attempt], which: str) -> list[Predicted]:
-    return [getattr(run, which) for run in runs]
+def _arrays(part: Labelled) -> Iterator[NDArray[np.generic]]:
+    yield part.images
+    yield part.labels
+    if part.groups is not None:
+        yield part.groups
+
+
+def _told(runs: Sequence[Attempt]) -> dict[str, list[Predicted]]:
+    """Return what somebody gets who has no clean image, by the way of stopping."""
+    told: dict[str, list[Predicted]] = {}
+    for run in runs:
+        for way, predicted in run.without_clean_images.items():
+            told.setdefault(way, []).append(predicted)
+    return told
 
 
 @dataclass(slots=True)
@@ -310,7 +317,6 @@ class Examination:
     accuracy: Accuracy
     matrix: list[Row]
     curves: list[Curve]
-    probe: Probe
     utility: Utility
     fidelity: dict[str, Beside]
 
@@ -338,7 +344,7 @@ def examine(
     aid : Aid, optional
         What else the attacker has.
     state : State, optional
-        Keeps finished attempts; those that it has are not made again.
+        Keeps finished trainings; those that it has are not made again.
     say : callable
         Told, in a line, what was found so far.
     progress : callable, optional
@@ -351,48 +357,72 @@ def examine(
     OutputError, StorageError
         The state cannot be written.
     """
+    budget = budget.fitted_to(pairs)  # a smaller set of images may not do for all
     cases = list(_cases(budget))
     make_each(budget.victims, pairs.test.images.shape[3], len(pairs.classes))
+    # With k images: the k alone, and each training with the clean and with the protected set.
+    with_images = len(budget.holders()) * len(budget.ks) * (1 + 2 * len(TRAININGS))
     trials = Trials(
         pairs=pairs,
-        seeds=budget.seeds,
-        steps=budget.steps,
+        budget=budget,
         aid=aid or Aid(),
         state=state or State(None),
         say=say,
         progress=progress,
-        cases=len(budget.victims) + len(cases),
+        trainings=(len(budget.victims) + len(cases) + with_images) * len(budget.seeds),
     )
     clean = {name: trials.on_clean(Case(name, NONE)) for name in budget.victims}
-    clean_best = max(clean, key=lambda name: trials.accuracy(clean[name], "best"))
+    told_clean = {
+        f"{name}, {way}": runs for name, each in clean.items() for way, runs in _told(each).items()
+    }
     rows: list[Row] = []
-    found: dict[int, list[Attempt]] = {}
+    plain: dict[str, list[Attempt]] = {}
     for case in cases:
         runs = trials.on_protected(case)
-        baseline = clean[case.victim] if case.countermeasure == NONE else None
-        found[len(rows)] = runs
-        rows.append(trials.row(case, runs, clean[clean_best], baseline))
+        same = clean[case.victim] if case.countermeasure == NONE else None
+        rows.append(trials.row(case, runs, told_clean, same))
+        if same is not None and not case.clean_share:
+            plain[case.victim] = runs
+    few = list(_with_images(trials, clean, plain))
     progress("comparing images", 0, 1, {})
-    plain = next(at for at, row in enumerate(rows) if row["victim"] == budget.victims[0])
-    first = budget.victims[0]
-    learned = found[plain][0].kept_network()
-    a_clean = trials.accuracy(clean[clean_best], "best")
+    labels, classes = pairs.test.labels, len(pairs.classes)
+    scores = accuracies(told_clean, labels, classes)
+    first, strongest = budget.victims[0], max(scores, key=lambda each: scores[each])
     return Examination(
-        protection=_summary(rows, plain, a_clean, pairs, decoys),
+        protection=_summary(rows, few, scores[strongest], pairs, decoys),
         accuracy={
-            "clean": a_clean,
-            "chance": 1 / len(pairs.classes),
-            "clean_victim": clean_best,
+            "clean": scores[strongest],
+            "chance": 1 / classes,
+            "clean_victim": strongest.split(",")[0],
         },
         matrix=rows,
         curves=[
             _curve(f"{first}, clean", clean[first][0]),
-            _curve(f"{first}, protected", found[plain][0]),
+            _curve(f"{first}, protected", plain[first][0]),
         ],
-        probe=probe(learned, VICTIMS[first], pairs, seed=budget.seeds[0]),
         utility=_utility(clean[first][0].kept_network(), pairs),
         fidelity=fidelity(pairs.clean.images, pairs.protected),
     )
+
+
+def _with_images(
+    trials: Trials, clean: dict[str, list[Attempt]], plain: dict[str, list[Attempt]]
+) -> Iterator[WithImages]:
+    """Yield the protection at each k: of the best attack of all victims that are tried so."""
+    for k in trials.budget.ks:
+        alone: dict[str, Sequence[Predicted]] = {}
+        on_clean: dict[str, Sequence[Predicted]] = {}
+        on_protected: dict[str, Sequence[Predicted]] = {}
+        for victim in trials.budget.holders():
+            alone |= trials.with_images(victim, k, None, "alone")
+            on_clean |= trials.with_images(victim, k, clean[victim], "clean")
+            on_protected |= trials.with_images(victim, k, plain[victim], "protected")
+        row = trials.row_with_images(k, on_clean, on_protected, alone)
+        trials.say(
+            f"with {k} clean images of each class: {row['protected']:.3f} on clean images; "
+            f"with these alone {row['alone']:.3f}"
+        )
+        yield row
 
 
 def _cases(budget: Budget) -> Iterable[Case]:
@@ -404,20 +434,30 @@ def _cases(budget: Budget) -> Iterable[Case]:
     yield from (Case(first, NONE, share) for share in budget.clean_shares)
 
 
-def _summary(rows: list[Row], plain: int, clean: float, pairs: Pairs, decoys: str) -> Protection:
-    """Return P of the plain victim and of the worst; a share of clean images is no attack."""
-    attacks = [row for row in rows if row["clean_share"] == 0 and row["P"] is not None]
-    worst = min(attacks, key=lambda row: row["P"] or 0.0, default=None)
+def _summary(
+    rows: list[Row], few: list[WithImages], clean: float, pairs: Pairs, decoys: str
+) -> Protection:
+    """Return protection from the best plain victim and from the best of all.
+
+    A share of clean images is no attack.
+    """
+    attacks = [row for row in rows if row["clean_share"] == 0 and row["protection"] is not None]
+    trained_plainly = [row for row in attacks if row["countermeasure"] == NONE]
+    plain, worst = (
+        min(each, key=lambda row: row["protection"] or 0.0, default=None)
+        for each in (trained_plainly, attacks)
+    )
     attacker: Attacker | None = None
     if worst:
         attacker = {"victim": worst["victim"], "countermeasure": worst["countermeasure"]}
     return {
         "measurable": clean - 1 / len(pairs.classes) >= MEASURABLE,
-        "plain": rows[plain]["P"],
-        "plain_interval": rows[plain]["P_interval"],
-        "worst": worst["P"] if worst else None,
-        "worst_interval": worst["P_interval"] if worst else None,
+        "plain": plain["protection"] if plain else None,
+        "plain_interval": plain["interval"] if plain else None,
+        "worst": worst["protection"] if worst else None,
+        "worst_interval": worst["interval"] if worst else None,
         "worst_attacker": attacker,
+        "with_images": few,
         "decoys": decoys,
     }
 
@@ -425,9 +465,9 @@ def _summary(rows: list[Row], plain: int, clean: float, pairs: Pairs, decoys: st
 def _curve(label: str, run: Attempt) -> Curve:
     return {
         "label": label,
-        "steps": list(run.curve.steps),
-        "train_accuracy": list(run.curve.train),
-        "validation_accuracy": list(run.curve.validation),
+        "steps": [moment.step for moment in run.moments],
+        "train_accuracy": [moment.train for moment in run.moments],
+        "validation_accuracy": [moment.validation for moment in run.moments],
     }
 
 

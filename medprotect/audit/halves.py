@@ -3,8 +3,6 @@
 The generator never sees half B, and victims learn from half B alone.
 """
 
-import csv
-import hashlib
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -14,11 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Picture
 
+from medprotect.confounder.labels import (
+    TABLE,
+    LabelledFile,
+    name_classes,
+    number_groups,
+    part_by_split,
+    part_in_halves,
+    read_table,
+)
 from medprotect.errors import ConfigError
 
-TABLE = "split.csv"
 COLUMNS = ("file", "label", "split", "group")
-SPLITS = ("train", "val", "test")
+"""That a table needs, from which halves are made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,22 +163,10 @@ def _read_classes(folder: Path) -> tuple[Labelled, tuple[str, ...]]:
     return _labelled(np.stack(images), np.array(labels)), tuple(path.name for path in classes)
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    file: str
-    label: str
-    split: str
-    group: str
-    line: int
-
-
 def _read_table(folder: Path, size: int | None) -> Halves:
-    rows = _read_rows(folder / TABLE)
-    classes = tuple(sorted({row.label for row in rows}))
-    names = sorted({row.group for row in rows})
-    for split in SPLITS:
-        for missing in sorted(set(classes) - {row.label for row in rows if row.split == split}):
-            raise ConfigError(f"In {TABLE} no image of class {missing!r} is in split {split!r}.")
+    rows = read_table(folder / TABLE, COLUMNS)
+    classes, groups = name_classes(rows), number_groups(rows)
+    parts = part_by_split(rows)
     pictures = [_read_named(folder, row, size) for row in rows]
     coloured = sum(picture.shape[2] == 3 for picture in pictures)
     pictures = [
@@ -180,64 +174,24 @@ def _read_table(folder: Path, size: int | None) -> Halves:
     ]
     for row, picture in zip(rows, pictures, strict=True):
         if picture.shape != pictures[0].shape:
-            raise ConfigError(f"The picture in line {row.line} of {TABLE} is of another size.")
+            raise ConfigError(f"The picture in {row.place} is of another size.")
     whole = Labelled(
         np.stack(pictures),
         np.array([classes.index(row.label) for row in rows], np.int64),
-        np.array([names.index(row.group) for row in rows], np.int64),
+        np.array([groups[row.group] for row in rows], np.int64),
     )
-    train, validation, test = (
-        whole.take(np.array([row.split == split for row in rows])) for split in SPLITS
-    )
-    in_a = _choose_half(train, names)
-    a, b = train.take(in_a), train.take(~in_a)
-    if min(len(np.unique(half.labels)) for half in (a, b)) < len(classes):
-        raise ConfigError(f"In {TABLE} a class has too few groups for two halves in split 'train'.")
-    return Halves(a=a, b=b, validation=validation, test=test, classes=classes)
+
+    def take(part: list[LabelledFile]) -> Labelled:
+        files = {row.file for row in part}
+        return whole.take(np.array([row.file in files for row in rows]))
+
+    a, b = part_in_halves(parts["train"])
+    return Halves(take(a), take(b), take(parts["validation"]), take(parts["test"]), classes)
 
 
-def _read_rows(table: Path) -> list[_Row]:
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            for column in COLUMNS:
-                if column not in (reader.fieldnames or ()):
-                    raise ConfigError(f"{TABLE} lacks the column {column}.")
-            rows = [
-                _Row(
-                    row["file"] or "",
-                    row["label"] or "",
-                    row["split"] or "",
-                    row["group"] or "",
-                    reader.line_num,
-                )
-                for row in reader
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error):
-        raise ConfigError(f"{TABLE} cannot be read as a CSV table in UTF-8.") from None
-    files: set[str] = set()
-    split_of: dict[str, str] = {}
-    for row in rows:
-        place = f"Line {row.line} of {TABLE}"
-        if not (row.file and row.label and row.group):
-            raise ConfigError(f"{place} lacks a file, a label or a group.")
-        if row.split not in SPLITS:
-            raise ConfigError(f"{place} has a split that is none of {', '.join(SPLITS)}.")
-        if row.file in files:
-            raise ConfigError(f"{place} names a file that an earlier line names.")
-        files.add(row.file)
-        if split_of.setdefault(row.group, row.split) != row.split:
-            raise ConfigError(f"{place} has a group that an earlier line has in another split.")
-    if len({row.label for row in rows}) < 2:
-        raise ConfigError(f"{TABLE} names fewer than two classes.")
-    return rows
-
-
-def _read_named(folder: Path, row: _Row, size: int | None) -> NDArray[np.uint8]:
+def _read_named(folder: Path, row: LabelledFile, size: int | None) -> NDArray[np.uint8]:
     """Return a picture (h, w, 1), or (h, w, 3) where it has colour."""
-    place = f"The picture in line {row.line} of {TABLE}"
-    if Path(row.file).is_absolute() or ".." in Path(row.file).parts:
-        raise ConfigError(f"{place} is not below the folder of the table.")
+    place = f"The picture in {row.place}"
     path = folder / row.file
     if not path.exists():
         path = folder / f"{row.file}.png"  # as a run calls the copy of a lossy picture
@@ -266,32 +220,6 @@ def _in_channels(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
     if channels == 3:
         return np.broadcast_to(image, (*image.shape[:2], 3))
     return np.asarray(Picture.fromarray(image).convert("L"))[..., None]
-
-
-def _choose_half(train: Labelled, names: list[str]) -> NDArray[np.bool_]:
-    """Return which images (N,) are of half A: groups whole, classes evenly.
-
-    The largest groups are dealt first, each to the half that has fewer images of its class.
-    """
-    if train.groups is None:
-        raise ValueError("these images are in no groups")
-    found, of_group, counts = np.unique(train.groups, return_inverse=True, return_counts=True)
-
-    def rank(index: int) -> tuple[int, bytes]:
-        return -int(counts[index]), hashlib.sha256(names[found[index]].encode()).digest()
-
-    classes = int(train.labels.max()) + 1
-    held = np.zeros((2, classes), np.int64)
-    half = np.zeros(len(found), np.int64)
-    members = [
-        np.bincount(train.labels[of_group == each], minlength=classes) for each in range(len(found))
-    ]
-    for index in sorted(range(len(found)), key=rank):
-        most = int(members[index].argmax())
-        half[index] = int(held[1, most] < held[0, most])
-        held[half[index]] += members[index]
-    chosen: NDArray[np.bool_] = half[of_group] == 0
-    return chosen
 
 
 def _read_picture(file: Path) -> NDArray[np.uint8]:

@@ -1,104 +1,64 @@
-"""What somebody does who holds a set of labelled images and k clean ones a class.
+"""What somebody does who holds k clean labelled images a class, and perhaps a larger set.
 
 Fitting the last layer anew to a few images is P. Kirichenko et al., *Last layer re-training is
 sufficient for robustness to spurious correlations*, ICLR 2023, arXiv:2204.02937.
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional
 
-from medprotect.audit.attack import COUNTERMEASURES
 from medprotect.audit.attack.countermeasure import to_tensor
 from medprotect.audit.attack.victims import PEAK_RATES, VICTIMS
-from medprotect.audit.attempt import BATCH, RATE, Predicted, Training
+from medprotect.audit.attempt import (
+    RATE,
+    Attempt,
+    Unfinished,
+    fit,
+    hold_out,
+    own_randomness,
+    predict,
+)
 from medprotect.audit.halves import Labelled
-from medprotect.audit.probe import features_of, read_features
-from medprotect.audit.protection import balanced_accuracy, best_relabelling
-from medprotect.audit.state import digest
+from medprotect.audit.moments import Few
+from medprotect.audit.protection import Predicted, best_relabelling
+from medprotect.confounder.accuracy import balanced_accuracy
 from medprotect.confounder.networks import channels_last
 from medprotect.errors import ConfigError
 
-MOMENTS = 10
-"""Of a training, at which it may be stopped."""
-
 FOLDS = 5
+
+ALONE, FINE_TUNED, TOGETHER = "alone", "fine-tuned", "together"
+TRAININGS = (FINE_TUNED, TOGETHER)
+"""The attacks with a set and the k that take a training of their own."""
 
 Runs = dict[str, Predicted]
 """By attack, the classes (N,) given to the test images."""
 
 
+def most_images(part: Labelled, classes: int) -> int:
+    """Return of how many images of each class a few can be drawn."""
+    return int(np.bincount(part.labels, minlength=classes).min())
+
+
 def draw_few(part: Labelled, k: int, classes: int, seed: int) -> Labelled:
-    """Return k images of each class.
+    """Return k images of each class; the first of them are those of a smaller k.
 
     Raises
     ------
     ConfigError
         A class has fewer.
     """
+    if most_images(part, classes) < k:
+        raise ConfigError(f"A class has fewer than {k} validation images; choose a smaller k.")
     rng = np.random.default_rng(seed)
     drawn = [rng.permutation(np.flatnonzero(part.labels == each))[:k] for each in range(classes)]
-    if min(map(len, drawn)) < k:
-        raise ConfigError(f"A class has fewer than {k} validation images; choose a smaller k.")
-    return part.take(np.sort(np.concatenate(drawn)))
-
-
-def hold_out(part: Labelled, seed: int) -> tuple[Labelled, Labelled]:
-    """Return nine tenths of a set to learn from, and one to choose by; they share no group."""
-    units = np.arange(len(part)) if part.groups is None else part.groups
-    names = np.random.default_rng(seed).permutation(np.unique(units))
-    held = np.isin(units, names[: max(1, len(names) // 10)])
-    return part.take(~held), part.take(held)
-
-
-def fit(
-    network: nn.Module,
-    part: Labelled,
-    *,
-    steps: int,
-    seed: int,
-    peak: float,
-    drawn: NDArray[np.int64] | None = None,
-    look: Callable[[int], None] = lambda _: None,
-) -> None:
-    """Train a network, as `medprotect.audit.attempt.attempt` does without countermeasure.
-
-    Parameters
-    ----------
-    network : Module
-        Trained in place.
-    peak : float
-        Of the learning rate.
-    drawn : NDArray of int64, optional
-        Indices of images; one that is there twice is learned twice as often. Else each is once.
-    look : callable, optional
-        Told the number of steps that are done: at `MOMENTS` of them, or all, the last among them.
-    """
-    drawn = np.arange(len(part)) if drawn is None else drawn
-    plain = COUNTERMEASURES["none"]()
-    training = Training(network, peak, steps, seed)
-    every = max(1, steps // MOMENTS)
-    for step in range(steps):
-        at = drawn[training.draw(step, len(drawn), BATCH).numpy()]
-        training.learn(plain, to_tensor(part.images[at]), torch.from_numpy(part.labels[at]))
-        if (step + 1) % every == 0 or step + 1 == steps:
-            look(step + 1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Moment:
-    """What a victim was at a moment of its training."""
-
-    step: int
-    held: float
-    features: Tensor
-    predicted: Predicted
-    weights: dict[str, Tensor]
+    return part.take(np.stack(drawn, axis=1).ravel())
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,138 +69,105 @@ class Holder:
     ----------
     victim : str
         One of `VICTIMS`.
-    tested : NDArray of uint8
-        (N, H, W, C), clean images that nothing is chosen by.
+    test : Labelled
+        Clean images that nothing is chosen by.
     classes : int
         Number of classes.
     seed : int
         Of all trainings.
     steps : int
         Of each training.
-    share : float, optional
-        Of the steps, in 0..1, after which the holder stops from experience.
     """
 
     victim: str
-    tested: NDArray[np.uint8]
+    test: Labelled
     classes: int
     seed: int
     steps: int
-    share: float | None = None
 
-    def settings(self) -> dict[str, str | int]:
-        """Return all but the images that the outcome depends on."""
-        return {
-            "holder": self.victim,
-            "tested": digest(self.tested),
-            "classes": self.classes,
-            "seed": self.seed,
-            "steps": self.steps,
-            "share": str(self.share),
-        }
-
-    def attack_alone(self, few: dict[int, Labelled]) -> dict[int, Runs]:
-        """Return what the k alone teach, for each k but 0."""
-        with self._own_randomness():
-            return {k: {self.victim: self._learn(part)} for k, part in few.items() if k}
-
-    def attack(self, train: Labelled, few: dict[int, Labelled]) -> dict[int, Runs]:
-        """Return what a set teaches somebody who has the k, too, for each k."""
-        with self._own_randomness():
-            learned, held = hold_out(train, self.seed)
-            moments = self._watch(learned, held)
-            found: dict[int, Runs] = {}
-            for k, part in few.items():
-                runs = self._stop(moments)
-                if k:
-                    runs |= self._choose(moments, part)
-                    runs["last layer"] = self._fit_last_layer(moments, part)
-                    runs["fine-tuned"] = self._fine_tune(moments[-1], part)
-                    runs["together"] = self._learn_together(learned, part)
-                found[k] = {f"{self.victim}, {name}": run for name, run in runs.items()}
-        return found
-
-    def _own_randomness(self) -> AbstractContextManager[None]:
-        return torch.random.fork_rng(devices=[])  # dropout draws from torch's own
-
-    def _new(self) -> nn.Module:
-        torch.manual_seed(self.seed)
-        return channels_last(VICTIMS[self.victim](self.tested.shape[3], self.classes))
-
-    def _fit(
+    def train(
         self,
-        network: nn.Module,
-        part: Labelled,
-        drawn: NDArray[np.int64] | None = None,
-        look: Callable[[int], None] = lambda _: None,
-    ) -> None:
-        peak = PEAK_RATES.get(VICTIMS[self.victim], RATE)
-        fit(network, part, steps=self.steps, seed=self.seed, peak=peak, drawn=drawn, look=look)
+        attack: str,
+        few: Labelled,
+        *,
+        train: Labelled | None = None,
+        run: Attempt | None = None,
+        unfinished: Unfinished | None = None,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> Predicted:
+        """Return what an attack tells that takes a training of its own.
 
-    def _learn(self, part: Labelled, drawn: NDArray[np.int64] | None = None) -> Predicted:
-        network = self._new()
-        self._fit(network, part, drawn)
-        return classify(network, features_of(network, self.tested))
-
-    def _watch(self, learned: Labelled, held: Labelled) -> list[_Moment]:
-        """Train on a set and return what the victim was at each moment."""
-        network = self._new()
-        moments: list[_Moment] = []
-
-        def look(step: int) -> None:
-            guess = classify(network, features_of(network, held.images))
-            features = features_of(network, self.tested)
-            moments.append(
-                _Moment(
-                    step,
-                    balanced_accuracy(guess, held.labels, self.classes),
-                    features,
-                    classify(network, features),
-                    {name: each.clone() for name, each in network.state_dict().items()},
-                )
+        Parameters
+        ----------
+        attack : str
+            ``alone``: learn from the k; ``fine-tuned``: what learned from the set
+            learns from them afterwards; ``together``: learn from the set and the k.
+        few : Labelled
+            The k of each class.
+        train : Labelled, optional
+            The set, for ``together``.
+        run : Attempt, optional
+            What learned from the set, for ``fine-tuned``.
+        unfinished, progress : optional
+            As in `medprotect.audit.attempt.attempt`.
+        """
+        victim = VICTIMS[self.victim]
+        part, drawn = few, None
+        if attack == TOGETHER and train is not None:
+            part, drawn = self._mix(train, few)
+        with own_randomness(self.seed):
+            network = channels_last(victim(self.test.images.shape[3], self.classes))
+            if attack == FINE_TUNED and run is not None:
+                network.load_state_dict(run.kept_network().state_dict())
+            fit(
+                network,
+                part,
+                steps=self.steps,
+                seed=self.seed,
+                peak=PEAK_RATES.get(victim, RATE),
+                drawn=drawn,
+                unfinished=unfinished,
+                progress=progress,
             )
+        return predict(network, to_tensor(self.test.images))
 
-        self._fit(network, learned, look=look)
-        return moments
+    def _mix(self, train: Labelled, few: Labelled) -> tuple[Labelled, NDArray[np.int64]]:
+        """Return the set with the k, and what is drawn: the k as often as the set, too few else."""
+        learned, _ = hold_out(train, self.seed)
+        both = Labelled(
+            np.concatenate([learned.images, few.images]),
+            np.concatenate([learned.labels, few.labels]),
+        )
+        again = len(learned) + np.arange(len(learned)) % len(few)
+        return both, np.concatenate([np.arange(len(learned)), again])
 
-    def _stop(self, moments: list[_Moment]) -> Runs:
-        """Stop without any clean image."""
-        on_protected = max(moments, key=lambda moment: moment.held)  # the first of the best
-        runs = {
-            "as it ends": moments[-1].predicted,
-            "best on the set": on_protected.predicted,
-        }
-        if self.share is not None:
-            due = self.share * self.steps
-            nearest = min(moments, key=lambda moment: abs(moment.step - due))
-            runs["at the share"] = nearest.predicted
-        return runs
+    def choose(self, run: Attempt, few: Labelled) -> Runs:
+        """Return what needs no more training: the k rename, choose the moment, fit a last layer.
 
-    def _choose(self, moments: list[_Moment], few: Labelled) -> Runs:
-        """Rename the outputs, and choose the moment, by the k."""
-        choices: list[tuple[float, Predicted]] = []
-        for moment in moments:
-            network = self._at(moment)
-            seen = classify(network, features_of(network, few.images))
-            order = best_relabelling(seen, few.labels, self.classes)
+        Parameters
+        ----------
+        run : Attempt
+            That was made with these few, or with more of which these are the first.
+        """
+        at = slice(len(few))
+        seen = [(moment, _kept(moment.few)) for moment in run.moments]
+        named: list[tuple[float, Predicted]] = []
+        read: list[tuple[float, Predicted]] = []
+        for moment, kept in seen:
+            guess = kept.predicted[at]
+            order = best_relabelling(guess, few.labels, self.classes)
             for names in (np.arange(self.classes), order):
-                score = balanced_accuracy(names[seen], few.labels, self.classes)
-                choices.append((score, names[moment.predicted]))
-        best = max(choices, key=lambda choice: choice[0])
-        return {"renamed": choices[-1][1], "moment chosen": best[1]}
+                named.append((self._score(names[guess], few), names[moment.predicted]))
+            features = kept.features[at]
+            across = self._score(self._read_across(features, few.labels), few)
+            read.append((across, read_features(features, few.labels, kept.tested, self.classes)))
+        return {
+            "renamed": named[-1][1],
+            "moment chosen": _first_best(named),
+            "last layer": _first_best(read),
+        }
 
-    def _fit_last_layer(self, moments: list[_Moment], few: Labelled) -> Predicted:
-        """Fit the last layer to the k, at the moment whose features read the k best."""
-        choices: list[tuple[float, Predicted]] = []
-        for moment in moments:
-            features = features_of(self._at(moment), few.images)
-            guess = self._read_across(features, few.labels)
-            score = balanced_accuracy(guess, few.labels, self.classes)
-            tested = read_features(features, few.labels, moment.features, self.classes)
-            choices.append((score, tested))
-        return max(choices, key=lambda choice: choice[0])[1]
-
-    def _read_across(self, features: Tensor, labels: NDArray[np.int64]) -> Predicted:
+    def _read_across(self, features: Tensor, labels: Predicted) -> Predicted:
         """Return what readers give that were fitted to the other folds."""
         rank = np.zeros(len(labels), np.int64)
         for each in range(self.classes):
@@ -255,29 +182,53 @@ class Holder:
                 guess[held] = read_features(kept, labels[~held], tested, self.classes)
         return guess
 
-    def _fine_tune(self, moment: _Moment, few: Labelled) -> Predicted:
-        network = self._at(moment)
-        self._fit(network, few)
-        return classify(network, features_of(network, self.tested))
-
-    def _learn_together(self, learned: Labelled, few: Labelled) -> Predicted:
-        """Learn from the set and the k, which are drawn as often as the set: too few else."""
-        both = Labelled(
-            np.concatenate([learned.images, few.images]),
-            np.concatenate([learned.labels, few.labels]),
-        )
-        again = len(learned) + np.arange(len(learned)) % len(few)
-        return self._learn(both, np.concatenate([np.arange(len(learned)), again]))
-
-    def _at(self, moment: _Moment) -> nn.Module:
-        network = self._new()
-        network.load_state_dict(moment.weights)
-        return network.eval()
+    def _score(self, guess: Predicted, few: Labelled) -> float:
+        return balanced_accuracy(guess, few.labels, self.classes)
 
 
-@torch.inference_mode()
-def classify(network: nn.Module, features: Tensor) -> Predicted:
-    """Return the classes (N,) that a network's last linear layer gives to what enters it (N, F)."""
-    last = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
-    predicted: Predicted = last(features).argmax(1).numpy()
-    return predicted
+def _kept(few: Few | None) -> Few:
+    if few is None:
+        raise ValueError("the attempt was made without clean images")
+    return few
+
+
+def _first_best(choices: list[tuple[float, Predicted]]) -> Predicted:
+    return max(choices, key=lambda choice: choice[0])[1]
+
+
+def read_features(
+    learned: Tensor, labels: NDArray[np.int64], tested: Tensor, classes: int
+) -> NDArray[np.int64]:
+    """Return the classes (M,) that a linear reader of features gives.
+
+    Parameters
+    ----------
+    learned : Tensor
+        (N, F), of the images that the reader is fitted to, and whose labels (N,) it is told.
+    tested : Tensor
+        (M, F), of those that it reads.
+    """
+    mean, spread = learned.mean(0), learned.std(0).clamp_min(1e-6)
+    weights = _fit((learned - mean) / spread, torch.from_numpy(labels), classes)
+    ones = torch.ones(len(tested), 1)
+    guess: NDArray[np.int64] = (
+        (torch.cat([(tested - mean) / spread, ones], 1) @ weights).argmax(1).numpy()
+    )
+    return guess
+
+
+def _fit(features: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Fit a logistic regression with a small weight decay; convex, so it has one answer."""
+    entering = torch.cat([features, torch.ones(len(features), 1)], 1)
+    weights = torch.zeros(entering.shape[1], classes, requires_grad=True)
+    solver = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        solver.zero_grad()
+        loss = functional.cross_entropy(entering @ weights, labels)
+        loss = loss + 1e-3 * weights.square().sum()
+        loss.backward()
+        return loss
+
+    solver.step(closure)
+    return weights.detach()

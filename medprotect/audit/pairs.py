@@ -1,6 +1,6 @@
 """Clean and protected images of two folders, with their labels, as victims see them."""
 
-import csv
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,38 +10,48 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from medprotect.audit.halves import Labelled
-from medprotect.confounder.assigning import Progress
-from medprotect.confounder.dataset import STAGE
+from medprotect.confounder.labels import (
+    SPLITS,
+    LabelledFile,
+    find_table,
+    name_classes,
+    number_groups,
+    part_by_split,
+    read_table,
+)
 from medprotect.confounder.noise import shrink
 from medprotect.errors import ConfigError, InputError, MedprotectError
 from medprotect.imaging import formats
 from medprotect.imaging.image import Window
 from medprotect.imaging.pairs import read_content
 from medprotect.intensity.windows import present, view
+from medprotect.training.assigning import Progress
+from medprotect.training.dataset import STAGE
 
 Images = NDArray[np.uint8]
 
-SPLITS = ("train", "validation", "test")
 SHARES = (0.6, 0.2, 0.2)
-COLUMNS = frozenset({"file", "label", "patient", "split"})
+"""Of what is for training, validation and testing, where the table does not say."""
+
+LARGEST = 224
+"""Pixels of the long side that victims see at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """A data set, clean and protected, in three parts that share no patient.
+    """A data set, clean and protected, in three parts that share no group.
 
     Attributes
     ----------
     clean, validation, test : Labelled
-        Clean images; `clean` is what the victims would train on without protection.
+        Clean images; `clean` is what the victims would train on without protection. Groups, where
+        they are known, have one numbering in all three.
     protected : NDArray of uint8
         The same images as `clean`, protected.
-    patients : NDArray of int64, optional
-        The patient of each test image, where patients are known.
     classes : tuple of str
         Their names.
     split : str
-        How the parts came to be: ``given``, ``patient-wise`` or ``by image``.
+        How the parts came to be: ``given``, ``given, by group``, ``patient-wise`` or ``by image``.
     left_out : int
         Images for training that are not among the protected ones, as a run rejects some; they are
         not in `clean` either.
@@ -51,26 +61,16 @@ class Pairs:
     protected: Images
     validation: Labelled
     test: Labelled
-    patients: NDArray[np.int64] | None
     classes: tuple[str, ...]
     split: str
     left_out: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    file: str
-    label: str
-    patient: str
-    split: str
-    line: int
-
-
 def read_pairs(
     clean: Path,
     protected: Path,
-    labels_csv: Path,
-    size: int,
+    labels_csv: Path | None = None,
+    size: int = LARGEST,
     seed: int = 1,
     window: Window | None = None,
     progress: Progress = lambda *_: None,
@@ -82,9 +82,9 @@ def read_pairs(
     clean, protected : Path
         The export, and what `medprotect run` wrote of it. Of images for validation and testing only
         the clean ones are read: a victim is judged on clean images.
-    labels_csv : Path
-        Columns ``file`` (relative to `clean`), ``label``, and where known ``patient`` and ``split``
-        (train, validation or test).
+    labels_csv : Path, optional
+        A table of labels, see `medprotect.confounder.labels.read_table`; files are relative to
+        `clean`. Else ``split.csv`` in `clean`.
     size : int
         Pixels of the long side at most; all images are brought to one square grid.
     seed : int
@@ -97,21 +97,25 @@ def read_pairs(
     Raises
     ------
     ConfigError
-        The table or the images cannot be used, or more than half of the images for training are
-        not among the protected ones: then these are of another export.
+        There is no table, it or the images cannot be used, or more than half of the images for
+        training are not among the protected ones: then these are of another export.
     """
-    rows = _read_table(labels_csv)
+    table = find_table(clean, labels_csv)
+    if table is None:
+        raise ConfigError(
+            "Name a table with --labels (columns file and label), or put one into CLEAN as "
+            "split.csv."
+        )
+    rows = read_table(table)
+    classes, groups = name_classes(rows), number_groups(rows)
     parts, split = _part(rows, seed)
-    classes = tuple(sorted({row.label for row in rows}))
-    if len(classes) < 2:
-        raise ConfigError("The labels file names one class; an audit needs two or more.")
     there, left_out = _find_protected(protected, parts["train"])
     parts["train"] = [row for row, _ in there]
 
     count = len(there) + sum(map(len, parts.values()))
     numbers = iter(range(1, count + 1))
 
-    def look(folder: Path, row: _Row, name: str) -> Images:
+    def look(folder: Path, row: LabelledFile, name: str) -> Images:
         image = _read(folder, row, name, size, window)
         progress(STAGE, next(numbers), count, {})
         return image
@@ -119,82 +123,50 @@ def read_pairs(
     read = {name: [look(clean, row, row.file) for row in parts[name]] for name in SPLITS}
     noisy = [look(protected, row, name) for row, name in there]
     every = [image for images in (*read.values(), noisy) for image in images]
-    if len({image.shape[2] for image in every}) > 1:
-        raise ConfigError("Grey and colour images are mixed; audit each by itself.")
     side = max(max(image.shape[:2]) for image in every)
+    channels = max(image.shape[2] for image in every)
 
     def stack(images: list[Images]) -> Images:
-        return np.stack([_to_square(image, side) for image in images])
+        # Of grey images among colour ones, three channels are alike.
+        squares = [_to_square(image, side) for image in images]
+        return np.stack([np.broadcast_to(each, (side, side, channels)) for each in squares])
 
     def labelled(name: str) -> Labelled:
-        labels = np.array([classes.index(row.label) for row in parts[name]], dtype=np.int64)
-        return Labelled(stack(read[name]), labels)
+        part = parts[name]
+        labels = np.array([classes.index(row.label) for row in part], dtype=np.int64)
+        of = np.array([groups[row.group] for row in part], np.int64) if groups else None
+        return Labelled(stack(read[name]), labels, of)
 
     return Pairs(
         clean=labelled("train"),
         protected=stack(noisy),
         validation=labelled("validation"),
         test=labelled("test"),
-        patients=_patients(parts["test"]),
         classes=classes,
         split=split,
         left_out=left_out,
     )
 
 
-def _read_table(labels_csv: Path) -> list[_Row]:
-    try:
-        with labels_csv.open(newline="", encoding="utf-8-sig") as stream:
-            table = csv.DictReader(stream, strict=True)
-            names = set(table.fieldnames or ())
-            if not {"file", "label"} <= names <= COLUMNS:
-                raise ConfigError(
-                    "The labels file needs the columns file, label; patient, split may follow."
-                )
-            rows = [
-                _Row(
-                    row["file"] or "",
-                    row["label"] or "",
-                    row.get("patient") or "",
-                    row.get("split") or "",
-                    table.line_num,
-                )
-                for row in table
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error):
-        raise ConfigError("The labels file cannot be read as a CSV table in UTF-8.") from None
-    for row in rows:
-        if not row.file or not row.label or (row.split and row.split not in SPLITS):
-            raise ConfigError(
-                f"Line {row.line} of the labels file lacks a file or a label, or its split is "
-                "none of train, validation, test."
-            )
-    return rows
-
-
-def _part(rows: list[_Row], seed: int) -> tuple[dict[str, list[_Row]], str]:
-    """Part the rows: as given, else by patient, else by image, so that each class is in each."""
-    if all(row.split for row in rows):
-        parts = {name: [row for row in rows if row.split == name] for name in SPLITS}
-        _refuse_shared_patients(parts)
-        split = "given"
-    else:
-        known = all(row.patient for row in rows)
-        parts, split = _draw(rows, seed, known), "patient-wise" if known else "by image"
+def _part(rows: Sequence[LabelledFile], seed: int) -> tuple[dict[str, list[LabelledFile]], str]:
+    """Part the rows: as given, else by group, else by image, so that each class is in each."""
+    if rows[0].split:
+        return part_by_split(rows), "given, by group" if rows[0].group else "given"
+    parts = _draw(rows, seed)
     if not all(parts.values()):
         raise ConfigError("Too few images: training, validation and test each need some.")
-    return parts, split
+    return parts, "patient-wise" if rows[0].group else "by image"
 
 
-def _draw(rows: list[_Row], seed: int, by_patient: bool) -> dict[str, list[_Row]]:
-    groups: dict[str, list[_Row]] = {}
+def _draw(rows: Sequence[LabelledFile], seed: int) -> dict[str, list[LabelledFile]]:
+    groups: dict[str, list[LabelledFile]] = {}
     for row in rows:
-        groups.setdefault(row.patient if by_patient else row.file, []).append(row)
-    strata: dict[str, list[list[_Row]]] = {}
+        groups.setdefault(row.group or row.file, []).append(row)
+    strata: dict[str, list[list[LabelledFile]]] = {}
     for group in groups.values():
         strata.setdefault(group[0].label, []).append(group)
     rng = np.random.default_rng(seed)
-    parts: dict[str, list[_Row]] = {name: [] for name in SPLITS}
+    parts: dict[str, list[LabelledFile]] = {name: [] for name in SPLITS}
     for label in sorted(strata):
         order = rng.permutation(len(strata[label]))
         ends = np.cumsum(np.array(SHARES) * len(order)).round()
@@ -204,63 +176,42 @@ def _draw(rows: list[_Row], seed: int, by_patient: bool) -> dict[str, list[_Row]
     return parts
 
 
-def _refuse_shared_patients(parts: dict[str, list[_Row]]) -> None:
-    seen: dict[str, str] = {}
-    for name, rows in parts.items():
-        for row in rows:
-            if row.patient and seen.setdefault(row.patient, name) != name:
-                raise ConfigError(
-                    f"The patient in line {row.line} of the labels file is in two parts of the "
-                    "split: what is learned of a patient would be tested on the same."
-                )
-
-
-def _patients(rows: list[_Row]) -> NDArray[np.int64] | None:
-    if not all(row.patient for row in rows):
-        return None
-    names = sorted({row.patient for row in rows})
-    return np.array([names.index(row.patient) for row in rows], dtype=np.int64)
-
-
-def _find_protected(protected: Path, rows: list[_Row]) -> tuple[list[tuple[_Row, str]], int]:
+def _find_protected(
+    protected: Path, rows: list[LabelledFile]
+) -> tuple[list[tuple[LabelledFile, str]], int]:
     """Return the rows whose image is in OUT, with its name there, and the number of others."""
     named = [(row, _protected_name(protected, row)) for row in rows]
     there = [(row, name) for row, name in named if name is not None]
-    missing = [row.line for row, name in named if name is None]
+    missing = [row.place for row, name in named if name is None]
     if len(missing) > len(there):
         raise ConfigError(
             f"{len(missing)} of {len(rows)} images for training are not among the protected ones, "
-            f"that in line {missing[0]} of the labels file first: are these of another export?"
+            f"that in {missing[0]} first: are these of another export?"
         )
     return there, len(missing)
 
 
-def _protected_name(protected: Path, row: _Row) -> str | None:
+def _protected_name(protected: Path, row: LabelledFile) -> str | None:
     """Return the name in OUT: a lossy image went out lossless, under a longer name."""
     names = (row.file, f"{row.file}.png")
     return next((name for name in names if (protected / name).is_file()), None)
 
 
-def _read(folder: Path, row: _Row, name: str, size: int, window: Window | None) -> Images:
+def _read(folder: Path, row: LabelledFile, name: str, size: int, window: Window | None) -> Images:
     path = folder / name
     try:
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise OSError
         images = list(formats.open_file(read_content(path)).images())
         if len(images) != 1:
             raise ConfigError(
-                f"The file in line {row.line} of the labels file holds several images; an audit "
-                "takes one a file."
+                f"The file in {row.place} holds several images; an audit takes one a file."
             )
     except (OSError, InputError) as error:
         reason = error.slug if isinstance(error, MedprotectError) else "unreadable"
-        raise ConfigError(
-            f"The file in line {row.line} of the labels file cannot be audited: {reason}."
-        ) from None
+        raise ConfigError(f"The file in {row.place} cannot be audited: {reason}.") from None
     seen = view(images[0])
     if window is not None:
         seen = replace(seen, windows=(window,))
-    presented = np.ascontiguousarray(present(seen))
+    presented = np.ascontiguousarray(present(seen, grey=images[0].is_grey))
     tensor = shrink(torch.from_numpy(presented).permute(2, 0, 1)[None], size)
     result: Images = (tensor[0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte().numpy()
     return result

@@ -24,13 +24,15 @@ from medprotect.audit.verdict import (
     countermeasures_by_degree,
     degree_of,
     headline,
-    name_attack,
+    list_figures,
+    number,
     percent,
     sentences,
 )
 
 _SPLITS = {
     "given": "as the data set came; whether it parts patients was not checked",
+    "given, by group": "as the data set came; no patient or group stands on both sides",
     "patient-wise": "by patient: no patient stands on both sides",
     "by image": "image by image: images of one patient may stand on both sides, "
     "and accuracies may be better than with new patients",
@@ -68,10 +70,11 @@ def make_report(audit: Audit, pictures: Sequence[Shown] = ()) -> str:
         headline=escape(headline(audit)),
         lead="".join(_paragraph(each) for each in sentences(audit)),
         measures=_measures(audit),
+        explained=_explained(audit),
         tried=_tried(audit),
         matrix=matrix_section(audit),
         curves=_curves(audit),
-        further=_further(audit),
+        further=_utility(audit),
         fidelity=fidelity_section(audit["fidelity"], min(audit["data"]["image_size"][:2])),
         pictures=picture_section(pictures),
         limits=_limits(audit),
@@ -129,31 +132,26 @@ def _about(audit: Audit) -> str:
 
 
 def _measures(audit: Audit) -> str:
-    protection = audit["protection"]
-    if not protection["measurable"]:
+    if not audit["protection"]["measurable"]:
         return ""
-    attacker = protection["worst_attacker"]
-    worst = name_attack(attacker) if attacker else "none was tried"
-    parts = [
-        ("Withheld from plain training", "", protection["plain"], protection["plain_interval"]),
-        (
-            "Withheld from the strongest attack tried",
-            worst,
-            protection["worst"],
-            protection["worst_interval"],
-        ),
-    ]
     drawn = ""
-    for title, note, share, interval in parts:
-        notes = [each for each in (write_interval(interval), note) if each]
-        drawn += f'<div><h3>{title}</h3><p class="figure">{percent(share)}</p>'
-        drawn += _paragraph("; ".join(notes), "soft") if notes else ""
-        drawn += scale_bar(share, interval) if share is not None else ""
-        drawn += "</div>"
-    return f'<div class="measures">{drawn}</div>' + _paragraph(
-        "The figure, P, is the share of what the clean images teach beyond guessing that the "
-        f"protected ones do not teach. At {percent(1)} nothing was learned, at {percent(0)} as "
-        "much as from the clean images. Below it stands its interval.",
+    for index, (name, share, interval) in enumerate(list_figures(audit)):
+        title = f"Protection from an attacker {name}" if index == 0 else name.capitalize()
+        drawn += f'<div><h3>{escape(title)}</h3><p class="figure">{number(share)}</p>'
+        drawn += _paragraph(write_interval(interval), "soft") if interval else ""
+        drawn += f"{scale_bar(share, interval)}</div>"
+    return f'<div class="measures">{drawn}</div>'
+
+
+def _explained(audit: Audit) -> str:
+    if not audit["protection"]["measurable"]:
+        return ""
+    return _paragraph(
+        "Protection is the share of what the clean images are worth to an attacker that the "
+        f"protected ones are not: at {number(1)} they are worth nothing, at {number(0)} as much as "
+        "the clean ones. Worth is what a model recognises with the images, less what the few clean "
+        "images that the attacker has teach by themselves; without any, less a guess. Below each "
+        "figure stands its interval.",
         "soft",
     )
 
@@ -161,9 +159,9 @@ def _measures(audit: Audit) -> str:
 def _tried(audit: Audit) -> str:
     parted = countermeasures_by_degree(audit)
     titles = {
-        Degree.HELD: ("Held", f"The interval of P begins at {percent(HELD)} or above"),
-        Degree.PART: ("Held in part", f"It begins at {percent(IN_PART)} or above"),
-        Degree.NOT: ("Did not hold", f"It begins below {percent(IN_PART)}"),
+        Degree.HELD: ("Held", f"The interval of protection begins at {number(HELD)} or above"),
+        Degree.PART: ("Held in part", f"It begins at {number(IN_PART)} or above"),
+        Degree.NOT: ("Did not hold", f"It begins below {number(IN_PART)}"),
     }
     lists = "".join(
         f"<section><h3>{SIGNS[each]} {title}</h3>{_paragraph(limit, 'soft')}"
@@ -172,7 +170,10 @@ def _tried(audit: Audit) -> str:
     )
     lists += f"<section><h3>Not tried</h3>{_items(audit['not_tried'] or ['none named'])}</section>"
     tried = f"<h3>How it was tried</h3>{_items(audit['tried'])}" if audit["tried"] else ""
-    note = "Beside each countermeasure stands its least P over all models tried."
+    note = (
+        "Beside each countermeasure stands the least protection over all models tried, from "
+        "somebody without a clean image."
+    )
     return f'<div class="lists">{lists}</div>{_paragraph(note, "soft")}{tried}'
 
 
@@ -180,7 +181,7 @@ def _counted(countermeasures: list[tuple[str, float]]) -> str:
     if not countermeasures:
         return '<ul><li class="number">none</li></ul>'
     lines = (
-        f'<li>{escape(name_countermeasure(name))} <span class="number">{percent(share)}</span></li>'
+        f'<li>{escape(name_countermeasure(name))} <span class="number">{number(share)}</span></li>'
         for name, share in countermeasures
     )
     return f"<ul>{''.join(lines)}</ul>"
@@ -203,22 +204,6 @@ def _curves(audit: Audit) -> str:
     )
     return (
         f'<h3>How learning went</h3>{_paragraph(note, "soft")}<div class="curves">{figures}</div>'
-    )
-
-
-def _further(audit: Audit) -> str:
-    return _probe(audit) + _utility(audit)
-
-
-def _probe(audit: Audit) -> str:
-    probe = audit["probe"]
-    if probe is None or probe["protected_features"] is None:
-        return ""
-    return "<h3>With a few clean images</h3>" + _paragraph(
-        f"Given {probe['images_per_class']} clean images a class, a simple reader of what a model "
-        f"learned from protected images reaches {percent(probe['protected_features'])}; with an "
-        f"untrained model {percent(probe['untrained_features'])}. The protected images gave it "
-        f"{percent(probe['gain']).removesuffix('%').rstrip()} points."
     )
 
 
@@ -275,15 +260,18 @@ SIGNS = {Degree.HELD: "●", Degree.PART: "◐", Degree.NOT: "○", Degree.UNKNO
 def matrix_section(audit: Audit) -> str:
     """Return a heat map for each share of images in clear, as HTML."""
     key = (
-        f'<ul class="key"><li>● held, the interval of P at least {percent(HELD)}</li>'
-        f"<li>◐ in part, at least {percent(IN_PART)}</li><li>○ did not hold</li></ul>"
+        f'<ul class="key"><li>● held, the interval of protection at least {number(HELD)}</li>'
+        f"<li>◐ in part, at least {number(IN_PART)}</li><li>○ did not hold</li></ul>"
     )
     shares = sorted({row["clean_share"] for row in audit["matrix"]})
     tables = "".join(
         _heat_map([row for row in audit["matrix"] if row["clean_share"] == share], share)
         for share in shares
     )
-    note = "Each field: P, its interval, and the accuracy the attacker reached."
+    note = (
+        "Each field: protection from somebody without a clean image, its interval, and the "
+        "accuracy that the attacker reached."
+    )
     return f'<p class="soft">{note}</p>' + key + (tables or "<p>Nothing was measured.</p>")
 
 
@@ -308,12 +296,12 @@ def _heat_map(rows: list[Row], clean_share: float) -> str:
 
 
 def _cell(row: Row | None) -> str:
-    if row is None or row["P"] is None:
+    if row is None or row["protection"] is None:
         return '<td class="unknown"><small>not measured</small></td>'
     found = degree_of(row)
-    interval = write_interval(row["P_interval"])
+    interval = write_interval(row["interval"])
     return (
-        f'<td class="{found}"><b>{SIGNS[found]} {percent(row["P"])}</b>'
+        f'<td class="{found}"><b>{SIGNS[found]} {number(row["protection"])}</b>'
         f"<small>{interval}</small><small>reaches {percent(row['attacker_best'])}</small></td>"
     )
 
@@ -332,8 +320,8 @@ def all_figures(audit: Audit) -> str:
     head += "".join(
         f'<th scope="col">{each}</th>'
         for each in (
-            *("in clear", "seeds", "learned from clean", "as is"),
-            *("renamed", "attacker&rsquo;s best", "P"),
+            *("in clear", "seeds", "learned from clean", "as it ends"),
+            *("best on the set", "stopped early", "by an oracle", "protection"),
         )
     )
     body = "".join(
@@ -341,12 +329,14 @@ def all_figures(audit: Audit) -> str:
         f'<td class="word">{escape(row["countermeasure"])}</td>'
         f"<td>{percent(row['clean_share'])}</td><td>{len(row['seeds'])}</td>"
         + "".join(f"<td>{percent(each, 1)}</td>" for each in _accuracies(row))
-        + f"<td>{percent(row['P'], 1)}</td></tr>"
+        + f"<td>{number(row['protection'])}</td></tr>"
         for row in audit["matrix"]
     )
     note = (
-        "All accuracies on clean test images. As is: the model as trained. Renamed: its outputs "
-        "renamed in the best way. Attacker&rsquo;s best: as is, renamed, or stopped early."
+        "All accuracies on clean test images. As it ends: the model as trained. Best on the set: "
+        "stopped where it does best on images of the set that it does not learn from. Stopped "
+        "early: after nine tenths of the steps. By an oracle: stopped, and its outputs renamed, by "
+        "all clean validation images, which nobody has who needs the set; no protection goes by it."
     )
     return f'<p class="soft">{note}</p>' + _box(
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>",
@@ -356,11 +346,8 @@ def all_figures(audit: Audit) -> str:
 
 
 def write_interval(interval: Interval | None) -> str:
-    """Return *93 to 97 %*, or nothing."""
-    if interval is None:
-        return ""
-    low, high = (percent(each) for each in interval)
-    return f"{low.removesuffix('%').rstrip()} to {high}"
+    """Return *0.93 to 0.97*, or nothing."""
+    return "" if interval is None else f"{number(interval[0])} to {number(interval[1])}"
 
 
 def name_countermeasure(countermeasure: str) -> str:
@@ -369,7 +356,13 @@ def name_countermeasure(countermeasure: str) -> str:
 
 
 def _accuracies(row: Row) -> tuple[float | None, ...]:
-    return row["clean_trained"], row["as_is"], row["renamed"], row["attacker_best"]
+    return (
+        row["clean_trained"],
+        row["as_it_ends"],
+        row["best_on_set"],
+        row["stopped_early"],
+        row["oracle"],
+    )
 
 
 class _Figure(NamedTuple):

@@ -1,8 +1,8 @@
-"""What an audit writes as JSON, version 1. Shares are 0..1; None is what was not measured."""
+"""What an audit writes as JSON, version 2. Shares are 0..1; None is what was not measured."""
 
 from typing import NotRequired, TypedDict
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Interval = tuple[float, float] | list[float]
 """Lowest and highest."""
@@ -30,8 +30,29 @@ class Attacker(TypedDict):
     countermeasure: str
 
 
+class WithImages(TypedDict):
+    """Protection from somebody who has k clean labelled images of each class.
+
+    ``alone`` is the accuracy that these teach by themselves; ``clean`` and ``protected`` those of
+    the best attack with the k and the set; ``attack`` names it for the protected set, and is None
+    where that adds nothing.
+    """
+
+    k: int
+    alone: float
+    clean: float
+    protected: float
+    attack: str | None
+    protection: float | None
+    interval: Interval | None
+
+
 class Protection(TypedDict):
-    """P: the share of what clean images teach beyond guessing that protected ones do not."""
+    """Protection at k: which share of what the clean set is worth the protected set lacks.
+
+    ``plain`` is at k = 0, of the best victim without countermeasure; ``worst`` at k = 0, of the
+    best under any; ``with_images`` at each k above 0 of which there were enough images.
+    """
 
     measurable: bool
     plain: float | None
@@ -39,6 +60,7 @@ class Protection(TypedDict):
     worst: float | None
     worst_interval: Interval | None
     worst_attacker: Attacker | None
+    with_images: list[WithImages]
     decoys: str
 
 
@@ -53,7 +75,10 @@ class Accuracy(TypedDict):
 class Row(TypedDict):
     """One victim under one countermeasure; accuracies on clean test images, means over seeds.
 
-    ``attacker_best`` is of the victim as it is, renamed, or stopped early.
+    An attacker without a clean image takes the victim as it ends, where it did best on images of
+    the set that were held out, or early, from experience; `attacker_best` is the best of these, and
+    `protection` at k = 0 goes by it. `oracle` is the accuracy at the moment that does best on clean
+    validation images, the outputs renamed if that is better: nobody who needs the set has these.
     """
 
     victim: str
@@ -61,20 +86,13 @@ class Row(TypedDict):
     clean_share: float
     seeds: list[int]
     clean_trained: float | None
-    as_is: float | None
-    renamed: float | None
+    as_it_ends: float | None
+    best_on_set: float | None
+    stopped_early: float | None
     attacker_best: float | None
-    P: float | None
-    P_interval: Interval | None
-
-
-class Probe(TypedDict):
-    """Accuracy of a linear reader on features learned from protected images, and untrained."""
-
-    images_per_class: int
-    protected_features: float | None
-    untrained_features: float | None
-    gain: float | None
+    oracle: float | None
+    protection: float | None
+    interval: Interval | None
 
 
 class Utility(TypedDict):
@@ -112,7 +130,6 @@ class Audit(TypedDict):
     protection: Protection
     accuracy: Accuracy
     matrix: list[Row]
-    probe: Probe | None
     utility: Utility | None
     curves: list[Curve]
     fidelity: dict[str, Beside]

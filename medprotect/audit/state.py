@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medprotect import __version__
-from medprotect.audit.attempt import Attempt, Curve
-from medprotect.confounder.checkpoint import Pause, load_tensors, save_tensors, write_private
+from medprotect.audit.attempt import Attempt
+from medprotect.audit.moments import pack_moments, unpack_moments
 from medprotect.confounder.networks import channels_last
+from medprotect.confounder.weights import load_tensors, save_tensors, write_private
 from medprotect.errors import ConfigError, PipelineError
 from medprotect.protect.atomic import make_folders, mapped_errors
+from medprotect.training.checkpoint import Pause
 
 UNFINISHED = ".unfinished"
 """Ending of the file of a training that is not finished: safetensors."""
@@ -70,18 +72,14 @@ class State:
         """
         if self._folder is None:
             return
-        path = self._folder / _name(settings)
-        with mapped_errors():
-            if run.network is not None:
-                save_tensors(path.with_suffix(".safetensors"), run.network.state_dict())
-            write_private(path, _pack(run))  # the last: where it is, all is
-            path.with_suffix(UNFINISHED).unlink(missing_ok=True)
-
-    def unfinished(self, settings: Settings) -> "Unfinished | None":
-        """Return where an attempt is kept while it goes on, until it is saved as a whole."""
-        if self._folder is None:
-            return None
-        return Unfinished((self._folder / _name(settings)).with_suffix(UNFINISHED))
+        if run.network is not None:
+            path = (self._folder / _name(settings)).with_suffix(".safetensors")
+            with mapped_errors():
+                save_tensors(path, run.network.state_dict())
+        # The last: where it is, all is.
+        self.save_arrays(
+            settings, {name: each.numpy() for name, each in pack_moments(run.moments).items()}
+        )
 
     def load(
         self, settings: Settings, make_network: Callable[[], nn.Module] | None
@@ -93,22 +91,31 @@ class State:
         make_network : callable, optional
             Makes the untrained victim, where its network is needed.
         """
-        if self._folder is None:
+        arrays = self.load_arrays(settings)
+        if arrays is None or self._folder is None:
             return None
-        path = self._folder / _name(settings)
         try:
-            with np.load(BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-                run = _unpack(arrays)
+            moments = unpack_moments(
+                {name: torch.from_numpy(each) for name, each in arrays.items()}
+            )
+            run = Attempt(tuple(moments))
             if make_network is None:
                 return run
             network = channels_last(make_network())
+            path = self._folder / _name(settings)
             network.load_state_dict(load_tensors(path.with_suffix(".safetensors")))
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile, PipelineError):
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, PipelineError):
             return None
         return replace(run, network=network.eval())
 
-    def save_arrays(self, settings: Settings, arrays: Mapping[str, NDArray[np.int64]]) -> None:
-        """Keep arrays by name.
+    def unfinished(self, settings: Settings) -> "Unfinished | None":
+        """Return where a training is kept while it goes on, until it is saved as a whole."""
+        if self._folder is None:
+            return None
+        return Unfinished((self._folder / _name(settings)).with_suffix(UNFINISHED))
+
+    def save_arrays(self, settings: Settings, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Keep arrays by name, in place of what was kept while they were made.
 
         Raises
         ------
@@ -119,10 +126,12 @@ class State:
             return
         stream = BytesIO()
         np.savez(stream, **dict(arrays))  # type: ignore[arg-type]
+        path = self._folder / _name(settings)
         with mapped_errors():
-            write_private(self._folder / _name(settings), stream.getvalue())
+            write_private(path, stream.getvalue())
+            path.with_suffix(UNFINISHED).unlink(missing_ok=True)
 
-    def load_arrays(self, settings: Settings) -> dict[str, NDArray[np.int64]] | None:
+    def load_arrays(self, settings: Settings) -> dict[str, NDArray[Any]] | None:
         """Return the arrays that were kept; None where nothing, or nothing whole, was."""
         if self._folder is None:
             return None
@@ -175,25 +184,6 @@ def _name(settings: Settings) -> str:
     whole = {**settings, "medprotect": __version__, "torch": str(torch.__version__)}
     text = json.dumps(whole, sort_keys=True)
     return f"{hashlib.sha256(text.encode()).hexdigest()}.npz"
-
-
-def _pack(run: Attempt) -> bytes:
-    stream = BytesIO()
-    np.savez(
-        stream,
-        as_is=run.as_is,
-        renamed=run.renamed,
-        best=run.best,
-        steps=np.array(run.curve.steps),
-        train=np.array(run.curve.train),
-        validation=np.array(run.curve.validation),
-    )
-    return stream.getvalue()
-
-
-def _unpack(arrays: Mapping[str, NDArray[Any]]) -> Attempt:
-    curve = Curve(*(arrays[name].tolist() for name in ("steps", "train", "validation")))
-    return Attempt(arrays["as_is"], arrays["renamed"], arrays["best"], None, curve)
 
 
 def digest(*arrays: NDArray[np.generic]) -> str:

@@ -2,10 +2,11 @@
 
 from enum import StrEnum
 
-from medprotect.audit.report_schema import Attacker, Audit, Interval, Row
+from medprotect.audit.report_schema import Attacker, Audit, Interval, Row, WithImages
+from medprotect.confounder.measured import LEAST, NOTHING, number_in_words
 
-HELD, IN_PART = 0.9, 0.5
-"""Where the interval of P must begin at least, for what is called held, and held in part."""
+HELD, IN_PART = 0.9, LEAST
+"""Where the interval of protection must begin at least, for what is called held, or in part."""
 
 DASH = "\N{EN DASH}"
 """Stands where nothing was measured."""
@@ -24,7 +25,7 @@ class Degree(StrEnum):
 
 
 def degree(share: float | None, interval: Interval | None) -> Degree:
-    """Return how far it held for a P: by the lower end of its interval, where it has one."""
+    """Return how far it held for a protection: by the lower end of its interval, if any."""
     if share is None:
         return Degree.UNKNOWN
     least = min(share, interval[0]) if interval else share
@@ -35,42 +36,65 @@ def degree(share: float | None, interval: Interval | None) -> Degree:
 
 def degree_of(row: Row) -> Degree:
     """Return how far it held in a row of the matrix."""
-    return degree(row["P"], row["P_interval"])
+    return degree(row["protection"], row["interval"])
 
 
 _WORST_FIRST = (Degree.NOT, Degree.PART, Degree.HELD, Degree.UNKNOWN)
 
-_HEADLINES = {
-    (Degree.HELD, Degree.HELD): "The protection held against everything that was tried.",
-    (Degree.HELD, Degree.PART): "The protection held against plain training, "
-    "and in part against the strongest attack tried.",
-    (Degree.HELD, Degree.NOT): "The protection held against plain training, "
-    "but not against the strongest attack tried.",
-    (Degree.HELD, Degree.UNKNOWN): "The protection held against plain training; "
-    "no attack was tried.",
-    (Degree.PART, Degree.PART): "The protection held in part.",
-    (Degree.PART, Degree.NOT): "The protection held in part against plain training, "
-    "and did not hold against the strongest attack tried.",
-    (Degree.PART, Degree.UNKNOWN): "The protection held in part against plain training; "
-    "no attack was tried.",
-}
+_LEARNS = (
+    "as much as from the originals",
+    "more than half of what the originals teach",
+    "less than half of what the originals teach",
+    "hardly anything",
+)
+
+
+def _learns(share: float, interval: Interval | None) -> int:
+    """Return the index of what a model learns, in words: the lower, the more."""
+    if share <= NOTHING:
+        return 0
+    return 1 + (Degree.NOT, Degree.PART, Degree.HELD).index(degree(share, interval))
 
 
 def headline(audit: Audit) -> str:
-    """Return the verdict in one sentence."""
+    """Return the verdict in one sentence.
+
+    It speaks of somebody without a clean image: of plain training first, and then of the
+    strongest attack, where that learns more.
+    """
     protection = audit["protection"]
-    plain = degree(protection["plain"], protection["plain_interval"])
-    # Another row than that of the least P may have the interval that begins lowest.
-    worst = _worst(
-        degree(protection["worst"], protection["worst_interval"]),
-        *(degree_of(row) for row in audit["matrix"] if row["clean_share"] == 0),
-    )
-    if not protection["measurable"] or plain is Degree.UNKNOWN:
+    if not protection["measurable"] or protection["plain"] is None:
         return "Whether the protection holds could not be measured."
-    mixed = {degree_of(row) for row in audit["matrix"] if row["clean_share"] > 0}
-    if plain is worst is Degree.HELD and mixed - {Degree.HELD}:
-        return "The protection held against everything that was tried, where all was protected."
-    return _HEADLINES.get((plain, worst), "The protection did not hold.")
+    plain = _learns(protection["plain"], protection["plain_interval"])
+    said = f"From the protected images a model learns {_LEARNS[plain]}"
+    attacker = protection["worst_attacker"]
+    if attacker is None or protection["worst"] is None:
+        return f"{said}."
+    worst = _learns(protection["worst"], protection["worst_interval"])
+    if worst >= plain:
+        return f"{said}."
+    return f"{said}; {name_attack(attacker)} learns {_LEARNS[worst]}."
+
+
+def list_figures(audit: Audit) -> list[tuple[str, float, Interval | None]]:
+    """Return what the verdict rests on, the first number first.
+
+    Returns
+    -------
+    list of tuple
+        Of what an attacker has or does, the protection, and its interval.
+    """
+    protection = audit["protection"]
+    found = [("without a clean image", protection["plain"], protection["plain_interval"])]
+    found += [
+        (f"with {each['k']} clean images of each class", each["protection"], each["interval"])
+        for each in protection["with_images"]
+    ]
+    attacker = protection["worst_attacker"]
+    if attacker and attacker["countermeasure"] != PLAIN:
+        name = f"without a clean image, after {attacker['countermeasure']}"
+        found.append((name, protection["worst"], protection["worst_interval"]))
+    return [(name, share, interval) for name, share, interval in found if share is not None]
 
 
 def _worst(*degrees: Degree) -> Degree:
@@ -93,11 +117,20 @@ def sentences(audit: Audit) -> list[str]:
             "nothing can be seen to be withheld."
         )
         return found
-    plain = _row(audit, accuracy["clean_victim"], PLAIN)
-    if plain and plain["attacker_best"] is not None:
-        best = percent(plain["attacker_best"])
-        found.append(f"Trained plainly on the protected images, it reaches {best}.")
+    plain = max(
+        (
+            row["attacker_best"]
+            for row in audit["matrix"]
+            if row["countermeasure"] == PLAIN
+            and row["clean_share"] == 0
+            and row["attacker_best"] is not None
+        ),
+        default=None,
+    )
+    if plain is not None:
+        found.append(f"Trained plainly on the protected images, it reaches {percent(plain)}.")
     found.extend(_on_the_worst(audit))
+    found.extend(map(_on_images, protection["with_images"]))
     if audit["data"]["left_out"]:
         found.append(
             f"{audit['data']['left_out']} images for training are not among the protected ones, "
@@ -106,9 +139,18 @@ def sentences(audit: Audit) -> list[str]:
     return found
 
 
+def _on_images(row: WithImages) -> str:
+    said = f"Who has {row['k']} clean images of each class reaches {percent(row['alone'])} "
+    said += f"with these alone, {percent(row['protected'])} with the protected images, too, "
+    said += f"and {percent(row['clean'])} with the originals"
+    if row["protection"] is None:
+        return f"{said}: too little more to tell what the protected images withhold."
+    return f"{said}."
+
+
 def _on_the_worst(audit: Audit) -> list[str]:
     attacker = audit["protection"]["worst_attacker"]
-    if attacker is None:
+    if attacker is None or attacker["countermeasure"] == PLAIN:
         return []
     row = _row(audit, attacker["victim"], attacker["countermeasure"])
     if row is None or row["attacker_best"] is None:
@@ -140,16 +182,16 @@ def _row(audit: Audit, victim: str | None, countermeasure: str) -> Row | None:
 
 
 def countermeasures_by_degree(audit: Audit) -> dict[Degree, list[tuple[str, float]]]:
-    """Return countermeasures by how far it held against the worst victim, with their least P.
+    """Return countermeasures by how far it held against the worst victim, with its protection.
 
     Where all images are protected.
     """
     least: dict[str, float] = {}
     degrees: dict[str, Degree] = {}
     for row in audit["matrix"]:
-        if row["clean_share"] == 0 and row["P"] is not None:
+        if row["clean_share"] == 0 and row["protection"] is not None:
             name = row["countermeasure"]
-            least[name] = min(least.get(name, row["P"]), row["P"])
+            least[name] = min(least.get(name, row["protection"]), row["protection"])
             degrees[name] = _worst(degrees.get(name, Degree.UNKNOWN), degree_of(row))
     parted: dict[Degree, list[tuple[str, float]]] = {each: [] for each in Degree}
     for name, share in sorted(least.items(), key=lambda item: item[1]):
@@ -170,3 +212,8 @@ def percent(share: float | None, digits: int = 0) -> str:
     if float(figure) == 0:
         figure = figure.lstrip("-")
     return figure.replace("-", "\N{MINUS SIGN}") + "\u202f%"
+
+
+def number(share: float | None) -> str:
+    """Return a protection with two digits; a dash for None."""
+    return DASH if share is None else number_in_words(share)

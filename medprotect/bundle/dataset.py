@@ -5,11 +5,13 @@ from collections import Counter
 from pathlib import Path
 
 from medprotect.confounder.card import load_card
-from medprotect.confounder.labels import read_labels
+from medprotect.confounder.labels import choose_training, read_table
 from medprotect.errors import InputError
-from medprotect.plan.plan import Action, Row, Rules, plan_rows
+from medprotect.imaging import formats
+from medprotect.plan.plan import Action, Row, Rules, plan_rows, reject
 from medprotect.plan.selection import Candidate
-from medprotect.scan.walk import walk
+from medprotect.protect.protectable import is_grey
+from medprotect.scan.walk import open_found, walk
 
 logger = logging.getLogger(__name__)
 
@@ -48,13 +50,27 @@ def plan_images(root: Path, folder: Path) -> list[Row]:
     return [row for row in _plan(root, folder) if row.action == Action.PROTECT]
 
 
+def settle_by_pixels(root: Path, row: Row) -> Row:
+    """Return the plan of an image once it is known whether colour that it stores is all grey."""
+    if row.otherwise is None:
+        return row
+    try:
+        with open_found(root, row.found) as stream:
+            return row.settle(shows_grey=is_grey(formats.open_stream(stream)))
+    except InputError as error:
+        return reject(row, error)
+
+
 def _plan(root: Path, folder: Path) -> list[Row]:
     rules = Rules((Candidate(load_card(folder), named=True),))
-    return list(plan_rows(root, root, walk(root), rules))
+    return [settle_by_pixels(root, row) for row in plan_rows(root, root, walk(root), rules)]
 
 
 def list_labelled(dataset_dir: str, labels_csv: str) -> list[dict[str, str]]:
-    """Return ``[{"image": path, "label": class}]`` of a table with columns file, label."""
-    table = read_labels(Path(labels_csv))
+    """Return ``[{"image": path, "label": class}]`` of a table of labels; of its training split.
+
+    See `medprotect.confounder.labels.read_table`.
+    """
+    rows = choose_training(read_table(Path(labels_csv)))
     root = Path(dataset_dir)
-    return [{"image": str(root / file), "label": label} for file, label in table.items()]
+    return [{"image": str(root / row.file), "label": row.label} for row in rows]

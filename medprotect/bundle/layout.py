@@ -5,6 +5,7 @@
 
 import json
 import sys
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from typing import Any
 import medprotect
 from medprotect.confounder.along_z import COHERENT
 from medprotect.confounder.card import CARD, Card, load_card
-from medprotect.confounder.checkpoint import write_private
+from medprotect.confounder.measured import read_measured
 from medprotect.confounder.noise import network_arguments
+from medprotect.confounder.weights import write_private
 from medprotect.intensity.budget import name_strength
 
 SCHEMA = "meta_schema_20240725.json"
@@ -30,7 +32,10 @@ Config = dict[str, Any]
 
 
 def bundle_files(card: Card) -> dict[str, str]:
-    """Return the text of every file that a card decides, by path in the bundle."""
+    """Return the text of every file that a card decides, by path in the bundle.
+
+    Into the metadata goes what was measured besides.
+    """
     configs = {
         "metadata": metadata(card),
         "inference": inference(card),
@@ -106,13 +111,22 @@ def metadata(card: Card) -> Config:
         "image_classes": "presented values: what the clinical window shows, 0 black to 1 white",
         "label_classes": ", ".join(card.codes.classes),
         "pred_classes": "noise, as a share of the budget of each pixel",
-        "eval_metrics": dict(card.figures),
+        "eval_metrics": {**card.figures, **_measured(card)},
         "intended_use": "Images that leave the house. Not for diagnosis with models trained on "
         "clean images."
         + (" The noise misleads them on purpose: it has decoys." if card.codes.decoys else ""),
         "references": [],
         "network_data_format": {"inputs": {"image": image}, "outputs": {"pred": noise}},
     }
+
+
+def _measured(card: Card) -> Config:
+    """Return what was measured to be protected, by strength, without what was not."""
+    figures = {
+        strength: {name: figure for name, figure in asdict(found).items() if figure is not None}
+        for strength, found in read_measured(card.folder).items()
+    }
+    return {"measured": figures} if figures else {}
 
 
 def inference(card: Card) -> Config:

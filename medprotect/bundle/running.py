@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from medprotect.bundle.archive import Contents
+from medprotect.bundle.dataset import settle_by_pixels
 from medprotect.bundle.layout import bundle_version
 from medprotect.bundle.references import collect_uids
 from medprotect.confounder.along_z import COHERENT
 from medprotect.confounder.card import CARD, Card, load_card, parse_card
-from medprotect.confounder.measured import MEASURED
+from medprotect.confounder.measured import MEASURED, Measured
 from medprotect.errors import OutputError, PipelineError, VerificationError
 from medprotect.plan.plan import Action, Row, plan_rows, reject_collisions
 from medprotect.protect.protectable import check_file
@@ -85,14 +86,14 @@ class ProgramRun:
         Images that it wrote, each compared with its original, pixel by pixel.
     left : int
         Entries that are no images, or cannot be protected: not in OUT.
-    protections : Counter
-        Images in OUT by the protection of their pipeline; None where it was not measured.
+    measured : Counter
+        Images in OUT by what their pipeline was measured to protect; None where nothing was.
     """
 
     files: int
     checked: int
     left: int
-    protections: Counter[float | None] = field(default_factory=Counter, compare=False)
+    measured: Counter[Measured | None] = field(default_factory=Counter, compare=False)
 
 
 def run_program(card: Card, settings: Settings, key_file: Path) -> ProgramRun:
@@ -134,7 +135,8 @@ def check_output(settings: Settings) -> ProgramRun:
         An image is missing, one too many, not protected, or beyond its budget.
     """
     export, out = settings.export, settings.out
-    rows = list(plan_rows(export, out, walk(export), settings.rules))
+    planned = plan_rows(export, out, walk(export), settings.rules)
+    rows = [settle_by_pixels(export, row) for row in planned]
     rows = reject_collisions(rows, ignores_case=ignores_case(out) is True)
     images = [row for row in rows if row.action is Action.PROTECT]
     _check_names(out, images)
@@ -142,8 +144,8 @@ def check_output(settings: Settings) -> ProgramRun:
     uids = collect_uids(pairs)
     for row in images:
         _check_image(settings, row, uids)
-    protections = Counter(row.protection for row in images)
-    return ProgramRun(len(rows), len(images), len(rows) - len(images), protections)
+    measured = Counter(row.measured for row in images)
+    return ProgramRun(len(rows), len(images), len(rows) - len(images), measured)
 
 
 def _run_monai(folder: Path, **overrides: Any) -> None:

@@ -4,16 +4,16 @@ import logging
 from pathlib import Path
 
 from medprotect.confounder.card import Card
-from medprotect.confounder.curves import EVERY
-from medprotect.confounder.ranks import rank
-from medprotect.confounder.recipe import TRIES
-from medprotect.confounder.training import train_pipeline
+from medprotect.training.curves import EVERY
+from medprotect.training.ranks import rank
+from medprotect.training.recipe import TRIES
+from medprotect.training.training import train_pipeline
 
 logger = logging.getLogger(__name__)
 
 
 class ConfounderTrainer:
-    """Trains a pipeline; `run` is `medprotect.confounder.training.train_pipeline`.
+    """Trains a pipeline; `run` is `medprotect.training.training.train_pipeline`.
 
     Parameters
     ----------

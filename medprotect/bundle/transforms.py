@@ -25,6 +25,7 @@ from medprotect.intensity.budget import STRENGTHS
 from medprotect.intensity.windows import present, view
 from medprotect.protect.protectable import (
     Protectable,
+    all_grey,
     apply_patterns,
     content_sha256,
     derive,
@@ -71,7 +72,7 @@ class Presentd(MapTransform):
         meta = {**tensor.meta, HASHES: Carried([content_sha256(each) for each in images])}
         if value_of(tensor, SOURCE) is None:
             meta[IMAGES] = Carried(images)
-        shown = np.stack([present(view(each)) for each in images])
+        shown = np.stack([present(view(each), grey=all_grey(images)) for each in images])
         return to_tensor(shown, meta, tensor)
 
 
@@ -156,7 +157,10 @@ class PresentAgaind(MapTransform):
     def _present(self, image: MetaTensor) -> MetaTensor:
         seen = [view(each) for each in _known_images(image)]
         changed = from_tensor(image)
-        shown = [present(v.with_stored(plane)) for v, plane in zip(seen, changed, strict=True)]
+        grey = all_grey(each.image for each in seen)
+        shown = [
+            present(v.with_stored(plane), grey=grey) for v, plane in zip(seen, changed, strict=True)
+        ]
         return to_tensor(np.stack(shown), dict(image.meta), image)
 
 

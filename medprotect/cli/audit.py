@@ -12,7 +12,8 @@ import typer
 from medprotect.cli.ending import ending
 
 if TYPE_CHECKING:
-    from medprotect.audit.examination import Budget, Examination
+    from medprotect.audit.budgets import Budget
+    from medprotect.audit.examination import Examination
     from medprotect.audit.pairs import Pairs
     from medprotect.audit.report_schema import Audit
     from medprotect.audit.state import State
@@ -25,22 +26,28 @@ BUDGET_NAMES = ("quick", "standard", "thorough")
 Clean = Annotated[Path, typer.Argument(help="The images in clear.")]
 Protected = Annotated[Path, typer.Argument(help="The same images, protected.")]
 Labels = Annotated[
-    Path,
+    Path | None,
     typer.Option(
-        help="A table with columns file, label; patient and split where known. "
-        "Files relative to CLEAN."
+        help="A table with columns file, label; split and group (or patient) where known. Files "
+        "relative to CLEAN.",
+        show_default="CLEAN/split.csv",
     ),
 ]
 Tried = Annotated[
     str,
     typer.Option(
         metavar="|".join(BUDGET_NAMES),
-        help="How much is tried. With 600 images of 28 x 28 on two idle cores, quick takes about 3 "
-        "minutes, standard 90 minutes, thorough a week.",
+        help="How much is tried. With 2,000 images of 224 x 224 on two idle cores, quick takes 10 "
+        "minutes, standard two days, thorough weeks.",
     ),
 ]
 Size = Annotated[
-    int, typer.Option(min=8, max=224, help="Pixels of the long side that victims see.")
+    int,
+    typer.Option(
+        min=8,
+        max=224,
+        help="Pixels of the long side that victims see at most; smaller images stay as they are.",
+    ),
 ]
 Decoys = Annotated[
     str, typer.Option(metavar="on|off|unknown", help="Whether the pipeline has decoys.")
@@ -74,9 +81,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object at the end
 def audit(
     clean: Clean,
     protected: Protected,
-    labels: Labels,
+    labels: Labels = None,
     budget: Tried = "quick",
-    size: Size = 64,
+    size: Size = 224,
     decoys: Decoys = "unknown",
     other: Other = None,
     leaked: Leaked = 0,
@@ -88,8 +95,9 @@ def audit(
 ) -> None:
     """Train models on the protected images and see whether they work on clean ones.
 
-    Nothing of the images is changed. The first number is P: 1 where a model learned nothing from
-    the protected images, 0 where they taught as much as the clean ones.
+    Nothing of the images is changed. The first number is the protection: 1 where the protected
+    images are worth nothing to somebody without a clean one, 0 where they are worth as much as the
+    originals.
 
     An audit that was stopped goes on when the same command is given again.
     """
@@ -103,27 +111,28 @@ def audit(
         with WorkView() as view:
             view.load(LIBRARIES)
             from medprotect.audit.attack.aids import give_aids
-            from medprotect.audit.examination import BUDGETS, examine
+            from medprotect.audit.budgets import BUDGETS
+            from medprotect.audit.examination import examine
             from medprotect.audit.pairs import read_pairs
             from medprotect.audit.pictures import show_pair
             from medprotect.audit.report import write_report
-            from medprotect.audit.verdict import sentences
 
             kept = _keep(state, clean, protected, view.say)
             read = read_pairs(clean, protected, labels, size, progress=view)
             pairs, aid = give_aids(read, other, leaked, per_class=leaked_per_class)
-            tried = BUDGETS[budget].aided_by(aid)
+            tried = BUDGETS[budget].aided_by(aid).fitted_to(pairs)
             found = examine(
                 pairs, tried, decoys=decoys, aid=aid, state=kept, say=view.say, progress=view
             )
-        options = _options(budget, size, other, leaked, per_class=leaked_per_class)
+        given = "--labels LABELS " if labels else ""
+        options = given + _options(budget, size, other, leaked, per_class=leaked_per_class)
         result = _as_json(pairs, found, tried, options)
         if report:
             write_report(result, report, show_pair(pairs) if pictures else ())
         if as_json:
             print(json.dumps(result, indent=1))
         else:
-            _show(result, sentences(result))
+            _show(result)
 
 
 def _keep(given: Path | None, clean: Path, protected: Path, say: Callable[[str], None]) -> "State":
@@ -161,7 +170,7 @@ def _as_json(pairs: "Pairs", found: "Examination", budget: "Budget", options: st
         "schema_version": SCHEMA_VERSION,
         "medprotect": __version__,
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-        "command": " ".join(("medprotect audit CLEAN PROTECTED --labels LABELS", options)),
+        "command": " ".join(("medprotect audit CLEAN PROTECTED", options)),
         "budget": budget.name,
         "data": {
             "classes": list(pairs.classes),
@@ -175,7 +184,6 @@ def _as_json(pairs: "Pairs", found: "Examination", budget: "Budget", options: st
         "protection": found.protection,
         "accuracy": found.accuracy,
         "matrix": found.matrix,
-        "probe": found.probe,
         "utility": found.utility,
         "curves": found.curves,
         "fidelity": found.fidelity,
@@ -185,25 +193,13 @@ def _as_json(pairs: "Pairs", found: "Examination", budget: "Budget", options: st
     }
 
 
-def _show(result: "Audit", words: list[str]) -> None:
-    held = result["protection"]
-    if not held["measurable"]:
-        print("P cannot be measured: clean images teach these models hardly more than guessing")
-    else:
-        attacker = held["worst_attacker"]
-        named = f"{attacker['victim']}, {attacker['countermeasure']}" if attacker else "none"
-        print(f"P {_number(held['plain'])} {_interval(held['plain_interval'])}, plain")
-        print(f"P {_number(held['worst'])} {_interval(held['worst_interval'])}, worst: {named}")
-    for line in words:
+def _show(result: "Audit") -> None:
+    from medprotect.audit.verdict import headline, list_figures, number, sentences
+
+    print(headline(result))
+    for name, share, interval in list_figures(result):
+        between = f" ({number(interval[0])} to {number(interval[1])})" if interval else ""
+        print(f"protection {number(share)}{between} from an attacker {name}")
+    for line in sentences(result):
         print(line)
     print("not tried: " + "; ".join(result["not_tried"]))
-
-
-def _number(value: float | None) -> str:
-    return "?" if value is None else f"{value:.3f}"
-
-
-def _interval(values: object) -> str:
-    if not isinstance(values, list | tuple):
-        return ""
-    return f"[{values[0]:.3f}, {values[1]:.3f}]"

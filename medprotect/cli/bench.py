@@ -3,7 +3,6 @@
 import json
 import shlex
 import sys
-from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +14,8 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Compare protections on public data sets; measure speed.",
 )
+
+LIBRARIES = ("numpy", "torch", "monai.networks.nets.resnet")
 
 Dataset = Annotated[str, typer.Option(help="Name of a data set: bloodmnist, busi ...")]
 Images = Annotated[
@@ -30,6 +31,10 @@ Victims = Annotated[
 ]
 Countermeasures = Annotated[
     str, typer.Option(help="Countermeasures to try besides plain training.")
+]
+Ks = Annotated[
+    str,
+    typer.Option("--k", help="Clean images of each class that attackers have besides, e.g. 10,50."),
 ]
 Seeds = Annotated[str, typer.Option(help="Every training is done with each seed.")]
 Steps = Annotated[int, typer.Option(min=1, help="Steps of each training.")]
@@ -54,10 +59,11 @@ def protection(
     dataset: Dataset,
     images: Images,
     out: Out,
-    protections: Protections = "ours,ours-labels,class-wise,em,tap,lsp,ar,gratings",
+    protections: Protections = "ours,ours-labels,class-wise,em,tap,lsp,ar,gratings,control",
     pipeline: Pipeline = "auto",
     victims: Victims = "resnet18",
     countermeasures: Countermeasures = "grey,jpeg-10,blur-1,posterise-2",
+    k: Ks = "",
     seeds: Seeds = "1,2,3",
     steps: Steps = 600,
     train: Train = None,
@@ -72,47 +78,64 @@ def protection(
     """
     given = dict(locals())
     with ending():
-        print("loading", file=sys.stderr, flush=True)
-        from medprotect.audit.attack.victims import VICTIMS
-        from medprotect.bench.protection.data import read_bench_data
-        from medprotect.bench.protection.protection import PROTECTIONS, find_protection
-        from medprotect.bench.protection.run import TRIED, list_attacks, run_bench
-        from medprotect.intensity.budget import STRENGTHS
+        from medprotect.cli.progress_view import WorkView
 
-        (chosen,) = _take(strength, STRENGTHS, "strength")
-        names = _take(protections, PROTECTIONS, "protections")
-        attacks = list_attacks(
-            _take(victims, VICTIMS, "victims"),
-            _take(countermeasures, TRIED, "countermeasures") if countermeasures else (),
-            _take_seeds(seeds),
-            steps,
+        with WorkView() as view:
+            view.load(LIBRARIES)
+            from medprotect.audit.attack.victims import VICTIMS
+            from medprotect.bench.options import take_names, take_numbers
+            from medprotect.bench.protection.data import read_bench_data
+            from medprotect.bench.protection.protection import PROTECTIONS, find_protection
+            from medprotect.bench.protection.run import TRIED, list_attacks, run_bench
+            from medprotect.intensity.budget import STRENGTHS
+
+            (chosen,) = take_names(strength, STRENGTHS, "strength")
+            names = take_names(protections, PROTECTIONS, "protections")
+            attacks = list_attacks(
+                take_names(victims, VICTIMS, "victims"),
+                take_names(countermeasures, TRIED, "countermeasures") if countermeasures else (),
+                take_numbers(seeds, "seeds"),
+                steps,
+                take_numbers(k, "k") if k else (),
+            )
+            view("reading images", 0, 1, {})
+            data = read_bench_data(
+                dataset, images, size=size, strength=chosen, train=train, test=test
+            )
+            compared = [
+                find_protection(name, chosen, pipeline, data, budget_lsb=budget) for name in names
+            ]
+            command = _write_command(given)
+            tally = run_bench(
+                data, compared, attacks, out, command=command, say=view.say, progress=view
+            )
+        print(
+            f"{tally.made} runs made, {tally.kept} were there: "
+            f"medprotect bench table {out} --out PAGE.md"
         )
-        data = read_bench_data(dataset, images, size=size, strength=chosen, train=train, test=test)
-        compared = [
-            find_protection(name, chosen, pipeline, data, budget_lsb=budget) for name in names
-        ]
-        tally = run_bench(data, compared, attacks, out, command=_write_command(given), say=_say)
-        print(f"{tally.made} runs made, {tally.kept} were there: medprotect bench table {out}")
 
 
 @app.command()
 def table(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or their files.")],
     out: Annotated[
-        Path | None, typer.Option(help="Where to write the page. Default: standard output.")
-    ] = None,
+        Path,
+        typer.Option(
+            help="Where to write the page; figures and CSV go in the folder beside it of its name."
+        ),
+    ],
 ) -> None:
-    """Write the tables of runs as one page in Markdown, such as docs/benchmarks.md."""
+    """Write runs as one page in Markdown, such as docs/benchmarks.md, with figures and CSV."""
     with ending():
         from medprotect.bench.protection.record import read_runs
         from medprotect.bench.protection.table import write_page
         from medprotect.protect.atomic import write_whole
 
-        page = write_page(read_runs(runs))
-        if out is None:
-            print(page, end="")
-        else:
-            write_whole(out, page.encode())
+        folder = out.with_suffix("")
+        page = write_page(read_runs(runs), folder.name)
+        for name, text in page.files.items():
+            write_whole(folder / name, text.encode())
+        write_whole(out, page.markdown.encode())
 
 
 @app.command()
@@ -141,11 +164,12 @@ def speed(
     """
     with ending():
         print("loading", file=sys.stderr, flush=True)
+        from medprotect.bench.options import say
         from medprotect.bench.speed.chart import draw_throughput
         from medprotect.bench.speed.speed import Amount, measure_speed, write_table
         from medprotect.protect.atomic import write_whole
 
-        report = measure_speed(images, folder, Amount(slices, planned, repeats, many), _say)
+        report = measure_speed(images, folder, Amount(slices, planned, repeats, many), say)
         if out is not None:
             write_whole(out, (json.dumps(report, indent=2) + "\n").encode())
         if figure is not None:
@@ -172,32 +196,13 @@ def profile(
     """Show how long each step of one slice takes, with a null network and a real one."""
     with ending():
         print("loading", file=sys.stderr, flush=True)
+        from medprotect.bench.options import take_names
         from medprotect.bench.speed.codec import SYNTAXES
         from medprotect.bench.speed.profile import profile_slice, write_profile
 
         if syntax is not None:
-            _take(syntax, SYNTAXES, "syntax")
+            take_names(syntax, SYNTAXES, "syntax")
         print(write_profile(profile_slice(images, folder, slices, syntax)), end="")
-
-
-def _take(text: str, known: Collection[str], option: str) -> tuple[str, ...]:
-    """Return the names in a text, each known, each once."""
-    from medprotect.errors import ConfigError
-
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    for name in names:
-        if name not in known:
-            raise ConfigError(f"--{option} has no {name!r}; choose from {', '.join(known)}.")
-    return names
-
-
-def _take_seeds(text: str) -> tuple[int, ...]:
-    from medprotect.errors import ConfigError
-
-    try:
-        return tuple(dict.fromkeys(int(seed) for seed in text.split(",")))
-    except ValueError:
-        raise ConfigError("--seeds takes whole numbers separated by commas.") from None
 
 
 def _write_command(given: dict[str, object]) -> str:
@@ -208,7 +213,3 @@ def _write_command(given: dict[str, object]) -> str:
             last = Path(str(value)).name if name in ("images", "out", "pipeline") else str(value)
             words += [f"--{name}", last]
     return shlex.join(words)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

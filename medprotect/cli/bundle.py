@@ -118,7 +118,7 @@ def _run_program(settings: "Settings", key: Path | None) -> None:
 
     from medprotect.bundle.running import run_program
     from medprotect.confounder.key import default_key_path
-    from medprotect.confounder.measured import Protection, protection_in_words
+    from medprotect.confounder.measured import Protection, caveat_in_words, protection_in_words
     from medprotect.protect.summary import INCOMPLETE_EXIT_CODE
 
     print("the bundle is allowed: its configs are run")
@@ -129,10 +129,12 @@ def _run_program(settings: "Settings", key: Path | None) -> None:
     if not done.checked:
         return
     states: Counter[Protection] = Counter()
-    for protection, count in done.protections.items():
-        states[Protection.of(protection)] += count
+    for measured, count in done.measured.items():
+        states[Protection.of(measured.protection if measured else None)] += count
     parts = " + ".join(f"{count} {state.value}" for state, count in states.items())
-    print(protection_in_words(done.protections))
+    print(protection_in_words(done.measured))
+    if caveat := caveat_in_words(done.measured):
+        print(caveat)
     print(f"{done.checked} in OUT, each compared with its original = {parts}")
     if states.keys() - {Protection.PROTECTED} and not settings.accept_weak:
         raise typer.Exit(INCOMPLETE_EXIT_CODE)

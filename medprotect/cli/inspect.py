@@ -10,6 +10,7 @@ import typer
 from medprotect.cli.ending import ending
 
 if TYPE_CHECKING:
+    from medprotect.confounder.measured import Measured
     from medprotect.imaging.image import Content
     from medprotect.plan.selection import Candidate, Choice
     from medprotect.protect.inspection import Inspection
@@ -60,7 +61,7 @@ def inspect(
         if as_json:
             print(json.dumps(_as_json(seen, choice, reason), indent=1))
         else:
-            _show(seen, choice, reason)
+            _show(seen, choice, reason, strength)
         if picture is not None:
             if choice is None:
                 raise NoPipelineError(reason)
@@ -69,10 +70,11 @@ def inspect(
                 print(f"picture    {drawn}")
 
 
-def _show(seen: "Inspection", choice: "Choice | None", reason: str) -> None:
+def _show(seen: "Inspection", choice: "Choice | None", reason: str, strength: str) -> None:
     traits = seen.description.traits
     assert traits is not None  # noqa: S101 - an inspected file is an image
-    print(f"kind       {seen.description.kind}, {traits.photometric}, {traits.compression}")
+    stored = f"grey stored as {traits.photometric}" if traits.shows_grey else traits.photometric
+    print(f"kind       {seen.description.kind}, {stored}, {traits.compression}")
     print(
         f"matrix     {traits.images} x {traits.rows} x {traits.columns} x {traits.channels}, "
         f"{traits.bits_stored} bits{', signed' if traits.signed else ''}"
@@ -94,7 +96,7 @@ def _show(seen: "Inspection", choice: "Choice | None", reason: str) -> None:
         f"pipeline   {choice.pipeline} ({choice.why})" if choice else f"pipeline   none: {reason}"
     )
     if choice is not None:
-        print(f"noise      {_protection_in_words(choice.protection)}")
+        print(f"noise      {_measured_in_words(choice.measured, strength)}")
     if seen.refusal:
         print(f"rejected   {seen.refusal}")
     warned = Counter((*seen.description.warnings, *(choice.warnings if choice else ())))
@@ -102,11 +104,13 @@ def _show(seen: "Inspection", choice: "Choice | None", reason: str) -> None:
         print(f"warning    {sentence}")
 
 
-def _protection_in_words(protection: float | None) -> str:
-    from medprotect.confounder.measured import Protection, number_in_words
+def _measured_in_words(measured: "Measured | None", strength: str) -> str:
+    from medprotect.confounder.measured import Protection, figures_in_words
 
-    word = Protection.of(protection).value
-    return word if protection is None else f"{word}, protection {number_in_words(protection)}"
+    if measured is None:
+        return Protection.UNMEASURED.value
+    word = Protection.of(measured.protection).value
+    return f"{word}, protection {figures_in_words(measured, strength)}"
 
 
 def _as_json(seen: "Inspection", choice: "Choice | None", reason: str) -> dict[str, Any]:
@@ -120,6 +124,7 @@ def _as_json(seen: "Inspection", choice: "Choice | None", reason: str) -> dict[s
         "pipeline": choice.pipeline if choice else None,
         "picked_by": choice.why if choice else reason,
         "protection": choice.protection if choice else None,
+        "measured": asdict(choice.measured) if choice and choice.measured else None,
     }
 
 

@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from medprotect.cli.naming import (
@@ -12,7 +13,13 @@ from medprotect.cli.naming import (
     name_of,
     seconds_in_words,
 )
-from medprotect.confounder.measured import Protection, number_in_words, protection_in_words
+from medprotect.confounder.measured import (
+    Measured,
+    Protection,
+    caveat_in_words,
+    figures_in_words,
+    protection_in_words,
+)
 from medprotect.plan.estimate import estimate_bytes, estimate_seconds, most_vault_bytes
 from medprotect.plan.plan import Action, Row
 from medprotect.protect.journal import STATES, Entry, Outcome
@@ -64,11 +71,18 @@ def in_words(settings: Settings, entries: list[Entry], *, with_vault: bool = Fal
     counts = Counter(entry.becomes for entry in entries)
     parts = ", ".join(f"{counts[word]} {word}" for word in STATES if counts[word])
     lines = [f"{files_in_words(len(entries))}: {parts}" if entries else "0 files"]
-    if protections := Counter(row.protection for row in to_do if row.pipeline):
-        lines.append(protection_in_words(protections))
+    if measured := Counter(row.measured for row in to_do if row.pipeline):
+        lines.append(protection_in_words(measured))
+    if caveat := caveat_in_words(measured):
+        lines.append(caveat)
     lines += _pipelines_in_words(settings, to_do)
     lines += _left_in_words(entries)
     lines += _reasons_in_words(entries)
+    if asked := sum(row.otherwise is not None for row in to_do):
+        lines.append(
+            f"not known yet: {files_in_words(asked)} with colour may turn out to be grey in every "
+            "pixel, or not to be; then another pipeline takes them, or none"
+        )
     lines += [f"warning: {sentence}" for sentence in warn_in_words(count_warnings(entries))]
     size, seconds = estimate_bytes(to_do), estimate_seconds(to_do, settings.jobs)
     jobs = f"{settings.jobs} job{'' if settings.jobs == 1 else 's'}"
@@ -92,8 +106,8 @@ def _pipelines_in_words(settings: Settings, to_do: Sequence[Row]) -> list[str]:
         each = candidates[name]
         words = "not measured on such images"
         if is_own:
-            words = _protection_in_words(settings.strength, each.protection)
-            if each.protection:
+            words = _measured_in_words(settings.strength, each.measured)
+            if each.measured:
                 words += f", measured on {each.card.training.data}"
         number = files_in_words(whys.total())
         lines.append(f"{state.value}: {number} by {name}, {words} ({_listed(whys, _MOST_KINDS)})")
@@ -104,8 +118,9 @@ def candidates_in_words(settings: Settings) -> list[str]:
     """Say of each pipeline that may be picked how much it protects at the strength of a run."""
     lines = []
     for each in sorted(settings.candidates, key=lambda candidate: candidate.card.name):
-        protection = each.protection.get(settings.strength)
-        words = _protection_in_words(settings.strength, each.protection)
+        known = each.measured.get(settings.strength)
+        protection = known.protection if known else None
+        words = _measured_in_words(settings.strength, each.measured)
         line = f"{Protection.of(protection).value}: {each.card.name}, {words}"
         least = settings.at_least
         if least is not None and (protection is None or protection < least):
@@ -114,15 +129,25 @@ def candidates_in_words(settings: Settings) -> list[str]:
     return lines
 
 
-def _protection_in_words(strength: str, protection: Mapping[str, float]) -> str:
-    known = strength in protection
-    own = f"protection {number_in_words(protection[strength])}" if known else "not measured"
-    others = "".join(
-        f", {number_in_words(figure)} at {each}"
-        for each, figure in protection.items()
-        if each != strength
+def _measured_in_words(strength: str, measured: Mapping[str, Measured]) -> str:
+    """Return what was measured at each strength, that of the run first."""
+    known = measured.get(strength)
+    own = (
+        f"protection {figures_in_words(known, strength)}"
+        if known
+        else f"not measured at {strength}"
     )
-    return f"{own} at {strength}{others}"
+    others = [figures_in_words(found, each) for each, found in measured.items() if each != strength]
+    return ", ".join([own, *others])
+
+
+def measured_as_json(settings: Settings, used: Container[str]) -> dict[str, Any]:
+    """Return the figures of the pipelines that are used, by pipeline and strength."""
+    return {
+        each.card.name: {strength: asdict(found) for strength, found in each.measured.items()}
+        for each in settings.candidates
+        if each.card.name in used
+    }
 
 
 def _left_in_words(entries: Iterable[Entry]) -> list[str]:
@@ -177,16 +202,18 @@ def _because(entry: Entry) -> str:
 def _as_json(settings: Settings, entries: list[Entry], *, with_names: bool) -> dict[str, Any]:
     to_do = [entry.row for entry in entries if entry.outcome is Outcome.PLANNED]
     used = {row.pipeline for row in to_do}
-    protections = Counter(row.protection for row in to_do if row.pipeline)
+    measured = Counter(row.measured for row in to_do if row.pipeline)
     return {
         "counts": dict(Counter(entry.becomes for entry in entries)),
-        "summary": protection_in_words(protections) if protections else NOTHING_IN_OUT,
+        "summary": protection_in_words(measured) if measured else NOTHING_IN_OUT,
+        "caveat": caveat_in_words(measured),
         "bytes": estimate_bytes(to_do),
         "protection": {
-            each.card.name: dict(each.protection)
+            each.card.name: {at: found.protection for at, found in each.measured.items()}
             for each in settings.candidates
             if each.card.name in used
         },
+        "measured": measured_as_json(settings, used),
         "seconds": round(estimate_seconds(to_do, settings.jobs), 1),
         "files": [
             {

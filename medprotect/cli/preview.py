@@ -151,6 +151,8 @@ def _show(seen: "Preview", page: Path) -> None:
         f"{seen.all_series} series"
     )
     print(seen.summary)
+    if seen.caveat:
+        print(seen.caveat)
     print(f"page: {page}; it shows images in clear and must not leave the house")
     print(f"if a radiologist says yes: {seen.command}")
 
@@ -166,6 +168,7 @@ def _as_json(seen: "Preview", page: Path, made: Path | None) -> dict[str, Any]:
         },
         "rejected": dict(seen.rejected),
         "summary": seen.summary,
+        "caveat": seen.caveat,
         "largest_share_of_budget": seen.share,
         "key": seen.key,
         "key_made": str(made) if made else None,

@@ -209,7 +209,7 @@ class ProgressView(_View):
 class WorkView(_View):
     """Shows how far a training is: its stage, its step, and what is left of it.
 
-    It is called as `medprotect.confounder.assigning.Progress` is.
+    It is called as `medprotect.training.assigning.Progress` is.
 
     Parameters
     ----------
@@ -232,7 +232,8 @@ class WorkView(_View):
         begins = stage != self._stage
         if begins or step > self._step + 1:  # several at once were done earlier: that is no pace
             self._first, self._began = step, time.monotonic()
-        self._figures = "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
+        counted = {n: f"{v}" if isinstance(v, int) else f"{v:.3f}" for n, v in figures.items()}
+        self._figures = "  ".join(f"{name} {value}" for name, value in counted.items())
         self._stage, self._step, self._steps = stage, step, steps
         self._bar.update(self._task, description=stage, completed=step, total=steps)
         if begins and not self._console.is_terminal:

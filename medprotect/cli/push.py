@@ -51,12 +51,18 @@ def push(
         pushed = send(out, state or state_beside(out), recipient)
         became, sent = pushed.became, pushed.sent
         if as_json:
-            told = {"states": sent.states, "summary": sent.summary} if sent else {}
+            told = (
+                {"states": sent.states, "summary": sent.summary, "caveat": sent.caveat}
+                if sent
+                else {}
+            )
             print(json.dumps({"files": became.total(), **became, **told}, indent=1))
         else:
             parts = [f"{count} {word}" for word, count in sorted(became.items())]
             if sent:
                 print(sent.summary)
+                if sent.caveat:
+                    print(sent.caveat)
                 print(sent.total_in_words(f"{sent.total()} sent"))
             print(f"{became.total()} files = {' + '.join(parts) or '0'}")
         if became.total() > became[SENT] + became["not_dicom"]:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from medprotect import __version__
 from medprotect.cli.naming import NAMES_HIDDEN, SHOWN, name_of
-from medprotect.cli.plan_view import in_words
+from medprotect.cli.plan_view import in_words, measured_as_json
 from medprotect.cli.progress_view import ProgressView
 from medprotect.cli.vault_view import vault_as_json, vault_in_words
 from medprotect.confounder.key import Key
-from medprotect.confounder.measured import Protection
+from medprotect.confounder.measured import Protection, caveat_in_words
 from medprotect.errors import MedprotectError
 from medprotect.plan.estimate import estimate_seconds
 from medprotect.protect.defaults import state_beside
@@ -159,6 +159,8 @@ class RunView:
                 **summary.states,
             },
             "summary": summary_in_words(summary),
+            "caveat": caveat_in_words(summary.measured),
+            "measured": measured_as_json(self._settings, _used(summary)),
             "not_for_diagnosis": _has_decoys(self._settings, summary),
             "key": self._key.fingerprint,
             "key_made": str(self._key_made) if self._key_made else None,
@@ -169,8 +171,8 @@ class RunView:
                     **({"path": e.path, "out": e.row.out} if self._with_names else {}),
                     "outcome": e.state,
                     "kind": e.row.kind,
-                    "pipeline": e.row.pipeline,
-                    "protection": e.row.protection,
+                    "pipeline": e.row.pipeline if e.outcome is not Outcome.REJECTED else "",
+                    "protection": e.row.protection if e.outcome is not Outcome.REJECTED else None,
                     "reason": e.row.reason,
                     "share_of_budget": e.share,
                     "notes": e.notes,
@@ -195,8 +197,8 @@ def _is_weak(summary: Summary) -> bool:
 def totals_in_words(summary: Summary) -> list[str]:
     """Return the lines that close every run; each adds up.
 
-    The first says what became of all files, the next what a model still learns from those with
-    noise, the last what the files in OUT are.
+    The first says what became of all files, then come what a model still learns from those with
+    noise and to what protection falls, where that is known; the last says what files in OUT are.
     """
     states = summary.states
     written = sum(states[state] for state in STATES_IN_OUT)
@@ -207,7 +209,9 @@ def totals_in_words(summary: Summary) -> list[str]:
     lines = [f"{len(summary.entries)} in = {' + '.join(parts)}"]
     if written:
         parts = [f"{states[state]} {state}" for state in STATES_IN_OUT if states[state]]
-        lines += [summary_in_words(summary), f"{written} in OUT = {' + '.join(parts)}"]
+        sentences = (summary_in_words(summary), caveat_in_words(summary.measured))
+        lines += [each for each in sentences if each]
+        lines.append(f"{written} in OUT = {' + '.join(parts)}")
     return lines
 
 
@@ -227,5 +231,9 @@ def _seconds_of(entry: Entry) -> float:
 
 
 def _has_decoys(settings: Settings, summary: Summary) -> bool:
-    used = {e.row.pipeline for e in summary.entries if e.outcome is Outcome.PROTECTED}
+    used = _used(summary)
     return any(each.card.codes.decoys for each in settings.candidates if each.card.name in used)
+
+
+def _used(summary: Summary) -> set[str]:
+    return {e.row.pipeline for e in summary.entries if e.outcome is Outcome.PROTECTED}

@@ -13,7 +13,23 @@ from medprotect.cli.ending import ending
 
 LabelsFile = Annotated[
     Path | None,
-    typer.Option(help="A table with columns file, label; files relative to IMAGES."),
+    typer.Option(
+        help="A table with columns file, label; split and group (or patient) where known. Files "
+        "relative to IMAGES. Of several splits, train alone is learned from.",
+        show_default="IMAGES/split.csv, where there is one",
+    ),
+]
+Half = Annotated[
+    str | None,
+    typer.Option(
+        metavar="a|b",
+        help="Learn from one half of split train alone, to measure on the other. No group is in "
+        "both.",
+    ),
+]
+Grey = Annotated[
+    bool,
+    typer.Option("--grey", help="Read colour images as grey; the pipeline is for grey images."),
 ]
 Codes = Annotated[
     str,
@@ -72,6 +88,8 @@ def train(
         str, typer.Option(help="DICOM Modality that it is for, or several with commas between.")
     ],
     labels: LabelsFile = None,
+    half: Half = None,
+    grey: Grey = False,
     codes: Codes = "labels",
     clusters: Clusters = None,
     start: Start = None,
@@ -92,20 +110,20 @@ def train(
     learns on with textures and codes that your key draws.
 
     Without labels, `--codes clusters` finds by itself what is alike among the images; of a table
-    of labels it takes the files alone.
+    of labels it takes files, splits and groups alone.
 
     Weights, checkpoints and labels are secrets like the key: keep them in the house.
     """
     with ending():
-        _check(labels, codes, clusters, decoys)
+        _check(images, labels, codes, clusters, decoys)
         from medprotect.cli.progress_view import WorkView
 
         with WorkView("this stage") as view:
             view.load()
             from medprotect.confounder.card import load_card
-            from medprotect.confounder.clusters import CLUSTERS
-            from medprotect.confounder.recipe import SEED, TRIES
-            from medprotect.confounder.training import train_pipeline
+            from medprotect.training.clusters import CLUSTERS
+            from medprotect.training.recipe import SEED, TRIES
+            from medprotect.training.training import train_pipeline
 
             tries = tries or TRIES
             view.say(_name_stages(tries, clustered=codes == "clusters"))
@@ -123,6 +141,8 @@ def train(
                 tries=tries,
                 decoys=decoys == "on",
                 strength=strength,
+                half=half,
+                grey=grey,
                 size=size,
                 command=_write_command(sys.argv[1:]),
                 date=datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
@@ -133,15 +153,21 @@ def train(
             print("it has decoys: protected images are not for AI-assisted diagnosis")
 
 
-def _check(labels: Path | None, codes: str, clusters: int | None, decoys: str) -> None:
+def _check(
+    images: Path, labels: Path | None, codes: str, clusters: int | None, decoys: str
+) -> None:
+    from medprotect.confounder.labels import find_table
     from medprotect.errors import ConfigError
 
     if decoys not in ("on", "off"):
         raise ConfigError("--decoys is on or off.")
     if codes not in ("labels", "clusters"):
         raise ConfigError("--codes is labels or clusters.")
-    if codes == "labels" and labels is None:
-        raise ConfigError("Name a table of --labels, or ask for --codes clusters, without any.")
+    if codes == "labels" and find_table(images, labels) is None:
+        raise ConfigError(
+            "Name a table of --labels, or put one into IMAGES as split.csv, or ask for --codes "
+            "clusters, without any."
+        )
     if codes == "labels" and clusters is not None:
         raise ConfigError("--clusters goes with --codes clusters.")
 

@@ -1,1 +1,1 @@
-"""ConfounderGAN: the key, the networks, their training, and the noise."""
+"""ConfounderGAN: the key, the networks, and the noise."""

@@ -131,13 +131,17 @@ class ResidualBlock(nn.Module):
         self.first = _convolution(entering, leaving, stride)
         self.second = nn.Conv2d(leaving, leaving, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(leaving)
+        self.stride = stride
         same = entering == leaving and stride == 1
-        self.shortcut = nn.Identity() if same else nn.Conv2d(entering, leaving, 1, stride=stride)
+        self.shortcut = nn.Identity() if same else nn.Conv2d(entering, leaving, 1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return (B, leaving, h / stride, w' / stride)."""
         change = self.norm(self.second(self.first(features)))
-        return functional.relu(self.shortcut(features) + change)
+        # Pixels are left out before the shortcut, not by it: in PyTorch 2.13 the gradient of a
+        # strided 1 x 1 convolution of fewer than 16 features writes beyond its memory.
+        taken = features[..., :: self.stride, :: self.stride]
+        return functional.relu(self.shortcut(taken) + change)
 
 
 class ConfounderClassifier(nn.Module):

@@ -10,10 +10,10 @@ from torch.nn import functional
 
 from medprotect.confounder.along_z import COHERENT, check_along_z
 from medprotect.confounder.card import GAIN, Card
-from medprotect.confounder.checkpoint import load_tensors
 from medprotect.confounder.codes import key_decoy, key_phase, slice_phase
 from medprotect.confounder.key import Key
 from medprotect.confounder.networks import Assigner, Generator, pad_to_stride
+from medprotect.confounder.weights import load_tensors
 from medprotect.errors import PipelineError
 
 GENERATOR = "generator."

@@ -7,7 +7,7 @@ image itself decides what is written.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, BinaryIO, Protocol
 
@@ -137,7 +137,9 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What a header says of a file's images: what selection and budget need, and nothing personal.
+    """What is known of a file's images: what selection and budget need, and nothing personal.
+
+    All but `shows_grey` stands in the header.
 
     Attributes
     ----------
@@ -163,6 +165,9 @@ class Traits:
         Whether the pixels lie lossily compressed in the file, so that it is promoted on writing.
     quantitative : bool
         Whether the values are measurements (PET, NM, parametric maps): refused unless asked for.
+    shows_grey : bool
+        Whether colour is stored and every pixel of every image is grey; False until pixels are
+        decoded.
     """
 
     format: str
@@ -179,6 +184,12 @@ class Traits:
     compression: str = "none"
     lossy: bool = False
     quantitative: bool = False
+    shows_grey: bool = False
+
+    @property
+    def as_shown(self) -> "Traits":
+        """The traits of the same images with one channel, where they show nothing but grey."""
+        return replace(self, photometric="MONOCHROME2", channels=1) if self.shows_grey else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +271,18 @@ class Image:
     forbidden: tuple[float, float] | None = None
     lut: Lut | None = None
     halved_chroma: bool = False
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether it shows nothing but grey: one channel, or three that are equal in every pixel.
+
+        Of YBR: Cb and Cr are in the middle of their range, so that what is shown is Y.
+        """
+        if self.stored.ndim == 2:
+            return True
+        first, *others = np.moveaxis(self.stored, -1, 0)  # one by one is several times as fast
+        grey = (self.highest + 1) / 2 if self.photometric.startswith("YBR") else first
+        return all(bool((each == grey).all()) for each in others)
 
 
 def _keep(_kind: str, uid: str) -> str:

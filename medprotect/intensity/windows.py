@@ -182,8 +182,16 @@ def shown_by(window: Window, values: NDArray[np.float64]) -> NDArray[np.float64]
     return np.clip((values - lower) / width, 0, 1)
 
 
-def present(view: View) -> NDArray[np.float32]:
+def present(view: View, *, grey: bool = False) -> NDArray[np.float32]:
     """Return presented values, as a display shows them.
+
+    Parameters
+    ----------
+    view : View
+        The image, and its first window.
+    grey : bool
+        Whether an image stored in colour is known to be grey (`Image.is_grey`): of its three
+        channels, which are equal, one is returned.
 
     Returns
     -------
@@ -193,7 +201,8 @@ def present(view: View) -> NDArray[np.float32]:
     """
     image, window = view.image, view.windows[0]
     if view.is_colour:
-        return _present_colour(image, window)
+        shown = _present_colour(image, window)
+        return shown[..., :1] if grey else shown
     if view.has_lut:
         clipped = shown_by(window, modality_values(image, image.stored)).astype(np.float32)
     else:

@@ -86,10 +86,8 @@ class Batches:
                     place = place.removesuffix(".dcm") + f"-{Path(entry.path).stem[:12]}.dcm"
                 names.add(place)
                 noisy = entry.outcome is Outcome.PROTECTED
-                protection = entry.row.protection if noisy else None
-                yield Line(
-                    entry.path, Fate.IN_OUT, place, outcome=entry.state, protection=protection
-                )
+                measured = entry.row.measured if noisy else None
+                yield Line(entry.path, Fate.IN_OUT, place, outcome=entry.state, measured=measured)
             else:
                 left = entry.outcome is Outcome.LEFT
                 fate = Fate.LEFT if left else Fate.REJECTED

@@ -4,18 +4,17 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
+from medprotect.confounder.measured import Measured
 from medprotect.errors import StateMismatchError, StorageError
 from medprotect.network.tally import Tally
 from medprotect.protect.atomic import mapped_errors
 
-FORMAT = 2
-_BEFORE_PROTECTION = 1
-"""Format of ledgers that did not say how much was measured to protect an object."""
+FORMAT = 3
 
 NAME = "ledger.sqlite"
 
@@ -47,8 +46,8 @@ class Line:
         Slug of why it was rejected or left.
     outcome : str
         What it is (`medprotect.protect.journal.Entry.state`), where it was written to OUT; else "".
-    protection : float or None
-        Measured, of the pipeline that gave it noise; None where it was not measured.
+    measured : Measured or None
+        Of the pipeline that gave it noise; None where nothing was measured.
     state : Fate
         How far it has come.
     batch : int
@@ -60,7 +59,7 @@ class Line:
     place: str = ""
     reason: str = ""
     outcome: str = ""
-    protection: float | None = None
+    measured: Measured | None = None
     state: Fate = Fate.BATCHED
     batch: int = 0
 
@@ -97,13 +96,13 @@ class Ledger:
     def _open(self, reading: bool) -> None:
         ((found,),) = self._all("PRAGMA user_version")
         version = int(found)
-        if version not in (0, _BEFORE_PROTECTION, FORMAT):
+        if version not in (0, *_UPDATES, FORMAT):
             raise StateMismatchError(
                 "the ledger is of another version of medprotect; continue with that version, or "
                 "move OUT and its state folder away"
             )
         if reading:
-            if version == _BEFORE_PROTECTION:
+            if version in _UPDATES:
                 raise StateMismatchError(
                     "the ledger is of an earlier version of medprotect; start the node once with "
                     "this one, which brings it up to date"
@@ -113,8 +112,9 @@ class Ledger:
             # FULL: what the ledger knows was on the disk before a sender is told so.
             self._connection.execute("PRAGMA journal_mode=WAL")
             self._connection.execute("PRAGMA synchronous=FULL")
-            if version == _BEFORE_PROTECTION:
-                self._connection.executescript(_UPDATE)
+            while version in _UPDATES:
+                self._connection.executescript(_UPDATES[version])
+                version += 1
             self._connection.executescript(_SCHEMA)
 
     def __enter__(self) -> Self:
@@ -186,10 +186,12 @@ class Ledger:
         """Say where objects go, before the first of them does."""
         with self._transaction() as run:
             run.executemany(
-                "UPDATE objects SET fate=?, place=?, reason=?, outcome=?, protection=? "
-                "WHERE name=?",
+                f"UPDATE objects SET (fate, place, reason, outcome, {_FIGURES}) "  # noqa: S608
+                "= (?, ?, ?, ?, ?, ?, ?, ?) WHERE name=?",
                 (
-                    (each.fate, each.place, each.reason, each.outcome, each.protection, each.name)
+                    (each.fate, each.place, each.reason, each.outcome)
+                    + (astuple(each.measured) if each.measured else (None,) * 4)
+                    + (each.name,)
                     for each in lines
                 ),
             )
@@ -236,11 +238,11 @@ class Ledger:
     def tally(self) -> Tally:
         """Return what the objects are that were ever written to OUT."""
         query = (
-            "SELECT outcome, protection, COUNT(*) FROM objects WHERE outcome<>'' AND state<>? "
-            "GROUP BY outcome, protection"
+            f"SELECT COUNT(*), outcome, {_FIGURES} FROM objects "  # noqa: S608
+            f"WHERE outcome<>'' AND state<>? GROUP BY outcome, {_FIGURES}"
         )
         rows = self._all(query, Fate.BATCHED)
-        return Tally({(outcome, protection): int(count) for outcome, protection, count in rows})
+        return Tally({(outcome, _measured(*known)): int(count) for count, outcome, *known in rows})
 
     def claim_key(self, fingerprint: str) -> None:
         """Take note of the owner's key the first time, and refuse any other from then on.
@@ -272,16 +274,24 @@ class Ledger:
         return found[0][0] if found else None
 
 
-_COLUMNS = "name, fate, place, reason, outcome, protection, state, batch"
+_FIGURES = "protection, with_10_images, worst, worst_countermeasure"
+"""Columns of what `Measured` has, in its order."""
+
+_COLUMNS = f"name, fate, place, reason, outcome, state, batch, {_FIGURES}"
 
 
 def _line(name: str, fate: str, *others: Any) -> Line:
-    place, reason, outcome, protection, state, batch = others
-    known = Fate(fate) if fate else None
-    return Line(name, known, place, reason, outcome, protection, Fate(state), batch)
+    place, reason, outcome, state, batch, *known = others
+    decided = Fate(fate) if fate else None
+    return Line(name, decided, place, reason, outcome, _measured(*known), Fate(state), batch)
 
 
-_UPDATE = """
+def _measured(protection: float | None, *others: Any) -> Measured | None:
+    return None if protection is None else Measured(protection, *others)
+
+
+_UPDATES = {
+    1: """
 BEGIN;
 ALTER TABLE objects ADD COLUMN outcome TEXT NOT NULL DEFAULT '';
 ALTER TABLE objects ADD COLUMN protection REAL;
@@ -290,14 +300,24 @@ UPDATE objects SET fate='in_out' WHERE fate='protected';
 UPDATE objects SET state='in_out' WHERE state='protected';
 PRAGMA user_version=2;
 COMMIT;
-"""
-"""Makes format 2 of format 1, which called "protected" whatever lies in OUT."""
+""",
+    2: """
+BEGIN;
+ALTER TABLE objects ADD COLUMN with_10_images REAL;
+ALTER TABLE objects ADD COLUMN worst REAL;
+ALTER TABLE objects ADD COLUMN worst_countermeasure TEXT;
+PRAGMA user_version=3;
+COMMIT;
+""",
+}
+"""Makes the next format of each. 1 called "protected" whatever lies in OUT; 2 knew one figure."""
 
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS objects (
     name TEXT PRIMARY KEY, batch INTEGER NOT NULL, state TEXT NOT NULL,
     fate TEXT NOT NULL DEFAULT '', place TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '',
-    outcome TEXT NOT NULL DEFAULT '', protection REAL
+    outcome TEXT NOT NULL DEFAULT '', protection REAL, with_10_images REAL, worst REAL,
+    worst_countermeasure TEXT
 ) STRICT;
 CREATE INDEX IF NOT EXISTS by_batch ON objects (batch);
 CREATE INDEX IF NOT EXISTS by_state ON objects (state);

@@ -189,7 +189,7 @@ class Standing:
         return cls(
             Counter(line.fate.value for line in lines if line.fate),
             Counter(line.reason for line in lines if line.fate is Fate.REJECTED),
-            Tally((line.outcome, line.protection) for line in lines if line.outcome),
+            Tally((line.outcome, line.measured) for line in lines if line.outcome),
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -200,6 +200,7 @@ class Standing:
             "reasons": self.reasons,
             "states": self.written.states,
             "summary": self.written.summary,
+            "caveat": self.written.caveat,
         }
 
     def in_words(self) -> list[str]:
@@ -209,7 +210,9 @@ class Standing:
         lines = [f"rejected: {count} {reason}" for reason, count in self.reasons.items()]
         lines.append(f"{sum(fates.values())} in = {' + '.join(parts) or '0'}")
         if total := self.written.total():
-            lines += [self.written.summary, self.written.total_in_words(f"{total} written to OUT")]
+            sentences = (self.written.summary, self.written.caveat)
+            lines += [each for each in sentences if each]
+            lines.append(self.written.total_in_words(f"{total} written to OUT"))
         return lines
 
 

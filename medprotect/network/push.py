@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from medprotect.confounder.measured import Measured
 from medprotect.errors import OutputError
 from medprotect.network.ledger import Ledger
 from medprotect.network.receipt import is_of_node, tell
@@ -40,7 +41,7 @@ class _Written:
     path: Path
     sha256: str
     state: str
-    protection: float | None
+    measured: Measured | None
 
     def is_there(self) -> bool:
         """Whether it lies there with the bytes that were written."""
@@ -80,7 +81,7 @@ def _send(written: list[_Written], peer: Recipient) -> Pushed:
     for path, refusal in peer.send(list(files)):
         pushed.became[refusal or SENT] += 1
         if not refusal:
-            pushed.sent[files[path].state, files[path].protection] += 1
+            pushed.sent[files[path].state, files[path].measured] += 1
     return pushed
 
 
@@ -91,7 +92,7 @@ def _by_run(out: Path, state: Path) -> list[_Written]:
                 join_under(out, entry.row.out),
                 entry.sha256_out,
                 entry.state,
-                entry.row.protection if entry.outcome is Outcome.PROTECTED else None,
+                entry.row.measured if entry.outcome is Outcome.PROTECTED else None,
             )
             for entry in journal.entries()
             if entry.outcome in IN_OUT
@@ -102,7 +103,7 @@ def _by_node(out: Path, state: Path) -> list[_Written]:
     with Ledger(state, reading=True) as ledger:
         lines = ledger.waiting()
     return [
-        _Written(join_under(out, line.place), each["sha256_out"], line.outcome, line.protection)
+        _Written(join_under(out, line.place), each["sha256_out"], line.outcome, line.measured)
         for _, told in tell(state, lines)
         for line, each in told
     ]

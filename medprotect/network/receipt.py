@@ -94,7 +94,7 @@ def node_receipt(state: Path) -> dict[str, Any]:
     for receipt, told in tell(state, lines):
         receipts.append({name: receipt[name] for name in receipt if name != "files"})
         files += [each for _, each in told]
-        tally.update((each["outcome"], line.protection) for line, each in told)
+        tally.update((each["outcome"], line.measured) for line, each in told)
     return {
         "format": FORMAT,
         **_joined(receipts),
@@ -102,6 +102,7 @@ def node_receipt(state: Path) -> dict[str, Any]:
         "forwarded": reached[Fate.FORWARDED],
         "counts": _count(files, waiting),
         "summary": tally.summary,
+        "caveat": tally.caveat,
         "warnings": _count_warnings(files),
         "largest_share_of_budget": max((each.get("share", 0.0) for each in files), default=0.0),
         "files": [{**each, "file": number} for number, each in enumerate(files, start=1)],

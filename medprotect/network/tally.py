@@ -2,17 +2,22 @@
 
 from collections import Counter
 
-from medprotect.confounder.measured import Protection, protection_in_words
+from medprotect.confounder.measured import (
+    Measured,
+    Protection,
+    caveat_in_words,
+    protection_in_words,
+)
 from medprotect.protect.journal import STATES_IN_OUT
 from medprotect.protect.receipt import NOTHING_IN_OUT
 
 
-class Tally(Counter[tuple[str, float | None]]):
-    """How many files are of which state (`Entry.state`) and which measured protection.
+class Tally(Counter[tuple[str, Measured | None]]):
+    """How many files are of which state (`Entry.state`), and what was measured to protect them.
 
     Examples
     --------
-    >>> tally = Tally({("weak", 0.0): 3, ("copied", None): 1})
+    >>> tally = Tally({("weak", Measured(0.0)): 3, ("copied", None): 1})
     >>> tally.states
     {'weak': 3, 'copied': 1}
     >>> tally.total_in_words("4 sent")
@@ -30,11 +35,21 @@ class Tally(Counter[tuple[str, float | None]]):
     @property
     def summary(self) -> str:
         """One sentence that says what a model still learns from those that carry noise."""
-        protections: Counter[float | None] = Counter()
-        for (state, protection), count in self.items():
+        measured = self._measured
+        return protection_in_words(measured) if measured else NOTHING_IN_OUT
+
+    @property
+    def caveat(self) -> str:
+        """One sentence that says to what protection falls; "" where nothing is to be said."""
+        return caveat_in_words(self._measured)
+
+    @property
+    def _measured(self) -> Counter[Measured | None]:
+        counts: Counter[Measured | None] = Counter()
+        for (state, measured), count in self.items():
             if state in _NOISY:
-                protections[protection] += count
-        return protection_in_words(protections) if protections else NOTHING_IN_OUT
+                counts[measured] += count
+        return counts
 
     def total_in_words(self, total: str) -> str:
         """Return a line that adds up to a total that is put in words."""

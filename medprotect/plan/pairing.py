@@ -63,7 +63,7 @@ def _follow(voxels: Row, header: Row) -> Row:
         series=header.series,
         pipeline=header.pipeline,
         why=header.why,
-        protection=header.protection,
+        measured=header.measured,
         header=header.found.path,
     )
     if header.action is Action.REJECT:

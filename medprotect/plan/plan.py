@@ -6,12 +6,13 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from medprotect.confounder.measured import Protection
+from medprotect.confounder.measured import Measured, Protection
 from medprotect.errors import (
     ConfigError,
     ImageTooLargeError,
     InputError,
     MedprotectError,
+    NoPipelineError,
     ProtectionTooLowError,
     UnsafePathError,
     place_of,
@@ -31,6 +32,9 @@ class Action(StrEnum):
     COPY = "copy"
     LEAVE = "leave"
     REJECT = "reject"
+
+
+_IF_GREY = ", if its pixels are grey"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,8 @@ class Row:
         Opaque text for the UID by which other files refer to an image; "" for none.
     pipeline, why : str
         For images to be protected: the pipeline's name, and what it was picked by.
-    protection : float or None
-        Of the pipeline at the strength of the run; None where it was not measured.
+    measured : Measured or None
+        Of the pipeline at the strength of the run; None where nothing was measured.
     reason, detail : str
         For rejected files: slug and message of the error.
     warnings : tuple of str
@@ -67,6 +71,9 @@ class Row:
         Of a header: path of the file that holds its voxels.
     header : str
         Of a file of voxels: path of its header. What becomes of one becomes of both.
+    otherwise : Row or None
+        Of an image stored in colour, whose pixels may turn out to be all grey: the plan, if they
+        are not what `traits` takes them for (`Traits.shows_grey`). None once that is known.
     """
 
     found: Found
@@ -84,7 +91,21 @@ class Row:
     label: str = ""
     voxels: str = ""
     header: str = ""
-    protection: float | None = None
+    measured: Measured | None = None
+    otherwise: "Row | None" = None
+
+    def settle(self, *, shows_grey: bool | None) -> "Row":
+        """Return the plan once the pixels are decoded; the same where that is not known."""
+        if self.otherwise is None or self.traits is None or shows_grey is None:
+            return self
+        if shows_grey == self.traits.shows_grey:
+            return replace(self, why=self.why.removesuffix(_IF_GREY), otherwise=None)
+        return self.otherwise
+
+    @property
+    def protection(self) -> float | None:
+        """Measured, against who has no clean image; None where nothing was measured."""
+        return self.measured.protection if self.measured else None
 
     @property
     def is_of_pipeline(self) -> bool:
@@ -228,6 +249,9 @@ def plan_row(
                 traits=description.traits,
                 warnings=description.warnings,
             )
+            is_image = description.role is Role.IMAGE
+            if is_image and row.traits is not None and row.traits.channels == 3:
+                return _of_colour(row, description, out, rules)
             return _of_description(row, description, out, rules)
     except InputError as error:
         return reject(replace(row, series=row.series or error.series), error)
@@ -253,6 +277,43 @@ def _find_voxels(detached: Detached, header: str, there: Mapping[str, Found]) ->
     return beside + choose_voxels(detached, name, lambda other: beside + other in there)
 
 
+def _of_colour(row: Row, description: Description, out: Path, rules: Rules) -> Row:
+    """Return the plan of an image stored in colour: two, until its pixels are decoded.
+
+    The plan for colour comes first, unless only the one for grey protects it.
+    """
+    colour = _attempt(row, description, out, rules, shows_grey=False)
+    grey = _attempt(row, description, out, rules, shows_grey=True)
+    if isinstance(grey, MedprotectError):
+        if isinstance(colour, MedprotectError):
+            raise colour
+        return replace(colour, otherwise=_reject_as(row, grey, shows_grey=True))
+    if isinstance(colour, MedprotectError):
+        known = _reject_as(row, colour, shows_grey=False)
+        return replace(grey, why=grey.why + _IF_GREY, otherwise=known)
+    return replace(colour, otherwise=grey)
+
+
+def _attempt(
+    row: Row, description: Description, out: Path, rules: Rules, *, shows_grey: bool
+) -> Row | InputError | ConfigError:
+    """Return the plan of an image in colour if it is grey, or is not; or the error that it is."""
+    traits = description.traits and replace(description.traits, shows_grey=shows_grey)
+    try:
+        return _of_description(
+            replace(row, traits=traits), replace(description, traits=traits), out, rules
+        )
+    except (InputError, ConfigError) as error:
+        return error
+
+
+def _reject_as(row: Row, error: MedprotectError, *, shows_grey: bool) -> Row:
+    if isinstance(error, ConfigError):  # its label is for the other pipeline alone
+        error = NoPipelineError(str(error))
+    traits = row.traits and replace(row.traits, shows_grey=shows_grey)
+    return reject(replace(row, traits=traits), error)
+
+
 def _of_description(row: Row, description: Description, out: Path, rules: Rules) -> Row:
     traits = description.traits
     if description.role is Role.OTHER or traits is None:
@@ -276,7 +337,7 @@ def _of_description(row: Row, description: Description, out: Path, rules: Rules)
         why=choice.why,
         warnings=description.warnings + choice.warnings,
         label=label,
-        protection=choice.protection,
+        measured=choice.measured,
     )
 
 
@@ -293,7 +354,8 @@ def _check_protection(choice: Choice, rules: Rules) -> None:
         known = f"was not measured on such images at strength {rules.strength}"
     else:
         known = f"is {protection:.2f} at strength {rules.strength}"
-        enough = {each: figure for each, figure in choice.at_strengths.items() if figure >= least}
+        figures = {each: found.protection for each, found in choice.at_strengths.items()}
+        enough = {each: figure for each, figure in figures.items() if figure >= least}
         known += "".join(f" ({figure:.2f} at --strength {each})" for each, figure in enough.items())
     raise ProtectionTooLowError(
         f"the protection of pipeline {choice.pipeline} {known}, and --at-least asks for "
@@ -317,7 +379,9 @@ def _check_label(label: str, pipeline: str, rules: Rules) -> None:
 
 def reject(row: Row, error: MedprotectError) -> Row:
     """Return the row, rejected with the error's reason."""
-    return replace(row, action=Action.REJECT, out="", reason=error.slug, detail=str(error))
+    return replace(
+        row, action=Action.REJECT, out="", reason=error.slug, detail=str(error), otherwise=None
+    )
 
 
 def reject_collisions(rows: Sequence[Row], *, ignores_case: bool) -> list[Row]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from medprotect.confounder.card import Card, load_card, shipped_cards
-from medprotect.confounder.measured import measured_protection
+from medprotect.confounder.measured import Measured, read_measured
 from medprotect.errors import NoPipelineError
 from medprotect.imaging.image import Traits
 
@@ -32,9 +32,9 @@ class Candidate:
     named: bool = False
 
     @property
-    def protection(self) -> Mapping[str, float]:
-        """Protection by strength, where it was measured."""
-        return measured_protection(self.card.folder)
+    def measured(self) -> Mapping[str, Measured]:
+        """What it was measured to protect, by strength."""
+        return read_measured(self.card.folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +49,23 @@ class Choice:
         What of the image it was picked by, in words for the plan; nothing personal.
     warnings : tuple of str
         Slugs: ``experimental_modality``, ``modality_not_of_pipeline``, ``quantitative``.
-    protection : float or None
-        Of the pipeline at the strength that was asked for; None where it was not measured, as of
+    measured : Measured or None
+        Of the pipeline at the strength that was asked for; None where nothing was measured, as of
         images of a modality that the pipeline was not made for.
-    at_strengths : mapping of str to float
+    at_strengths : mapping of str to Measured
         The same at each strength that was measured.
     """
 
     pipeline: str
     why: str
     warnings: tuple[str, ...] = ()
-    protection: float | None = None
-    at_strengths: Mapping[str, float] = field(default_factory=dict)
+    measured: Measured | None = None
+    at_strengths: Mapping[str, Measured] = field(default_factory=dict)
+
+    @property
+    def protection(self) -> float | None:
+        """Measured, against who has no clean image; None where nothing was measured."""
+        return self.measured.protection if self.measured else None
 
 
 def find_candidates(pipelines: Sequence[str]) -> tuple[Candidate, ...]:
@@ -91,6 +96,8 @@ def choose_pipeline(
 ) -> Choice:
     """Pick the pipeline for an image, by modality, body part and photometric interpretation.
 
+    Colour whose pixels are known to be all grey counts as grey (`Traits.shows_grey`).
+
     Of several, one that was named comes before one that was not, then one for the body part. What
     states no modality goes to a pipeline for such images alone before one of a modality that takes
     them besides. Then one tested on the modality comes before others; then the first. The strength
@@ -107,21 +114,17 @@ def choose_pipeline(
     best = max(fitting, key=lambda each: _preference(each, traits))
     warnings = _warnings(best, traits)
     # What was measured is of the modalities that the pipeline was made for, and of no others.
-    measured = {} if NOT_OF_PIPELINE in warnings else best.protection
+    measured = {} if NOT_OF_PIPELINE in warnings else best.measured
     return Choice(best.card.name, _why(best, traits), warnings, measured.get(strength), measured)
 
 
 def _fits(candidate: Candidate, traits: Traits) -> bool:
-    images = candidate.card.images
-    if traits.photometric not in images.photometrics or not _is_for_channels(candidate, traits):
+    images, shown = candidate.card.images, traits.as_shown
+    if shown.photometric not in images.photometrics or shown.channels != images.channels:
         return False
     if images.body_parts and traits.body_part not in images.body_parts:
         return False
     return candidate.named or (not traits.quantitative and traits.modality in images.modalities)
-
-
-def _is_for_channels(candidate: Candidate, traits: Traits) -> bool:
-    return candidate.card.images.channels == traits.channels
 
 
 def _preference(candidate: Candidate, traits: Traits) -> tuple[bool, ...]:
@@ -136,7 +139,8 @@ def _preference(candidate: Candidate, traits: Traits) -> tuple[bool, ...]:
 
 
 def _why(candidate: Candidate, traits: Traits) -> str:
-    parts = [traits.modality or "no modality", traits.body_part, traits.photometric]
+    stored = f"grey stored as {traits.photometric}" if traits.shows_grey else traits.photometric
+    parts = [traits.modality or "no modality", traits.body_part, stored]
     asked = "named; " if candidate.named else ""
     return asked + ", ".join(part for part in parts if part)
 
@@ -155,8 +159,9 @@ def _why_none(candidates: Sequence[Candidate], traits: Traits) -> str:
     """Say why none fits, and which one takes the image when it is named."""
     named = [Candidate(each.card, named=True) for each in candidates]
     fitting = [each for each in named if _fits(each, traits)]
-    kind = "colour" if traits.channels == 3 else "grey"
-    what = f"{kind} images of modality {traits.modality or 'unknown'}"
+    kind = "colour images" if traits.as_shown.channels == 3 else "grey images"
+    kind += " stored in colour" if traits.shows_grey else ""
+    what = f"{kind} of modality {traits.modality or 'unknown'}"
     if not fitting:
         how = "give --pipeline auto, or train one: medprotect train --help"
         return f"no pipeline given takes {what}; {how}"

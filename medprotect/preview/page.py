@@ -34,6 +34,8 @@ class Preview:
         When it was made; the key's fingerprint; how much a pixel may change.
     summary : str
         What a model still learns from the files that a run would write to OUT, in a sentence.
+    caveat : str
+        To what protection falls, and against whom, in a sentence; "" where nothing is to be said.
     pipelines : sequence of str
         Names of those that protected something.
     command : str
@@ -64,6 +66,7 @@ class Preview:
     key: str
     strength: str
     summary: str
+    caveat: str
     pipelines: Sequence[str]
     command: str
     decoys: bool
@@ -112,7 +115,7 @@ def _lead(preview: Preview) -> list[str]:
     images = sum(len(shown) for _, shown in preview.shown)
     of = f"{preview.all_series:,} series ({preview.all_images:,} images)"
     lead = [
-        preview.summary,
+        " ".join(each for each in (preview.summary, preview.caveat) if each),
         "The images carry noise. You should not see it. Please say whether you do.",
         f"Shown are {images:,} images of {len(preview.shown):,} series, of {of} that a run would "
         "write to OUT. They are what that run will write, to the pixel: same key, same strength, "

@@ -183,6 +183,6 @@ def _spread(total: int, count: int) -> list[int]:
 def _estimate(traits: Traits) -> float:
     """Return about how many bytes an image takes in a page, in all its windows."""
     pixels = min(traits.rows * traits.columns, LARGE_SIDE**2)
-    if traits.channels > 1:
+    if traits.as_shown.channels > 1:
         return 3 * pixels * _COLOUR_BYTES
     return 3 * pixels * _GREY_BYTES * (_CT_WINDOWS if traits.modality == "CT" else _OTHER_WINDOWS)

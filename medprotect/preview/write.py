@@ -8,7 +8,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from medprotect.confounder.key import Key
-from medprotect.confounder.measured import protection_in_words
+from medprotect.confounder.measured import caveat_in_words, protection_in_words
 from medprotect.errors import ConfigError, InputError, OutputError
 from medprotect.plan.plan import Action
 from medprotect.preview.page import Preview, make_page
@@ -191,13 +191,13 @@ def _describe(
     would = [e for e in would if e.outcome in TO_COME] or plan
     used = sorted({e.row.pipeline for e in summary.entries if e.outcome is Outcome.PROTECTED})
     both = (*plan, *summary.entries)
+    measured = Counter(e.row.measured for e in would if e.row.action is Action.PROTECT)
     return Preview(
         date=datetime.date.today().isoformat(),
         key=key.fingerprint,
         strength=settings.strength,
-        summary=protection_in_words(
-            Counter(e.row.protection for e in would if e.row.action is Action.PROTECT)
-        ),
+        summary=protection_in_words(measured),
+        caveat=caveat_in_words(measured),
         pipelines=[name for name in used if name],
         command=asked.command,
         decoys=any(e.card.codes.decoys for e in settings.candidates if e.card.name in used),

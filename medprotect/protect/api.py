@@ -12,7 +12,7 @@ from typing import Any
 from medprotect.confounder.along_z import COHERENT
 from medprotect.confounder.card import Card, load_card
 from medprotect.confounder.key import Key, default_key_path
-from medprotect.confounder.measured import Protection
+from medprotect.confounder.measured import Measured, Protection
 from medprotect.errors import ConfigError, InputError
 from medprotect.imaging.pairs import read_content
 from medprotect.intensity.budget import STRENGTHS
@@ -40,10 +40,9 @@ class ProtectedFile:
         Name of the pipeline that made the noise.
     strength : str
         ``low``, ``standard`` or ``high``.
-    protection : float or None
-        What the pipeline was measured to protect at this strength: the share of what a model
-        learns from originals that it does not learn from images with this noise, 1 for all of it
-        and 0 or less for nothing. None where it was not measured.
+    measured : Measured or None
+        What the pipeline was measured to protect at this strength, against whom; None where
+        nothing was measured.
     share_of_budget : float
         Largest change of a pixel as a share of its budget, 0..1, read from the disk.
     images : int
@@ -55,11 +54,19 @@ class ProtectedFile:
     path: Path
     pipeline: str
     strength: str
-    protection: float | None
+    measured: Measured | None
     share_of_budget: float
     images: int
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def protection(self) -> float | None:
+        """Share of what a model learns from originals that it does not learn with this noise.
+
+        1 for all of it, 0 or less for nothing; None where it was not measured.
+        """
+        return self.measured.protection if self.measured else None
 
     @property
     def state(self) -> Protection:
@@ -129,7 +136,7 @@ def protect_file(
     >>> key = medprotect.Key.new()
     >>> done = medprotect.protect_file("slice.dcm", "protected.dcm", key=key)
     >>> done.pipeline, done.strength, done.protection, done.state.value
-    ('ct', 'standard', 0.0, 'weak')
+    ('ct', 'standard', -0.02, 'weak')
     >>> 0 < done.share_of_budget <= 1
     True
     """
@@ -153,7 +160,7 @@ def protect_file(
         path=path,
         pipeline=entry.row.pipeline,
         strength=strength,
-        protection=entry.row.protection,
+        measured=entry.row.measured,
         share_of_budget=entry.share,
         images=entry.images,
         notes=entry.notes,
@@ -258,7 +265,8 @@ def plan_export(
 ) -> list[Entry]:
     """Say what would become of each file of an export, as `medprotect run --dry-run` does.
 
-    Nothing is written, and no pixel is decoded.
+    Nothing is written, and no pixel is decoded: an image stored in colour is planned as one in
+    colour, if a pipeline takes it, though a run may find that every pixel of it is grey.
 
     Parameters
     ----------
@@ -269,7 +277,8 @@ def plan_export(
     -------
     list of Entry
         One for each file, in the order of the paths. ``becomes`` says what a run makes of it;
-        ``row`` holds pipeline, protection, warnings, and why a file is rejected.
+        ``row`` holds pipeline, what that was measured to protect, warnings, and why a file is
+        rejected.
 
     Raises
     ------

@@ -61,10 +61,10 @@ def refuse_empty(settings: Settings) -> None:
 
 
 def look_ahead(settings: Settings, entries: Sequence[Entry]) -> tuple[list[Entry], int]:
-    """Reject what a run would reject by its pixels, as far as they are looked at.
+    """Reject what a run would reject by its pixels, and tell grey from colour by them.
 
-    The smallest images come first, up to `limits.PIXELS_LOOKED_AT` for each job. Nothing is looked
-    at in an export that is no folder.
+    As far as they are looked at: the smallest images come first, up to
+    `limits.PIXELS_LOOKED_AT` for each job. Nothing is looked at in an export that is no folder.
 
     Parameters
     ----------
@@ -99,10 +99,16 @@ def look_ahead(settings: Settings, entries: Sequence[Entry]) -> tuple[list[Entry
             outcome=Outcome.REJECTED,
         )
         if (result := rejected.get(entry.path))
-        else entry
+        else _settle(entry, found.get(entry.path))
         for entry in entries
     ]
     return (hold(looked) if settings.hold_series else looked), unknown
+
+
+def _settle(entry: Entry, result: Result | None) -> Entry:
+    """Return the entry of an image stored in colour, once it is known whether it is grey."""
+    row = entry.row.settle(shows_grey=result.shows_grey if result else None)
+    return replace(entry, row=row, outcome=_OUTCOMES.get(row.action, entry.outcome))
 
 
 def _choose(planned: Sequence[Entry], jobs: int) -> list[Row]:
@@ -140,10 +146,13 @@ def _look_at(settings: Settings, chosen: Sequence[Row], rows: dict[str, Row]) ->
             yield Task(
                 found=row.found,
                 staged="",
+                pipeline=row.pipeline,
                 seconds=file_seconds(size, row.traits),
                 decoding_bytes=decoding_bytes(size, row.traits),
                 voxels=voxels,
                 looks_only=True,
+                otherwise=None if row.otherwise is None else row.otherwise.pipeline,
+                as_grey=row.traits is not None and row.traits.shows_grey,
             )
 
     with Pool(workers, setup, LOOKING) as pool:

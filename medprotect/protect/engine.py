@@ -141,7 +141,9 @@ class Run:
 
     def _work(self) -> None:
         cards = {each.card.name: each.card for each in self._settings.candidates}
-        used = {entry.row.pipeline for entry in self._entries if entry.row.pipeline}
+        plans = [entry.row for entry in self._entries]
+        plans += [row.otherwise for row in plans if row.otherwise is not None]
+        used = {row.pipeline for row in plans if row.pipeline}
         left = sum(entry.outcome is Outcome.PLANNED for entry in self._entries)
         workers = min(self._settings.jobs, max(left, 1))
         setup = Setup(
@@ -239,6 +241,8 @@ class Run:
             streamed=is_streamed(row.found.size, row.traits),
             decoding_bytes=decoding_bytes(row.found.size, row.traits),
             looks_only=row.series in self._blocked,
+            otherwise=None if row.otherwise is None else row.otherwise.pipeline,
+            as_grey=row.traits is not None and row.traits.shows_grey,
         )
         if not row.voxels:
             return task
@@ -268,6 +272,11 @@ class Run:
         if result.slug:
             self._reject(entry, result.slug, result.detail)
             return
+        row = entry.row.settle(shows_grey=result.shows_grey)
+        if row.action is Action.REJECT:
+            self._reject(entry, row.reason, row.detail)
+            return
+        entry = replace(entry, row=row)
         entries = [_staged(each, result) for each in self._pair(entry)]
         series = self._series(entry)
         if not series and all(self._is_ready(each) for each in entries):

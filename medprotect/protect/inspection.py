@@ -1,7 +1,7 @@
 """One file under the lens: what it is, how it is looked at, how much of it may change."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from medprotect.errors import BudgetBelowOneError, OutputError
 from medprotect.imaging.image import Content, Description, Image, Window
 from medprotect.intensity.budget import budget_lsb
 from medprotect.intensity.windows import present, view
-from medprotect.protect.protectable import Noise, add_noise, check_reach, read_protectable
+from medprotect.protect.protectable import Noise, add_noise, find_reach, read_protectable
 
 AMPLIFIED = 16
 """By how much the noise is amplified in a comparison."""
@@ -27,7 +27,7 @@ class Inspection:
     Attributes
     ----------
     description : Description
-        What the header says.
+        What the header says, and whether colour that is stored is all grey.
     windows : tuple of Window
         Clinical windows of the image in the middle of the file, in modality values.
     budget_lsb : tuple of float
@@ -64,8 +64,10 @@ def inspect_file(data: Content, strength: str) -> Inspection:
     levels = (0.0, 0.0, 0.0)
     if free.size:
         levels = (float(free.min()), float(np.median(free)), float(free.max()))
+    description = protectable.file.description
+    traits = description.traits and replace(description.traits, shows_grey=protectable.is_grey)
     return Inspection(
-        description=protectable.file.description,
+        description=replace(description, traits=traits),
         windows=seen.windows,
         budget_lsb=levels,
         slope=seen.image.slope,
@@ -77,7 +79,7 @@ def inspect_file(data: Content, strength: str) -> Inspection:
 
 def _refusal(images: Sequence[Image], strength: str) -> str:
     try:
-        check_reach(images, strength)
+        find_reach(images, strength)[0].check()
     except BudgetBelowOneError as error:
         return f"{error.slug}: {error}"
     return ""

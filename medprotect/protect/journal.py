@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
-from medprotect.confounder.measured import Protection
+from medprotect.confounder.measured import Measured, Protection
 from medprotect.errors import StateMismatchError, StorageError
 from medprotect.plan.plan import Action, Row
 from medprotect.protect.atomic import mapped_errors
@@ -54,7 +54,7 @@ class Entry:
     Attributes
     ----------
     row : Row
-        The plan; `Row.traits` is not kept.
+        The plan; `Row.traits` and `Row.otherwise` are not kept.
     outcome : Outcome
         How far it has come.
     sha256_in, sha256_out : str
@@ -248,7 +248,8 @@ def _damaged() -> StateMismatchError:
 
 
 def _format(entry: Entry) -> str:
-    fields = asdict(replace(entry, row=replace(entry.row, traits=None)))
+    fields = asdict(replace(entry, row=replace(entry.row, traits=None, otherwise=None)))
+    del fields["row"]["otherwise"]
     return json.dumps(fields, ensure_ascii=False)
 
 
@@ -273,6 +274,8 @@ def _entry_of(fields: dict[str, Any]) -> Entry:
     row = dict(fields.pop("row"))
     found = dict(row.pop("found"))
     unsafe = found.pop("unsafe")
+    protection = row.pop("protection", None)  # all that an earlier journal says of it
+    known = row.pop("measured", None if protection is None else {"protection": protection})
     return Entry(
         **{
             **fields,
@@ -287,6 +290,7 @@ def _entry_of(fields: dict[str, Any]) -> Entry:
                     "found": Found(**found, unsafe=Unsafe(unsafe) if unsafe else None),
                     "action": Action(row["action"]),
                     "warnings": tuple(row["warnings"]),
+                    "measured": Measured(**known) if known else None,
                 }
             ),
         }

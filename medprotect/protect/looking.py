@@ -11,7 +11,7 @@ from scipy import ndimage as _ndimage  # noqa: F401 - what workers need is loade
 
 from medprotect.imaging import formats
 from medprotect.imaging.image import Pair
-from medprotect.protect.protectable import check_reach
+from medprotect.protect.protectable import find_reach
 from medprotect.protect.serving import answer_run, attempt
 from medprotect.protect.tasks import Result, Setup, Task
 from medprotect.scan.walk import open_found
@@ -27,11 +27,14 @@ def look(export: Path, task: Task, strength: str) -> Result:
     """
     with open_found(export, task.found) as stream:
         if task.voxels is None:
-            check_reach(formats.open_stream(stream).images(), strength)
-            return Result()
+            reach, shows_grey = find_reach(formats.open_stream(stream).images(), strength)
+            if task.pipeline_for(shows_grey=shows_grey):
+                reach.check()
+            return Result(shows_grey=shows_grey)
         with open_found(export, task.voxels) as voxels:
             pair = Pair(stream.read(), voxels.read())
-    check_reach(formats.open_file(pair).images(), strength)
+    reach, _ = find_reach(formats.open_file(pair).images(), strength)
+    reach.check()
     return Result()
 
 

@@ -58,6 +58,11 @@ class Protectable:
     stored: Stored
     images: tuple[Image, ...]
 
+    @property
+    def is_grey(self) -> bool:
+        """Whether colour is stored and every pixel is grey."""
+        return self.stored.ndim == 4 and all_grey(self.images)
+
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as the bytes of the file: what is read from them goes to no other process."""
         return read_protectable, (self.data,)
@@ -97,6 +102,20 @@ def content_sha256(image: Image) -> bytes:
     return digest.digest()
 
 
+def is_grey(file: ImageFile) -> bool:
+    """Whether a file stores colour and every pixel of every image in it is grey.
+
+    Images are decoded up to the first that has colour, and none where grey is stored.
+    """
+    traits = file.description.traits
+    return traits is not None and traits.channels == 3 and all_grey(file.images())
+
+
+def all_grey(images: Iterable[Image]) -> bool:
+    """Whether images show nothing but grey; looks at them up to the first that has colour."""
+    return all(image.is_grey for image in images)
+
+
 def add_noise(
     images: Sequence[Image], noise: Noise, strength: str, label: int | None = None
 ) -> Stored:
@@ -118,7 +137,7 @@ def add_noise(
     BudgetBelowOneError
         The noise would round away in most of the file.
     """
-    return _collect(images, noisy(images, noise, strength, label))
+    return _collect(images, noisy(images, noise, strength, label, grey=all_grey(images)))
 
 
 def apply_patterns(
@@ -127,14 +146,27 @@ def apply_patterns(
     strength: str,
 ) -> Stored:
     """Return the images of a file with the noise of ``make(index, presented)``; see `add_noise`."""
-    made = _apply(images, lambda index, _, presented: make(index, presented), strength)
+    made = _apply(
+        images,
+        lambda index, _, presented: make(index, presented),
+        strength,
+        grey=all_grey(images),
+    )
     return _collect(images, made)
 
 
 def noisy(
-    images: Iterable[Image], noise: Noise, strength: str, label: int | None = None
+    images: Iterable[Image],
+    noise: Noise,
+    strength: str,
+    label: int | None = None,
+    *,
+    grey: bool,
 ) -> Iterator[Stored]:
     """Yield the images of a file with noise, one after the other; as `add_noise`.
+
+    `grey` says whether all of them are: where colour is stored, noise is made of one channel then,
+    and the same is added to all three.
 
     Raises
     ------
@@ -145,28 +177,39 @@ def noisy(
         images,
         lambda _, image, presented: noise(presented, content_sha256(image), label),
         strength,
+        grey=grey,
     )
 
 
-def check_reach(images: Iterable[Image], strength: str) -> None:
-    """Decode the images of a file, and refuse it as `noisy` would, without making noise.
+def find_reach(images: Iterable[Image], strength: str) -> tuple[Reach, bool]:
+    """Decode the images of a file, and find how far noise would reach, without making any.
+
+    Returns
+    -------
+    Reach
+        Whose `check` refuses the file as `noisy` would.
+    bool
+        As `all_grey`.
 
     Raises
     ------
     InputError
-        An image cannot be decoded; or `BudgetBelowOneError`, as `add_noise`.
+        An image cannot be decoded.
     """
-    reach = Reach(strength)
+    reach, grey = Reach(strength), True
     for image in images:
+        grey = grey and image.is_grey
         seen = view(image)
         reach.add(seen, may_change(seen, strength))
-    reach.check()
+    return reach, grey
 
 
 def _apply(
     images: Iterable[Image],
     make: Callable[[int, Image, NDArray[np.float32]], NDArray[np.float32]],
     strength: str,
+    *,
+    grey: bool,
 ) -> Iterator[Stored]:
     reach = Reach(strength)
     for index, image in enumerate(images):
@@ -175,7 +218,7 @@ def _apply(
         reach.add(seen, budget > 0)
         keep_budget(image, strength, budget)
         if budget.any():
-            yield apply_noise(image, make(index, image, present(seen)), budget)
+            yield apply_noise(image, make(index, image, present(seen, grey=grey)), budget)
         else:
             yield image.stored
     reach.check()

@@ -10,7 +10,7 @@ from typing import Any
 
 import medprotect
 from medprotect.confounder.key import Key
-from medprotect.confounder.measured import Protection, protection_in_words
+from medprotect.confounder.measured import Protection, caveat_in_words, protection_in_words
 from medprotect.plan.plan import MASK_BY_NAME
 from medprotect.plan.selection import Candidate
 from medprotect.protect.atomic import fsync_dir, mapped_errors, write_file
@@ -78,6 +78,7 @@ def make_receipt(
         "finished": not any(e.outcome in (Outcome.PLANNED, Outcome.STAGED) for e in entries),
         "counts": count(entries),
         "summary": summary_in_words(Summary(entries)),
+        "caveat": caveat_in_words(Summary(entries).measured),
         "warnings": dict(count_warnings(entries)),
         "statements": [NOT_FOR_DIAGNOSIS] if any(each.card.codes.decoys for each in picked) else [],
         "strength": settings.strength,
@@ -97,7 +98,8 @@ def read_receipt(path: Path) -> dict[str, Any]:
     """Return a receipt as `make_receipt` made it.
 
     In one that medprotect 0.1.0 wrote, what carries noise is *unmeasured*: it did not say how much
-    that was measured to protect.
+    that was measured to protect. Some of format 2 say no more than `Measured.protection`: they lack
+    ``caveat``, and ``measured`` of the pipelines.
 
     Raises
     ------
@@ -135,8 +137,8 @@ NOTHING_IN_OUT = "No image is in OUT."
 
 def summary_in_words(summary: Summary) -> str:
     """Say in one sentence what a model still learns from the files of a run that carry noise."""
-    protections = summary.protections
-    return protection_in_words(protections) if protections else NOTHING_IN_OUT
+    measured = summary.measured
+    return protection_in_words(measured) if measured else NOTHING_IN_OUT
 
 
 def count_warnings(entries: Iterable[Entry]) -> Counter[str]:
@@ -159,13 +161,14 @@ def warn_in_words(counts: Mapping[str, int]) -> list[str]:
 
 
 def _about(picked: Candidate, strength: str) -> dict[str, Any]:
-    card = picked.card
+    card, measured = picked.card, picked.measured.get(strength)
     return {
         "name": card.name,
         "version": card.version,
         "sha256": card.pipeline_sha256,
         "decoys": card.codes.decoys,
-        "protection": picked.protection.get(strength),
+        "protection": measured.protection if measured else None,
+        "measured": asdict(measured) if measured else None,
         "trained_on": card.training.data,
         "licence": card.training.licence,
         "attribution": card.training.attribution,

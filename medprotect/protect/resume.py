@@ -27,7 +27,7 @@ MASK_NAMES = "mask_names"
 
 _MAYBE_IN_OUT = IN_OUT | {Outcome.PLANNED, Outcome.STAGED}
 
-RETRIED = frozenset({"changed", "unsafe_path", "error", "too_large"})
+RETRIED = frozenset({"changed", "unsafe_path", "error", "too_large", "protection_too_low"})
 """Reasons that may be gone by the next run."""
 
 
@@ -187,8 +187,8 @@ def _plan(
         and settings.at_least is None
     ):
         row = before.row
-        known = settings.protection_of(row.pipeline) if row.is_of_pipeline else None
-        return replace(row, protection=known)
+        known = settings.measured_of(row.pipeline) if row.is_of_pipeline else None
+        return replace(row, measured=known)
     return plan_row(settings.source, settings.out, found, settings.rules, there)
 
 
@@ -222,12 +222,20 @@ def _carry_over(settings: Settings, row: Row, before: Entry | None) -> Entry:
         return Entry(row, Outcome.REJECTED)
     if row.action is Action.LEAVE:
         return Entry(row, Outcome.LEFT)
-    if before is None or not _is_same_plan(row, before.row):
-        return Entry(row)
+    planned = Entry(row)
+    if before is None:
+        return planned
+    other = row.otherwise
+    if other is not None and other.action is Action.PROTECT and _is_same_plan(other, before.row):
+        row = other  # as the pixels were found to be
+    if not _is_same_plan(row, before.row):
+        return planned
     if not _is_same_content(settings, row.found, before):
-        return Entry(row)
+        return planned
     if not _still_holds(settings, row, before):
-        return Entry(row)
+        return planned
+    if before.outcome is not Outcome.REJECTED and row.traits is not None:
+        row = row.settle(shows_grey=row.traits.shows_grey)
     # Of a rejected file, only the worker that tried it knew the reason.
     return replace(before, row=replace(row, reason=before.row.reason, detail=before.row.detail))
 

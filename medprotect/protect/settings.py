@@ -7,6 +7,7 @@ from pathlib import Path
 import medprotect
 from medprotect.confounder.along_z import COHERENT, check_along_z
 from medprotect.confounder.key import Key
+from medprotect.confounder.measured import Measured
 from medprotect.errors import ConfigError
 from medprotect.intensity.budget import STRENGTHS
 from medprotect.plan.plan import MaskNames, Rules
@@ -129,10 +130,10 @@ class Settings:
             self.at_least,
         )
 
-    def protection_of(self, pipeline: str) -> float | None:
-        """Return the protection of a pipeline at the strength of the run, where it was measured."""
+    def measured_of(self, pipeline: str) -> Measured | None:
+        """Return what a pipeline was measured to protect at the strength of the run."""
         found = (each for each in self.candidates if each.card.name == pipeline)
-        return next((each.protection.get(self.strength) for each in found), None)
+        return next((each.measured.get(self.strength) for each in found), None)
 
     def identity(self, key: Key) -> dict[str, object]:
         """Return what the bytes in OUT depend on: a run goes on only where it is the same."""

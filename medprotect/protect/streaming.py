@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from medprotect.imaging import dicom
 from medprotect.protect.atomic import publish, scratch_file, write_chunks
-from medprotect.protect.protectable import FileCheck, check_stream, noisy
+from medprotect.protect.protectable import FileCheck, check_stream, is_grey, noisy
 from medprotect.protect.transforms import Protect
 
 
@@ -21,10 +21,13 @@ class Saved:
         What it was found to be, as read from the disk.
     notes : tuple of str
         As in `medprotect.imaging.image.Encoded`.
+    shows_grey : bool
+        Whether colour is stored in it and every pixel is grey.
     """
 
     checked: FileCheck
     notes: tuple[str, ...]
+    shows_grey: bool = False
 
 
 def protect_stream(
@@ -56,7 +59,8 @@ def protect_stream(
     file = dicom.open_stream(stream)
     with scratch_file(final.parent) as scratch:
         rewriting = file.rewrite(scratch)
-        for stored in noisy(file.images(), protect.confounder.noise, protect.strength, number):
+        noise, strength, grey = protect.confounder.noise, protect.strength, is_grey(file)
+        for stored in noisy(file.images(), noise, strength, number, grey=grey):
             rewriting.add(stored)
         rewritten = rewriting.finish(protect.derivation)
         write_chunks(partial, rewritten.chunks())

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from medprotect.confounder.measured import Protection
+from medprotect.confounder.measured import Measured, Protection
 from medprotect.errors import InputError, MedprotectError, VerificationError
 from medprotect.protect.journal import Entry, Outcome
 
@@ -74,10 +74,10 @@ class Summary:
         return Counter(entry.state for entry in self.entries)
 
     @property
-    def protections(self) -> Counter[float | None]:
-        """How many files in OUT carry noise of which protection; None where it is not known."""
+    def measured(self) -> Counter[Measured | None]:
+        """How many files in OUT carry noise, by what was measured of it; None where nothing was."""
         noisy = (entry for entry in self.entries if entry.outcome is Outcome.PROTECTED)
-        return Counter(entry.row.protection for entry in noisy)
+        return Counter(entry.row.measured for entry in noisy)
 
     @property
     def exit_code(self) -> int:

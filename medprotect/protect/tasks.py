@@ -77,6 +77,12 @@ class Task:
         As `staged`, for that file.
     looks_only : bool
         Whether its pixels are only looked at, for what would reject it; nothing is written.
+    otherwise : str or None
+        Of an image stored in colour, whose pixels may turn out to be all grey: the pipeline, if
+        they are not what `as_grey` takes them for; "" if none takes it then, and nothing is
+        written. None where there is no such question.
+    as_grey : bool
+        Whether `pipeline` takes an image stored in colour for grey.
     """
 
     found: Found
@@ -92,6 +98,14 @@ class Task:
     voxels: Found | None = None
     staged_voxels: str = ""
     looks_only: bool = False
+    otherwise: str | None = None
+    as_grey: bool = False
+
+    def pipeline_for(self, *, shows_grey: bool) -> str:
+        """Return the pipeline for the pixels that were found; "" where none takes them."""
+        if self.otherwise is None or shows_grey == self.as_grey:
+            return self.pipeline
+        return self.otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +122,9 @@ class Result:
         As in `medprotect.protect.journal.Entry`.
     voxels_sha256_in, voxels_sha256_out, voxels_size_out
         The same of the file that holds the voxels.
+    shows_grey : bool or None
+        Of an image stored in colour: whether it shows nothing but grey; None where that was not
+        found out. Of others it says nothing.
     """
 
     slug: str = ""
@@ -124,6 +141,7 @@ class Result:
     voxels_sha256_in: str = ""
     voxels_sha256_out: str = ""
     voxels_size_out: int = 0
+    shows_grey: bool | None = None
 
 
 def parse_task(fields: Mapping[str, Any]) -> Task:

@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from medprotect.confounder.measured import caveat_in_words
 from medprotect.errors import InputError, OutputError, VerificationError
 from medprotect.imaging.dicom.reference_check import read_new_uids
 from medprotect.plan.plan import is_folder_marker
@@ -126,7 +127,9 @@ def _faults_of_receipt(
         lines = receipt["files"]
         same = {name: receipt[name] == identity[name] for name in _SAID_TWICE}
         same["counts"] = receipt["counts"] == count(entries)
-        same["summary"] = receipt["summary"] == summary_in_words(Summary(entries))
+        summary = Summary(entries)
+        same["summary"] = receipt["summary"] == summary_in_words(summary)
+        same["caveat"] = receipt.get("caveat", "") == caveat_in_words(summary.measured)
         shares = max((entry.share for entry in entries), default=0.0)
         same["largest_share_of_budget"] = receipt["largest_share_of_budget"] == shares
         same["finished"] = receipt["finished"] is True

@@ -24,7 +24,7 @@ from medprotect.errors import (
     InputChangedError,
     VerificationError,
 )
-from medprotect.imaging import formats
+from medprotect.imaging import dicom, formats
 from medprotect.imaging.dicom import references
 from medprotect.imaging.image import Pair
 from medprotect.protect.atomic import (
@@ -33,7 +33,7 @@ from medprotect.protect.atomic import (
     write_file,
 )
 from medprotect.protect.looking import look
-from medprotect.protect.protectable import FileCheck, check_remapped, sha256_of
+from medprotect.protect.protectable import FileCheck, check_remapped, is_grey, sha256_of
 from medprotect.protect.serving import answer_run, attempt
 from medprotect.protect.streaming import Saved, protect_stream
 from medprotect.protect.tasks import Result, Setup, Task
@@ -43,6 +43,7 @@ from medprotect.protect.transforms import (
     Protectd,
     SaveProtectedd,
     check_of,
+    source_of,
 )
 from medprotect.scan.sniff import sniff
 from medprotect.scan.walk import Found, open_found
@@ -76,6 +77,7 @@ class Worker:
 
     def __init__(self, setup: Setup) -> None:
         self._export, self._strength = Path(setup.export), setup.strength
+        self._load = LoadProtectabled("image")
         key = Key(bytes.fromhex(setup.secret))
         self._protect = {
             name: Protectd(
@@ -124,6 +126,8 @@ class Worker:
                 copied = _copy(stream, staged, digest)
                 return replace(copied, sha256_in=digest, references=references_found)
             saved = self._protect_file(stream, staged, task)
+            if saved is None:
+                return Result(shows_grey=not task.as_grey)
             if sha256_of(stream) != digest:
                 staged.unlink(missing_ok=True)
                 raise InputChangedError(_CHANGED)
@@ -139,6 +143,7 @@ class Worker:
             notes=saved.notes,
             uids=uids,
             references=references_found,
+            shows_grey=saved.shows_grey,
         )
 
     def _do_pair(self, task: Task, voxels: Found) -> Result:
@@ -147,7 +152,7 @@ class Worker:
         check_space(staged[0].parent, 2 * sum(map(len, members)))
         checked, notes = FileCheck(0, 0.0, 0.0), ()
         if task.pipeline:
-            item = {"image": Pair(*members), "label": task.label}
+            item = self._load({"image": Pair(*members), "label": task.label})
             paths = {"path": staged[0], "voxels_path": staged[1]}
             image = self._compose(task.pipeline)({**item, **paths})["image"]
             checked, notes = check_of(image), tuple(image.meta[NOTES])
@@ -192,21 +197,32 @@ class Worker:
             notes=notes,
         )
 
-    def _protect_file(self, stream: BinaryIO, staged: Path, task: Task) -> Saved:
-        """Protect a file frame by frame, or as a whole in memory; what comes out is the same."""
+    def _protect_file(self, stream: BinaryIO, staged: Path, task: Task) -> Saved | None:
+        """Protect a file frame by frame, or as a whole in memory; what comes out is the same.
+
+        None where an image stored in colour turns out to be one that no pipeline takes.
+        """
         if task.streamed:
-            protect = self._protect[task.pipeline].protect
-            return protect_stream(stream, staged, protect, task.label)
+            grey = is_grey(dicom.open_stream(stream))
+            pipeline = task.pipeline_for(shows_grey=grey)
+            if not pipeline:
+                return None
+            saved = protect_stream(stream, staged, self._protect[pipeline].protect, task.label)
+            return replace(saved, shows_grey=grey)
         stream.seek(0)
-        item = {"image": stream.read(), "label": task.label, "path": staged}
-        image = self._compose(task.pipeline)(item)["image"]
-        return Saved(check_of(image), tuple(image.meta[NOTES]))
+        item = self._load({"image": stream.read(), "label": task.label, "path": staged})
+        grey = source_of(item["image"]).is_grey
+        pipeline = task.pipeline_for(shows_grey=grey)
+        if not pipeline:
+            return None
+        image = self._compose(pipeline)(item)["image"]
+        return Saved(check_of(image), tuple(image.meta[NOTES]), grey)
 
     def _compose(self, pipeline: str) -> Compose:
         # A staged file is hashed before a run that goes on trusts it, so its name need not outlive
         # a power cut; the one in OUT does.
         save = SaveProtectedd("image", flush_names=False)
-        return Compose([LoadProtectabled("image"), self._protect[pipeline], save])
+        return Compose([self._protect[pipeline], save])
 
 
 def _check_size(task: Task) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from medprotect.audit.report import frame
 from medprotect.audit.verdict import DASH
-from medprotect.confounder.measured import Protection, number_in_words
+from medprotect.confounder.measured import Measured, Protection, figures_in_words
 from medprotect.protect.journal import STATES, STATES_IN_OUT, Entry, Outcome
 from medprotect.protect.receipt import warn_in_words
 from medprotect.report.change import SHOWN, Change
@@ -99,7 +99,8 @@ def _lead(statement: Mapping[str, Any]) -> list[str]:
     counts = statement["counts"]
     written = sum(counts.get(state, 0) for state in STATES_IN_OUT)
     place = "written to OUT" if _is_of_node(statement) else "in OUT"
-    lead = [_total(statement, f"{written:,} {place}")]
+    lead = [caveat] if (caveat := statement.get("caveat")) else []
+    lead.append(_total(statement, f"{written:,} {place}"))
     if written:
         states = [f"{counts[each]:,} {each}" for each in STATES_IN_OUT if counts.get(each)]
         images = sum(line.get("images", 0) for line in statement["files"])
@@ -108,7 +109,8 @@ def _lead(statement: Mapping[str, Any]) -> list[str]:
             "pixel changed by more than its limit.",
             f"Protection was measured for each pipeline at strength {statement['strength']}: the "
             "share of what a model learns from the originals that it does not learn from images "
-            "with this noise. From 0.50 on an image counts as protected, below 0.50 as weak.",
+            "with this noise. An image counts as protected from 0.50 on, and below as weak, where "
+            "whoever trains has no clean image.",
         ]
     if any(counts.get(each.value) for each in (Protection.WEAK, Protection.UNMEASURED)):
         again = "start the node" if _is_of_node(statement) else "run again"
@@ -296,9 +298,7 @@ def _pipelines(statement: Mapping[str, Any]) -> str:
         facts = {
             "pipeline": f"{each['name']}, version {each['version']}",
             "trained on": f"{each['trained_on']}, {each['licence']}",
-            "protection": _protection_in_words(
-                each.get("protection"), each.get("strength", statement["strength"])
-            ),
+            "protection": _measured_in_words(each, each.get("strength", statement["strength"])),
             "decoys": "on: models that learned from clean images are misled too"
             if each["decoys"]
             else "off",
@@ -311,11 +311,14 @@ def _pipelines(statement: Mapping[str, Any]) -> str:
     return "".join(parts)
 
 
-def _protection_in_words(protection: float | None, strength: str) -> str:
+def _measured_in_words(pipeline: Mapping[str, Any], strength: str) -> str:
+    protection = pipeline.get("protection")
     if protection is None:
         return f"not measured at strength {strength}"
+    # A receipt of before holds but the protection.
+    measured = Measured(**(pipeline.get("measured") or {"protection": protection}))
     word = Protection.of(protection).value
-    return f"{number_in_words(protection)} at strength {strength}: {word}"
+    return f"{word}: {figures_in_words(measured, f'strength {strength}')}"
 
 
 def _uids(statement: Mapping[str, Any]) -> str:

@@ -35,8 +35,9 @@ _OF_RUN = (
     *("medprotect", "finished", "counts", "summary", "warnings", "statements", "strength", "key"),
     *("with_labels", "keep_uids", "along_z", "largest_share_of_budget", "pipelines", "backend"),
 )
-_OF_NODE = ("forwarded",)
-"""What the receipt of a node says besides: how many of the files a peer has taken from OUT."""
+_WHERE_SAID = ("caveat", "forwarded")
+"""What not every receipt says: earlier ones lack the first. Those of a node say the second besides:
+how many of the files a peer has taken from OUT."""
 
 _OF_FILE = (
     *("file", "outcome", "kind", "pipeline", "reason", "images", "share", "notes"),
@@ -59,7 +60,7 @@ def make_statement(receipt: Mapping[str, Any], date: str) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "date": date,
         **{name: receipt[name] for name in _OF_RUN},
-        **{name: receipt[name] for name in _OF_NODE if name in receipt},
+        **{name: receipt[name] for name in _WHERE_SAID if name in receipt},
         "files": [
             {name: line[name] for name in _OF_FILE if name in line} for line in receipt["files"]
         ],

@@ -16,7 +16,7 @@ SHARES = {
     "adversarial training": (0.72, 0.66),
     "pretrained backbone": (0.55, 0.43),
 }
-"""P of two victims for each countermeasure."""
+"""Protection from two victims for each countermeasure."""
 
 
 def make_row(victim: str, countermeasure: str, share: float, clean_share: float = 0.0) -> Row:
@@ -27,11 +27,13 @@ def make_row(victim: str, countermeasure: str, share: float, clean_share: float 
         "clean_share": clean_share,
         "seeds": [1, 2, 3],
         "clean_trained": CLEAN,
-        "as_is": reached - 0.03,
-        "renamed": reached - 0.01,
+        "as_it_ends": reached - 0.03,
+        "best_on_set": reached - 0.01,
+        "stopped_early": reached,
         "attacker_best": reached,
-        "P": share,
-        "P_interval": (share - 0.03, share + 0.02),
+        "oracle": reached + 0.02,
+        "protection": share,
+        "interval": (share - 0.03, share + 0.02),
     }
 
 
@@ -56,7 +58,7 @@ def make_audit() -> Audit:
         make_row("resnet18", "none", share, clean) for clean, share in ((0.2, 0.24), (0.05, 0.58))
     ]
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "medprotect": "0.1.0",
         "date": "2026-11-25",
         "command": "medprotect audit IMAGES --labels labels.csv --protected OUT --budget standard "
@@ -81,16 +83,30 @@ def make_audit() -> Audit:
             "worst": 0.41,
             "worst_interval": (0.38, 0.44),
             "worst_attacker": {"victim": "vgg", "countermeasure": "jpeg-10"},
+            "with_images": [
+                {
+                    "k": 10,
+                    "alone": 0.61,
+                    "clean": 0.93,
+                    "protected": 0.71,
+                    "attack": "resnet18, together",
+                    "protection": 0.69,
+                    "interval": (0.62, 0.75),
+                },
+                {
+                    "k": 50,
+                    "alone": 0.85,
+                    "clean": 0.93,
+                    "protected": 0.85,
+                    "attack": None,
+                    "protection": None,
+                    "interval": None,
+                },
+            ],
             "decoys": "on",
         },
         "accuracy": {"clean": CLEAN, "chance": CHANCE, "clean_victim": "resnet18"},
         "matrix": rows,
-        "probe": {
-            "images_per_class": 10,
-            "protected_features": 0.55,
-            "untrained_features": 0.50,
-            "gain": 0.05,
-        },
         "utility": {"clean_trained_on_clean": 0.93, "clean_trained_on_protected": 0.4},
         "curves": [
             make_curve("resnet18, clean", validation=0.93),

@@ -51,7 +51,6 @@ def pairs(protected: Images | None = None, count: int = 256) -> Pairs:
         protected=clean.images if protected is None else protected,
         validation=bands(400, seed=1),
         test=bands(800, seed=2),
-        patients=None,
         classes=CLASSES,
         split="given",
     )

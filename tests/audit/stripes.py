@@ -34,7 +34,6 @@ def pairs(protected: Images | None = None, count: int = 256) -> Pairs:
         protected=clean.images if protected is None else protected,
         validation=stripes(80, seed=1),
         test=stripes(120, seed=2),
-        patients=None,
         classes=CLASSES,
         split="given",
     )

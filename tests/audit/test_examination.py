@@ -1,20 +1,25 @@
 """The whole audit: nothing is claimed of unprotected images, much of covered ones."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from medprotect.audit.attack.countermeasure import Aid
 from medprotect.audit.attack.victims import VICTIMS
-from medprotect.audit.examination import BUDGETS, Budget, examine
+from medprotect.audit.budgets import Budget
+from medprotect.audit.examination import Examination, examine
 from medprotect.audit.halves import Labelled
 from medprotect.audit.pairs import Pairs
+from medprotect.audit.protection import MEASURABLE
+from medprotect.audit.state import State
 from medprotect.errors import ConfigError
 
 from .bands import cover, linear, pairs
 
 PLAIN = Budget(name="plain", victims=("linear",), countermeasures=(), seeds=(1,), steps=40)
+FEW = replace(PLAIN, ks=(1,))
 WIDER = replace(PLAIN, countermeasures=("posterise-2",), clean_shares=(0.5,))
 
 
@@ -23,7 +28,7 @@ def without_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(VICTIMS, "linear", linear)
 
 
-def test_of_unprotected_images_p_is_nothing_within_its_interval() -> None:
+def test_of_unprotected_images_protection_is_nothing_within_its_interval() -> None:
     found = examine(pairs(count=64), PLAIN, say=lambda _: None)
     held = found.protection
     assert held["measurable"]
@@ -33,15 +38,15 @@ def test_of_unprotected_images_p_is_nothing_within_its_interval() -> None:
     assert high >= -0.02
 
 
-def test_of_covered_images_p_is_high_and_clean_images_in_the_mix_lower_it() -> None:
+def test_of_covered_images_protection_is_high_and_clean_images_in_the_mix_lower_it() -> None:
     said: list[str] = []
     found = examine(pairs(cover(pairs(count=64).clean.labels), 64), WIDER, say=said.append)
     plain, posterised, mixed = found.matrix
     assert (plain["countermeasure"], posterised["countermeasure"]) == ("none", "posterise-2")
-    assert (plain["P"] or 0) > 0.7
+    assert (plain["protection"] or 0) > 0.7
     assert mixed["clean_share"] == 0.5
-    assert abs(mixed["P"] or 0) < 0.2
-    worst = min(plain["P"] or 0, posterised["P"] or 0)
+    assert abs(mixed["protection"] or 0) < 0.2
+    worst = min(plain["protection"] or 0, posterised["protection"] or 0)
     assert found.protection["worst"] == worst  # a share of clean images is no attack
     assert len(said) == 4
     assert [curve["label"] for curve in found.curves] == ["linear, clean", "linear, protected"]
@@ -67,7 +72,6 @@ def test_shuffled_labels_are_said_not_to_be_measurable() -> None:
         protected=whole.protected,
         validation=shuffled(whole.validation),
         test=shuffled(whole.test),
-        patients=None,
         classes=whole.classes,
         split="given",
     )
@@ -76,8 +80,41 @@ def test_shuffled_labels_are_said_not_to_be_measurable() -> None:
     assert found.protection["plain"] is None
 
 
-@pytest.mark.parametrize("name", list(BUDGETS))
-def test_a_budget_says_what_it_tries(name: str) -> None:
-    chosen = BUDGETS[name]
-    words = " ".join(chosen.describe())
-    assert all(each in words for each in (*chosen.victims, *chosen.countermeasures))
+class TestWithImages:
+    def test_images_that_cover_all_add_nothing_to_a_few_clean_ones(self) -> None:
+        count = 64
+        found = examine(
+            pairs(cover(pairs(count=count).clean.labels), count), FEW, say=lambda _: None
+        )
+        (row,) = found.protection["with_images"]
+        assert row["k"] == 1
+        assert row["clean"] >= row["alone"]
+        clean, protected = (max(0, row[each] - row["alone"]) for each in ("clean", "protected"))
+        if clean < MEASURABLE:
+            assert row["protection"] is None
+        else:
+            assert row["protection"] == pytest.approx(1 - protected / clean, abs=1e-5)
+
+    def test_more_than_there_are_validation_images_are_not_asked_for(self) -> None:
+        found = examine(pairs(count=64), replace(FEW, ks=(1, 101)), say=lambda _: None)
+        assert [row["k"] for row in found.protection["with_images"]] == [1]
+
+    def test_its_trainings_are_counted_in(self, tmp_path: Path) -> None:
+        told: list[tuple[str, int, int]] = []
+
+        def progress(stage: str, done: int, steps: int, _: dict[str, float]) -> None:
+            told.append((stage, done, steps))
+
+        def look() -> Examination:
+            state = State(tmp_path)
+            return examine(pairs(count=64), FEW, state=state, say=lambda _: None, progress=progress)
+
+        first = look()
+        # clean, protected; alone, and fine-tuned and together with each
+        assert told[-2][1:] == (7 * FEW.steps, 7 * FEW.steps)
+        assert {stage.split(":")[0] for stage, *_ in told[:-1]} == {
+            f"training {number} of 7" for number in range(1, 8)
+        }
+        told.clear()
+        assert asdict(look()) == asdict(first)
+        assert len(told) == 8  # each is taken up as a whole

@@ -1,4 +1,4 @@
-"""P: nothing learned is 1, everything is 0, and what clean images do not teach has none."""
+"""Protection at k: nothing learned is 1, everything 0; what clean images do not teach has none."""
 
 from itertools import permutations
 
@@ -6,67 +6,140 @@ import numpy as np
 import pytest
 
 from medprotect.audit.protection import (
-    balanced_accuracy,
+    MEASURABLE,
+    accuracies,
+    best,
     best_relabelling,
     protection,
+    protection_at_k,
     protection_interval,
-    shares,
+    worth,
 )
+from medprotect.confounder.accuracy import balanced_accuracy
+
+LABELS = np.arange(400, dtype=np.int64) % 4
 
 
-@pytest.mark.parametrize(
-    ("clean", "protected", "classes", "expected"),
-    [(0.9, 0.1, 10, 1.0), (0.9, 0.9, 10, 0.0), (0.9, 0.5, 10, 0.5), (0.8, 0.4, 5, 2 / 3)],
-)
-def test_p_is_the_share_of_what_is_above_guessing(
-    clean: float, protected: float, classes: int, expected: float
-) -> None:
-    assert protection(clean, protected, classes) == pytest.approx(expected, abs=1e-6)
+def right(share: float, labels: np.ndarray = LABELS) -> np.ndarray:
+    """Return guesses of which that share is right in each class, in the first images of it."""
+    rank = np.arange(len(labels)) // 4
+    return np.where(rank < share * len(labels) / 4, labels, (labels + 1) % 4)
 
 
-def test_where_clean_images_teach_too_little_there_is_no_p() -> None:
-    assert protection(0.64, 0.5, 2) is None
-    assert protection(0.66, 0.5, 2) is not None
+class TestWorth:
+    def test_it_is_what_a_set_adds(self) -> None:
+        assert worth(0.8, 0.5) == pytest.approx(0.3)
+
+    def test_a_set_that_misleads_is_left_aside(self) -> None:
+        assert worth(0.1, 0.25) == 0
 
 
-def guesses(labels: np.ndarray, right: float, seed: int) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    other = (labels + random.integers(1, 4, len(labels))) % 4
-    return np.where(random.random(len(labels)) < right, labels, other).astype(np.int64)
+class TestProtection:
+    @pytest.mark.parametrize(
+        ("clean", "protected", "expected"),
+        [(0.4, 0.0, 1.0), (0.4, 0.4, 0.0), (0.4, 0.1, 0.75), (0.2, 0.3, -0.5)],
+    )
+    def test_it_is_the_share_of_the_worth_that_is_lacking(
+        self, clean: float, protected: float, expected: float
+    ) -> None:
+        assert protection_at_k(clean, protected) == pytest.approx(expected)
+
+    def test_where_the_clean_set_is_worth_little_there_is_none(self) -> None:
+        assert protection_at_k(MEASURABLE, 0.0) == 1
+        assert protection_at_k(np.nextafter(MEASURABLE, 0), 0.0) is None
+        assert protection_at_k(0.0, 0.0) is None
+
+    def test_ten_clean_images_of_a_known_study(self) -> None:
+        alone, clean, protected = 0.688, 0.865, 0.733
+        found = protection_at_k(worth(clean, alone), worth(protected, alone))
+        assert found == pytest.approx(0.75, abs=0.005)
 
 
-LABELS = np.arange(400) % 4
+class TestBest:
+    def test_an_attack_counts_by_the_mean_of_its_seeds(self) -> None:
+        told = {"steady": [right(0.6), right(0.6)], "lucky": [right(1.0), right(0.1)]}
+        assert best(told, LABELS, 4) == pytest.approx(0.6)
+
+    def test_each_class_counts_the_same(self) -> None:
+        labels = np.array([0] * 90 + [1] * 10)
+        assert best({"all one": [np.zeros(100, np.int64)]}, labels, 2) == 0.5
 
 
-def test_the_interval_holds_the_figure_and_narrows_with_images() -> None:
-    clean, protected = guesses(LABELS, 0.9, 1), guesses(LABELS, 0.5, 2)
-    low, high = protection_interval([clean], [protected], LABELS, 4) or (1, 0)
-    assert low < protection(0.9, 0.5, 4) < high  # type: ignore[operator]
-    few = slice(0, 60)
-    wide = protection_interval([clean[few]], [protected[few]], LABELS[few], 4) or (0, 0)
-    assert wide[1] - wide[0] > 1.5 * (high - low)
+class TestInterval:
+    def test_the_same_predictions_give_exactly_nothing(self) -> None:
+        told = {"a": [right(0.8)]}
+        assert protection_interval(told, told, None, LABELS, 4) == (0.0, 0.0)
+
+    def test_a_set_worth_nothing_gives_exactly_one(self) -> None:
+        clean, protected = {"a": [right(0.9)]}, {"a": [right(0.0)]}
+        assert protection_interval(clean, protected, None, LABELS, 4) == (1.0, 1.0)
+
+    def test_what_the_k_teach_alone_is_no_worth_of_the_set(self) -> None:
+        alone = {"a": [right(0.5)]}
+        found = protection_interval({"a": [right(0.9)]}, alone, alone, LABELS, 4)
+        assert found == (1.0, 1.0)
+
+    def test_it_is_that_of_a_ratio_of_two_binomials(self) -> None:
+        # All images that the protected set teaches, the clean set teaches: of chance 1/4, the
+        # ratio of worths is (p - 1/4) / (c - 1/4), and its spread follows by the delta method.
+        count, c, p = 4000, 0.85, 0.4
+        labels = np.arange(count, dtype=np.int64) % 4
+        clean, protected = {"a": [right(c, labels)]}, {"a": [right(p, labels)]}
+        low, high = protection_interval(clean, protected, None, labels, 4) or (1, 0)
+        up, down = p - 0.25, c - 0.25
+        variance = p * (1 - p) + (up / down) ** 2 * c * (1 - c) - 2 * up / down * p * (1 - c)
+        spread = np.sqrt(variance / count) / down
+        middle = 1 - up / down
+        assert (low + high) / 2 == pytest.approx(middle, abs=0.3 * spread)
+        assert high - low == pytest.approx(2 * 1.96 * spread, rel=0.15)
+
+    def test_images_that_go_together_tell_as_much_as_one(self) -> None:
+        groups = np.arange(400) // 40
+        wrong = (LABELS + 1) % 4
+        spoiled = np.where(groups % 2 == 0, LABELS, wrong)
+        clean, protected = {"a": [LABELS]}, {"a": [spoiled]}
+        by_image = protection_interval(clean, protected, None, LABELS, 4) or (0, 0)
+        by_group = protection_interval(clean, protected, None, LABELS, 4, groups) or (0, 0)
+        # 40 images a group: the spread grows by the root of 40.
+        ratio = (by_group[1] - by_group[0]) / (by_image[1] - by_image[0])
+        assert 0.6 * np.sqrt(40) < ratio < 1.4 * np.sqrt(40)
+
+    def test_names_of_groups_do_not_matter(self) -> None:
+        groups = np.arange(400) // 7
+        clean, protected = {"a": [right(0.9)]}, {"a": [right(0.4)]}
+        found = protection_interval(clean, protected, None, LABELS, 4, groups)
+        assert found == protection_interval(clean, protected, None, LABELS, 4, 3 * groups + 5)
+
+    def test_the_best_attack_counts(self) -> None:
+        clean = {"a": [right(0.9)]}
+        one = protection_interval(clean, {"b": [right(0.6)]}, None, LABELS, 4)
+        two = {"b": [right(0.6)], "c": [right(0.3)]}
+        assert protection_interval(clean, two, None, LABELS, 4) == one
+
+    def test_seeds_that_differ_widen_it(self) -> None:
+        clean = {"a": [LABELS, LABELS]}
+        same, unlike = {"a": [right(0.6)] * 2}, {"a": [right(0.9), right(0.3)]}
+        one = protection_interval(clean, same, None, LABELS, 4) or (0, 0)
+        two = protection_interval(clean, unlike, None, LABELS, 4) or (0, 0)
+        assert two[1] - two[0] > 2 * (one[1] - one[0])
+
+    def test_a_clean_set_that_teaches_nothing_has_none(self) -> None:
+        told = {"a": [right(0.0)]}
+        assert protection_interval(told, told, None, LABELS, 4) is None
+
+    def test_an_attack_of_fewer_seeds_is_judged_beside_those_of_more(self) -> None:
+        clean = {"a": [right(0.9)] * 3}
+        found = protection_interval(clean, {"b": [right(0.4)]}, None, LABELS, 4)
+        assert found == protection_interval(clean, {"b": [right(0.4)] * 3}, None, LABELS, 4)
 
 
-def test_the_same_predictions_give_exactly_nothing() -> None:
-    clean = guesses(LABELS, 0.8, 3)
-    assert protection_interval([clean], [clean], LABELS, 4) == (0.0, 0.0)
-
-
-def test_images_of_few_patients_tell_less_than_their_number() -> None:
-    patients = np.arange(400) // 40
-    clean = LABELS.copy()
-    spoiled = np.where(patients % 2 == 0, LABELS, (LABELS + 1) % 4)
-    by_image = protection_interval([clean], [spoiled], LABELS, 4) or (0, 0)
-    by_patient = protection_interval([clean], [spoiled], LABELS, 4, patients) or (0, 0)
-    assert by_patient[1] - by_patient[0] > 2 * (by_image[1] - by_image[0])
-
-
-def test_seeds_that_differ_widen_the_interval() -> None:
-    clean = [LABELS, LABELS]
-    good, bad = guesses(LABELS, 0.9, 5), guesses(LABELS, 0.3, 6)
-    one = protection_interval(clean, [good, good], LABELS, 4) or (0, 0)
-    two = protection_interval(clean, [good, bad], LABELS, 4) or (0, 0)
-    assert two[1] - two[0] > 3 * (one[1] - one[0])
+def test_protection_goes_by_the_best_attack_of_each() -> None:
+    alone = {"a": [right(0.5)]}
+    clean = {"a": [right(0.9)], "b": [right(0.7)]}
+    protected = {"a": [right(0.2)], "b": [right(0.6)]}
+    assert protection(clean, protected, alone, LABELS, 4) == pytest.approx(0.75)
+    assert protection(clean, protected, None, LABELS, 4) == pytest.approx(1 - 0.35 / 0.65, abs=1e-6)
+    assert accuracies(protected, LABELS, 4) == {"a": 0.2, "b": 0.6}
 
 
 def test_a_permuted_victim_is_undone() -> None:
@@ -91,19 +164,3 @@ def test_a_renaming_is_one_to_one_even_where_an_output_never_comes() -> None:
     labels = np.array([0, 0, 1, 1, 2, 2])
     renamed = best_relabelling(np.zeros(6, dtype=np.int64), labels, 3)
     assert sorted(renamed.tolist()) == [0, 1, 2]
-
-
-def test_balanced_accuracy_weighs_classes_alike() -> None:
-    labels = np.array([0] * 98 + [1] * 2)
-    assert balanced_accuracy(np.zeros(100, dtype=np.int64), labels, 2) == 0.5
-
-
-def test_balanced_accuracy_leaves_out_classes_without_images() -> None:
-    labels = np.array([0, 2])
-    assert balanced_accuracy(labels, labels, 3) == 1.0
-
-
-def test_shares_of_each_class_sum_to_one() -> None:
-    matrix = shares(np.array([0, 1, 1, 2]), np.array([0, 0, 1, 1]), 3)
-    assert matrix.sum(1).tolist() == [1, 1, 0]
-    assert matrix[0].tolist() == [0.5, 0.5, 0]

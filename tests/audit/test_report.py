@@ -12,8 +12,8 @@ from PIL import Image as Picture
 
 from medprotect.audit.pictures import Shown
 from medprotect.audit.report import make_report, write_report
-from medprotect.audit.report_schema import Audit
-from medprotect.audit.verdict import headline, percent, sentences
+from medprotect.audit.report_schema import Attacker, Audit
+from medprotect.audit.verdict import headline, list_figures, percent, sentences
 
 from .audits import make_audit, make_row
 from .chromium import BINARY, browse
@@ -92,12 +92,13 @@ def without_figures(audit: Audit) -> Audit:
         worst=None,
         worst_interval=None,
         worst_attacker=None,
+        with_images=[],
         decoys="unknown",
     )
     audit["accuracy"].update(clean=None, clean_victim=None)
     row = make_row("resnet18", "none", 0.5)
-    row.update(P=None, P_interval=None, attacker_best=None)
-    audit.update(matrix=[row], probe=None, utility=None, curves=[], tried=[], not_tried=[])
+    row.update(protection=None, interval=None, attacker_best=None)
+    audit.update(matrix=[row], utility=None, curves=[], tried=[], not_tried=[])
     audit["fidelity"] = {"vif": {"protected": None, "jpeg_50": 0.5}}
     del audit["environment"]
     return audit
@@ -146,10 +147,12 @@ class TestSays:
         places = [
             text.index(each)
             for each in (
-                "but not against the strongest",
-                "95\u202f%",
+                "learns hardly anything; vgg with jpeg-10 learns more than half",
+                "from an attacker without a clean image0.95",
+                "With 10 clean images of each class0.69",
+                "Without a clean image, after jpeg-100.41",
                 "What was tried",
-                "jpeg-10 41",
+                "jpeg-10 0.41",
             )
         ]
         assert places == sorted(places)
@@ -157,16 +160,17 @@ class TestSays:
     @pytest.mark.parametrize(
         ("plain", "worst", "expected"),
         [
-            (0.95, 0.94, "held against everything that was tried, where all was protected."),
-            (0.95, 0.92, "and in part against the strongest attack"),
-            (0.95, 0.6, "and in part against the strongest attack"),
-            (0.95, 0.51, "but not against the strongest attack"),
-            (0.92, 0.92, "The protection held in part."),
-            (0.95, None, "no attack was tried"),
-            (0.7, 0.6, "The protection held in part."),
-            (0.7, 0.2, "did not hold against the strongest attack"),
-            (0.3, 0.2, "The protection did not hold."),
-            (0.3, None, "The protection did not hold."),
+            (0.95, 0.94, "a model learns hardly anything."),
+            (0.95, 0.92, "hardly anything; vgg with grey learns less than half of what"),
+            (0.95, 0.51, "hardly anything; vgg with grey learns more than half of what"),
+            (0.95, 0.04, "hardly anything; vgg with grey learns as much as from the originals."),
+            (0.95, None, "a model learns hardly anything."),
+            (0.92, 0.92, "a model learns less than half of what the originals teach."),
+            (0.7, 0.6, "a model learns less than half of what the originals teach."),
+            (0.52, 0.52, "a model learns more than half of what the originals teach."),
+            (0.3, 0.2, "a model learns more than half of what the originals teach."),
+            (0.05, 0.02, "a model learns as much as from the originals."),
+            (-0.1, None, "a model learns as much as from the originals."),
             (None, None, "could not be measured"),
         ],
     )
@@ -174,27 +178,28 @@ class TestSays:
         self, plain: float | None, worst: float | None, expected: str
     ) -> None:
         audit = make_audit()
-        audit["matrix"] = [make_row("resnet18", "none", 0.2, clean_share=0.5)]
-        if worst is not None:
-            audit["matrix"].append(make_row("vgg", "grey", worst))
+        attacker = None if worst is None else Attacker(victim="vgg", countermeasure="grey")
         audit["protection"].update(
-            plain=plain, plain_interval=around(plain), worst=worst, worst_interval=around(worst)
+            plain=plain,
+            plain_interval=around(plain),
+            worst=worst,
+            worst_interval=around(worst),
+            worst_attacker=attacker,
         )
         assert expected in headline(audit)
 
-    def test_an_interval_that_begins_lower_than_that_of_the_least_p_counts(self) -> None:
-        audit = make_audit()
-        audit["protection"].update(worst=0.95, worst_interval=(0.93, 0.97))
-        wide = make_row("vit", "grey", 0.96)
-        wide["P_interval"] = (0.7, 0.99)
-        audit["matrix"] = [make_row("vgg", "none", 0.95), wide]
-        assert "in part against the strongest" in headline(audit)
+    def test_figures_are_by_what_an_attacker_has_and_only_what_was_measured(self) -> None:
+        assert [(name, share) for name, share, _ in list_figures(make_audit())] == [
+            ("without a clean image", 0.95),
+            ("with 10 clean images of each class", 0.69),
+            ("without a clean image, after jpeg-10", 0.41),
+        ]
+        assert list_figures(without_figures(make_audit())) == []
 
-    def test_the_headline_is_whole_only_where_all_held(self) -> None:
-        audit = make_audit()
-        audit["protection"].update(worst=0.95, worst_interval=(0.92, 0.97))
-        audit["matrix"] = [make_row("vgg", "none", 0.95), make_row("vgg", "none", 0.94, 0.2)]
-        assert headline(audit) == "The protection held against everything that was tried."
+    def test_where_a_few_clean_images_teach_nearly_all_that_is_said(self) -> None:
+        ten, fifty = sentences(make_audit())[-2:]
+        assert "reaches 61\u202f% with these alone, 71\u202f% with the protected images" in ten
+        assert "too little more to tell" in fifty
 
     def test_images_that_were_left_out_are_told(self) -> None:
         audit = make_audit()
@@ -212,10 +217,10 @@ class TestSays:
         held, part, missed, untried = re.findall(
             r"Held(.*)◐ Held in part(.*)○ Did not hold(.*)Not tried(.*)How it was tried", text
         )[0]
-        assert "augmentation 94" in held
-        assert "grey 91" in part  # its interval begins at 88
-        assert "median filter 84" in part
-        assert "jpeg-10 41" in missed
+        assert "augmentation 0.94" in held
+        assert "grey 0.91" in part  # its interval begins at 0.88
+        assert "median filter 0.84" in part
+        assert "jpeg-10 0.41" in missed
         assert "segmentation" in untried
 
     def test_every_field_says_its_degree_without_colour(self) -> None:

@@ -75,6 +75,13 @@ def test_images_keep_label_and_group(tmp_path: Path) -> None:
             assert expected[image.tobytes()] == (halves.classes[label], group)
 
 
+def test_validation_may_be_written_out(tmp_path: Path) -> None:
+    before = read_halves(folder(tmp_path, rows()))
+    table = tmp_path / "split.csv"
+    table.write_text(table.read_text().replace(",val,", ",validation,"))
+    assert np.array_equal(read_halves(tmp_path).validation.images, before.validation.images)
+
+
 def test_halves_share_no_group_and_are_alike_in_number_and_classes(tmp_path: Path) -> None:
     halves = read_halves(folder(tmp_path, rows(groups=24)))
     a, b = halves.a, halves.b
@@ -154,7 +161,7 @@ class TestBroken:
     @pytest.mark.parametrize("at", range(4))
     def test_a_column_is_missing(self, tmp_path: Path, at: int) -> None:
         columns = tuple("other" if n == at else name for n, name in enumerate(COLUMNS))
-        self.refuse(folder(tmp_path, rows(), columns=columns), f"lacks the column {COLUMNS[at]}")
+        self.refuse(folder(tmp_path, rows(), columns=columns), f"column {COLUMNS[at]} is missing")
 
     @pytest.mark.parametrize("at", [0, 1, 3])
     def test_a_value_is_missing(self, tmp_path: Path, at: int) -> None:
@@ -163,13 +170,13 @@ class TestBroken:
         table[3][at] = ""
         with (tmp_path / "split.csv").open("w", newline="") as stream:
             csv.writer(stream).writerows([COLUMNS, *table])
-        self.refuse(tmp_path, "Line 5 .* lacks a")
+        self.refuse(tmp_path, f"no {COLUMNS[at]} in line 5 of split.csv")
 
-    @pytest.mark.parametrize("split", ["validation", "Train", ""])
+    @pytest.mark.parametrize("split", ["Train", "tomorrow"])
     def test_a_split_is_unknown(self, tmp_path: Path, split: str) -> None:
         table = rows()
         table[0][2] = split
-        self.refuse(folder(tmp_path, table), "Line 2 .* none of train, val, test")
+        self.refuse(folder(tmp_path, table), "line 2 .* none of train, validation")
 
     def test_a_file_is_missing(self, tmp_path: Path) -> None:
         table = rows()
@@ -194,18 +201,18 @@ class TestBroken:
 
     def test_two_rows_are_for_one_file(self, tmp_path: Path) -> None:
         table = rows()
-        self.refuse(folder(tmp_path, [*table, table[0]]), f"Line {len(table) + 2} .* earlier line")
+        self.refuse(folder(tmp_path, [*table, table[0]]), f"line {len(table) + 2} .* earlier line")
 
     def test_a_group_is_in_two_parts(self, tmp_path: Path) -> None:
         table = rows()
         table[0][2] = "test"
         table[1][3] = table[0][3]
-        self.refuse(folder(tmp_path, table), "Line 3 .* another split")
+        self.refuse(folder(tmp_path, table), "line 3 .* another split")
 
     @pytest.mark.parametrize("split", ["train", "val", "test"])
     def test_a_class_is_missing_in_a_part(self, tmp_path: Path, split: str) -> None:
         table = [row for row in rows() if row[1:3] != ["malignant", split]]
-        self.refuse(folder(tmp_path, table), f"'malignant' is in split '{split}'")
+        self.refuse(folder(tmp_path, table), f"'malignant' is in split '{split}")
 
     def test_a_class_is_of_one_group(self, tmp_path: Path) -> None:
         self.refuse(folder(tmp_path, rows(groups=1)), "too few groups")
@@ -223,4 +230,4 @@ class TestBroken:
     def test_it_is_no_text(self, tmp_path: Path) -> None:
         folder(tmp_path, rows())
         (tmp_path / "split.csv").write_bytes(b"\xff\xfe\x00file")
-        self.refuse(tmp_path, "cannot be read")
+        self.refuse(tmp_path, "must be a CSV table")

@@ -9,12 +9,14 @@ import pytest
 
 from medprotect.audit import examination
 from medprotect.audit.attempt import Attempt, attempt
-from medprotect.audit.examination import Budget, Examination, examine
+from medprotect.audit.budgets import Budget
+from medprotect.audit.examination import Examination, examine
 from medprotect.audit.pairs import Pairs
 from medprotect.audit.state import UNFINISHED, State, digest
-from medprotect.confounder import checkpoint
-from medprotect.confounder.assigning import Progress
+from medprotect.confounder.weights import load_tensors
 from medprotect.errors import ConfigError, OutputError
+from medprotect.training import checkpoint
+from medprotect.training.assigning import Progress
 
 from .stripes import covered, pairs
 
@@ -105,7 +107,7 @@ def test_an_audit_that_broke_off_within_a_training_goes_on_there(
         audit(tmp_path, progress=pull)
     (left,) = tmp_path.glob(f"*{UNFINISHED}")
     assert left.stat().st_mode & 0o777 == 0o600
-    assert checkpoint.load_tensors(left)["step"] == 2
+    assert load_tensors(left)["step"] == 2
     resumed = audit(tmp_path, progress=lambda _stage, done, *_: done_again.append(done))
     assert 3 * BUDGET.steps + 1 not in done_again
     assert not list(tmp_path.glob(f"*{UNFINISHED}"))

@@ -19,6 +19,7 @@ from monai.transforms.spatial.dictionary import Rotate90d
 from PIL import Image as Picture
 from pydicom import dcmread
 
+from medprotect.bundle.dataset import list_images
 from medprotect.bundle.inferer import NoiseInferer, WeightsLoader
 from medprotect.bundle.layout import bundle_files
 from medprotect.bundle.transforms import AddNoised, Presentd
@@ -72,6 +73,8 @@ def mixed(export: Callable[..., Path], pydicom_file: Callable[[str], Path], tmp_
     for ending in ("png", "tif", "jpg"):
         Picture.fromarray(shade).save(tmp_path / f"shade.{ending}")
         files[f"a/shade.{ending}"] = tmp_path / f"shade.{ending}"
+    Picture.fromarray(shade).convert("RGB").save(tmp_path / "grey-in-colour.png")
+    files["a/grey-in-colour.png"] = tmp_path / "grey-in-colour.png"
     files["a/refers.dcm"] = refer(pydicom_file("CT_small.dcm"), tmp_path / "refers.dcm")
     return export({**files, "brain.nii.gz": nifti, "notes.txt": b"no image"})
 
@@ -130,7 +133,7 @@ def test_monai_writes_the_bytes_that_medprotect_writes(
     run("medprotect", "run", mixed, out, *own, folder=tmp_path)
     kinds = {dcmread(path).file_meta.TransferSyntaxUID for path in out.rglob("*.dcm")}
     assert len(kinds) + len({"png", "tif", "jpg", "nii.gz"}) >= 10
-    assert len(contents(out)) == len(DICOM) + 5
+    assert len(contents(out)) == len(DICOM) + 6
     assert contents(tmp_path / "monai" / "out") == contents(out)
     referred = dcmread(out / "a/refers.dcm").ReferencedImageSequence[0].ReferencedSOPInstanceUID
     assert referred == dcmread(out / "series/CT_small.dcm").SOPInstanceUID
@@ -145,6 +148,18 @@ def test_the_example_of_the_documentation_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("the same bytes by transforms and by bundle: True") == 2
     assert "noise of (1, 1, 64, 64)" in done.stdout
+
+
+def test_of_images_stored_in_colour_a_grey_bundle_lists_those_that_are_grey(
+    bundle: Path, export: Callable[..., Path], tmp_path: Path
+) -> None:
+    shade = np.random.default_rng(0).integers(0, 255, (40, 52), dtype=np.uint8)
+    picture = Picture.fromarray(shade).convert("RGB")
+    picture.save(tmp_path / "grey.png")
+    picture.putpixel((3, 3), (7, 7, 8))
+    picture.save(tmp_path / "colour.png")
+    root = export({name: tmp_path / name for name in ("grey.png", "colour.png")})
+    assert list_images(str(root), str(bundle)) == [{"image": str(root / "grey.png")}]
 
 
 def test_configs_of_other_weights_are_refused(bundle: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import stat
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,14 @@ import torch
 from safetensors.torch import load_file
 
 from medprotect.bundle.archive import SUMS, Contents, read_bundle
-from medprotect.bundle.export import bundle_name, export_bundle, is_public
+from medprotect.bundle.export import bundle_contents, bundle_name, export_bundle, is_public
+from medprotect.bundle.layout import bundle_files
 from medprotect.bundle.model_pt import MODEL
 from medprotect.confounder.card import CARD, Card, load_card
+from medprotect.confounder.measured import MEASURED
 from medprotect.errors import ConfigError, HashMismatchError, OutputError
 
+from ..confounder.measured_pipeline import FIGURES, make_measured
 from .conftest import NAME
 
 
@@ -43,6 +47,17 @@ def test_it_holds_what_the_model_zoo_asks_for(exported: Contents) -> None:
     assert bundle_name(load_card(NAME)) == f"{NAME}_v{metadata['version']}.zip"
     listed = {line.split("  ")[1] for line in exported.files[SUMS].decode().splitlines()}
     assert listed == names - {SUMS}
+
+
+def test_its_metadata_says_what_was_measured_and_no_more(own: Card, tmp_path: Path) -> None:
+    folder = make_measured(tmp_path / "measured", NAME)
+    metadata = json.loads(bundle_contents(load_card(folder)).files["configs/metadata.json"])
+    assert metadata["eval_metrics"]["measured"] == {
+        "standard": asdict(FIGURES),
+        "high": {"protection": 0.85},
+    }
+    (own.folder / MEASURED).unlink()
+    assert "measured" not in json.loads(bundle_files(own)["configs/metadata.json"])["eval_metrics"]
 
 
 def test_model_pt_holds_the_weights_of_the_card_and_nothing_else(

@@ -44,22 +44,23 @@ def folders(tmp_path: Path) -> tuple[Path, Path, Path]:
 
 
 @pytest.mark.slow
-def test_an_audit_prints_p_first_and_writes_its_page(folders: tuple[Path, Path, Path]) -> None:
+def test_an_audit_prints_protection_first_and_writes_its_page(
+    folders: tuple[Path, Path, Path],
+) -> None:
     clean, out, table = folders
     page = clean.parent / "audit.html"
     shown = audit(clean, out, "--labels", table, "--size", "12", "--json", "--report", page)
     assert shown.returncode == 0, shown.stderr
     found = json.loads(shown.stdout)
-    assert found["schema_version"] == 1
+    assert found["schema_version"] == 2
     assert found["accuracy"]["clean"] > 0.7
     reached = found["matrix"][0]["attacker_best"]
     learned, chance = found["accuracy"]["clean"], found["accuracy"]["chance"]
     # By itself it may be anything: what black images teach is chance, on eight of two classes.
-    plain = (learned - reached) / (learned - chance)
+    plain = 1 - max(0, reached - chance) / (learned - chance)
     assert found["protection"]["plain"] == pytest.approx(plain, abs=1e-5)
     assert [row["countermeasure"] for row in found["matrix"]] == [
         "none",
-        "grey",
         "jpeg-10",
         "blur-1",
     ]
@@ -79,7 +80,7 @@ def test_it_says_where_it_is_before_its_first_training_ends(
         text=True,
     ) as process:
         assert process.stderr is not None
-        told = list(takewhile(lambda line: "training 1 of 5" not in line, process.stderr))
+        told = list(takewhile(lambda line: "training 1 of 4" not in line, process.stderr))
         process.kill()
     stages = ["loading numpy 0/4", "loading torch 2/4", "reading images 1/"]
     assert all(any(stage in line for line in told) for stage in stages)
@@ -95,6 +96,19 @@ def test_where_nothing_can_be_kept_it_says_so_and_goes_on(
     shown = audit(clean, out, "--labels", table, "--leaked", "48")
     assert "nothing is kept" in shown.stderr
     assert "leak fewer" in shown.stderr
+
+
+def test_a_table_is_asked_for_unless_it_lies_in_the_folder(
+    folders: tuple[Path, Path, Path],
+) -> None:
+    clean, out, table = folders
+    refused = audit(clean, out)
+    assert refused.returncode == 2
+    assert "--labels" in refused.stderr
+    assert "split.csv" in refused.stderr
+    table.rename(clean / "split.csv")
+    found = audit(clean, out, "--leaked", "48")  # which is told after the images are read
+    assert "leak fewer" in found.stderr
 
 
 def test_a_wrong_budget_is_a_wrong_argument(folders: tuple[Path, Path, Path]) -> None:

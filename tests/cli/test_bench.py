@@ -47,19 +47,25 @@ def test_a_bench_runs_once_and_becomes_a_page(images: Path, tmp_path: Path) -> N
     command = [
         *("bench", "protection", "--dataset", "breastmnist", "--images", images, "--out", runs),
         *("--protections", "class-wise,ours-labels", "--victims", "vgg", "--steps", "2"),
-        *("--countermeasures", "", "--seeds", "1", "--test", "20"),
+        *("--countermeasures", "grey", "--seeds", "1", "--test", "20", "--k", "2"),
     ]
     first = medprotect(*command)
     assert first.returncode == 0, first.stderr
-    assert "3 runs made, 0 were there" in first.stdout
-    assert "3/3 ours-labels: vgg, none, seed 1: " in first.stderr
+    assert "7 runs made, 0 were there" in first.stdout
+    assert "7/7 ours-labels: vgg, grey, seed 1: " in first.stderr
+    assert "1/7 no set: vgg, none, seed 1 0/26" in first.stderr  # 13 trainings of two steps
     again = CliRunner().invoke(app, list(map(os.fspath, command)))
-    assert "0 runs made, 3 were there" in again.stdout
+    assert "0 runs made, 7 were there" in again.stdout
     shown = CliRunner().invoke(app, ["bench", "table", os.fspath(runs), "--out", os.fspath(page)])
     assert shown.exit_code == 0, shown.stderr
     text = page.read_text()
     assert "| ours-labels (radiology-grey) |" in text
-    assert "--images squares.npz --out runs --protections class-wise,ours-labels" in text
+    assert "--images squares.npz --protections ours-labels,class-wise" in text
+    assert sorted(each.name for each in page.with_suffix("").iterdir()) == [
+        "breastmnist.csv",
+        "breastmnist.svg",
+    ]
+    assert "(page/breastmnist.svg)" in text
     assert os.fspath(tmp_path) not in text
     found = [path.read_text() for path in runs.rglob("*.json")]
     assert not any(os.fspath(tmp_path) in text for text in found)
@@ -93,13 +99,14 @@ def test_what_cannot_be_compared_is_refused_before_any_training(
 
 
 def test_a_page_of_nothing_is_refused(tmp_path: Path) -> None:
-    refused = CliRunner().invoke(app, ["bench", "table", os.fspath(tmp_path)])
+    out = ["--out", os.fspath(tmp_path / "page.md")]
+    refused = CliRunner().invoke(app, ["bench", "table", os.fspath(tmp_path), *out])
     assert refused.exit_code == 2
     assert "no runs" in refused.stderr
 
 
 def test_by_default_all_protections_are_compared() -> None:
-    from medprotect.audit.examination import UNAIDED
+    from medprotect.audit.budgets import UNAIDED
     from medprotect.bench.protection.protection import PROTECTIONS
 
     given = {name: each.default for name, each in inspect.signature(protection).parameters.items()}

@@ -4,10 +4,13 @@ import json
 import os
 import re
 import shlex
+import shutil
 import stat
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 
@@ -19,6 +22,25 @@ from pydicom import dcmread
 
 from medprotect import demo
 from medprotect.confounder.card import WEIGHTS, load_card
+from medprotect.confounder.measured import (
+    Measured,
+    Protection,
+    caveat_in_words,
+    protection_in_words,
+    read_measured,
+)
+
+from ..confounder.measured_pipeline import (
+    CAVEAT,
+    FIGURES,
+    IN_LIST,
+    make_measured,
+    make_pipeline,
+    shipped_figures,
+)
+
+# Images of the export that get noise, by the pipeline that gives it.
+WITH_NOISE = {"blood-microscopy": 2, "ct": 3, "mr": 2, "radiology-grey": 4}
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -70,6 +92,25 @@ def done(medprotect: Run, export: Path, house: Path) -> subprocess.CompletedProc
     return medprotect("run", export, house / "out")
 
 
+@pytest.fixture(scope="module")
+def measured(house: Path) -> Path:
+    """A pipeline for CT of which all three figures were measured."""
+    return make_measured(house / "measured-ct")
+
+
+@pytest.fixture(scope="module")
+def weak(house: Path) -> dict[str, Path]:
+    """Pipelines for CT and for grey images, of no protection at standard."""
+    return {
+        "ct": make_pipeline(house / "weak-ct", "ct", standard=0.0, high=0.37),
+        "grey": make_pipeline(house / "weak-grey", "radiology-grey", standard=0.0),
+    }
+
+
+def becomes(known: Measured | None) -> str:
+    return Protection.of(known.protection if known else None).value
+
+
 def png(text: str = "", size: int = 24) -> bytes:
     stream = BytesIO()
     shade = np.random.default_rng(3).integers(20, 220, (size, size), dtype=np.uint8)
@@ -88,19 +129,35 @@ class TestDryRun:
         count = sum(p.is_symlink() or not p.is_dir() for p in export.rglob("*"))
         lines = [line for line in dry.stdout.splitlines() if re.match(r"file \d+  ", line)]
         assert len(lines) == count
-        assert any("weak  dicom CT  ct (CT, HEAD, MONOCHROME2)" in x for x in lines)
+        state = becomes(shipped_figures("ct"))
+        assert any(f"{state}  dicom CT  ct (CT, HEAD, MONOCHROME2)" in x for x in lines)
         assert dry.stdout.count("--with-names") == 1  # since files go by number
         assert "nothing was written" in dry.stdout
         assert re.search(r"about [\d.]+ MB to write, about \d+ s", dry.stdout)
 
     def test_it_says_how_much_its_pipelines_were_measured_to_protect(
-        self, dry: subprocess.CompletedProcess[str], medprotect: Run, export: Path, house: Path
+        self, medprotect: Run, export: Path, house: Path, weak: dict[str, Path]
     ) -> None:
+        asked = ("run", export / "ct", house / "other", "--dry-run", "--pipeline", weak["ct"])
         ct = "3 files by ct, protection 0.00 at standard, 0.37 at high"
-        assert f"weak: {ct}" in dry.stdout
-        low = medprotect("run", export, house / "other", "--dry-run", "--strength", "low")
+        assert f"weak: {ct}" in medprotect(*asked).stdout
+        low = medprotect(*asked, "--strength", "low")
         ct = "3 files by ct, not measured at low, 0.00 at standard, 0.37 at high"
         assert f"unmeasured: {ct}" in low.stdout
+
+    def test_it_says_to_what_their_protection_falls(
+        self, medprotect: Run, export: Path, house: Path, measured: Path
+    ) -> None:
+        asked = ("run", export / "ct", house / "other", "--dry-run", "--pipeline", measured)
+        _, summary, caveat, line, *_ = medprotect(*asked).stdout.splitlines()
+        assert summary.endswith("originals (protection 0.66).")
+        assert caveat == CAVEAT
+        assert line.startswith(f"protected: 3 files by ct, protection {IN_LIST}, 0.85 at high, ")
+        plan = json.loads(medprotect(*asked, "--json").stdout)
+        assert (plan["summary"], plan["caveat"]) == (summary, CAVEAT)
+        assert plan["protection"] == {"ct": {"standard": 0.66, "high": 0.85}}
+        assert plan["measured"]["ct"]["standard"] == asdict(FIGURES)
+        assert plan["measured"]["ct"]["high"] == asdict(Measured(0.85))
 
     def test_without_files_it_is_grouped_by_pipeline_and_reason(
         self, medprotect: Run, export: Path, house: Path
@@ -112,12 +169,16 @@ class TestDryRun:
         assert re.search(r"^left: 5 files without an image", shown, re.MULTILINE)
 
     def test_what_protects_too_little_is_rejected_where_asked_for(
-        self, medprotect: Run, export: Path, house: Path
+        self, medprotect: Run, export: Path, house: Path, weak: dict[str, Path]
     ) -> None:
-        shown = medprotect("run", export, house / "other", "--dry-run", "--at-least", "0.5")
-        first = shown.stdout.splitlines()[0]
-        assert "2 protected" in first
-        assert "weak" not in first
+        cells = make_pipeline(house / "cells", "blood-microscopy", standard=0.55)
+        shutil.copytree(export / "ct", root := house / "two-kinds")
+        Picture.fromarray(np.arange(48 * 48 * 3, dtype=np.uint8).reshape(48, 48, 3)).save(
+            root / "cells.png"
+        )
+        own = ("--pipeline", weak["ct"], "--pipeline", cells)
+        shown = medprotect("run", root, house / "other", "--dry-run", "--at-least", "0.5", *own)
+        assert shown.stdout.splitlines()[0] == "4 files: 1 protected, 3 rejected"
         reason = "protection_too_low: the protection of pipeline ct is 0.00"
         assert f"rejected: 3 files, {reason}" in shown.stdout
 
@@ -125,10 +186,14 @@ class TestDryRun:
         shown = medprotect("run", export, house / "other", "--dry-run", "--json")
         plan = json.loads(shown.stdout)
         assert sum(plan["counts"].values()) == len(plan["files"])
-        assert plan["protection"]["ct"] == {"standard": 0.0, "high": 0.37}
-        assert plan["counts"]["protected"] == 2
-        states = {each["becomes"]: each["protection"] for each in plan["files"]}
-        assert (states["protected"], states["weak"], states["unmeasured"]) == (0.55, 0.0, None)
+        ct = read_measured(load_card("ct").folder)
+        assert plan["protection"]["ct"] == {name: each.protection for name, each in ct.items()}
+        with_noise = [each for each in plan["files"] if each["becomes"] in set(Protection)]
+        assert Counter(each["pipeline"] for each in with_noise) == WITH_NOISE
+        for each in with_noise:
+            known = shipped_figures(each["pipeline"])
+            assert each["protection"] == (known.protection if known else None)
+            assert each["becomes"] == becomes(known)
         assert plan["pixels_not_read"] == 0
         assert "path" not in plan["files"][0]
         named = medprotect("run", export, house / "other", "--dry-run", "--json", "--with-names")
@@ -191,16 +256,38 @@ class TestRun:
         self, done: subprocess.CompletedProcess[str]
     ) -> None:
         assert done.returncode == 4, done.stderr
-        everything, sentence, in_out = done.stdout.splitlines()[-3:]
+        known: Counter[Measured | None] = Counter()
+        for pipeline, count in WITH_NOISE.items():
+            known[shipped_figures(pipeline)] += count
+        said = done.stdout.splitlines()
+        everything, *sentences, in_out = said[[" in = " in line for line in said].index(True) :]
         total, *parts = map(int, re.findall(r"\d+", everything))
         assert total == sum(parts)
         assert all(parts)
         assert re.findall("[a-z]+", everything) == ["in", "in", "left", "rejected", "held"]
-        assert in_out == "11 in OUT = 2 protected + 7 weak + 2 unmeasured"
-        assert sentence == (
-            "A model still learns as much from 7 of 11 files as from the originals "
-            "(protection 0.00); 2 are unmeasured; 2 are protected (0.55)."
-        )
+        assert sentences == [
+            each for each in (protection_in_words(known), caveat_in_words(known)) if each
+        ]
+        states: Counter[str] = Counter()
+        for each, count in known.items():
+            states[becomes(each)] += count
+        parts_of_out = " + ".join(f"{states[each]} {each}" for each in Protection if states[each])
+        assert in_out == f"11 in OUT = {parts_of_out}"
+
+    def test_next_it_says_to_what_protection_falls(
+        self, medprotect: Run, export: Path, house: Path, measured: Path
+    ) -> None:
+        asked = ("run", export / "ct", house / "measured-out", "--pipeline", measured)
+        shown = medprotect(*asked)
+        assert shown.returncode == 0, shown.stderr
+        _, summary, caveat, in_out = shown.stdout.splitlines()[-4:]
+        assert (caveat, in_out) == (CAVEAT, "3 in OUT = 3 protected")
+        receipt = json.loads((house / "measured-out.medprotect" / "receipt.json").read_text())
+        told = json.loads(medprotect(*asked, "--json").stdout)
+        for each in (receipt, told):
+            assert (each["summary"], each["caveat"]) == (summary, CAVEAT)
+        assert told["measured"]["ct"]["standard"] == asdict(FIGURES)
+        assert receipt["pipelines"][0]["measured"] == asdict(FIGURES)
 
     def test_it_names_the_command_of_its_report(
         self, done: subprocess.CompletedProcess[str], medprotect: Run
@@ -211,14 +298,15 @@ class TestRun:
         assert medprotect(*words).returncode == 0
 
     def test_weak_images_make_it_end_with_4_unless_they_are_accepted(
-        self, medprotect: Run, house: Path
+        self, medprotect: Run, house: Path, weak: dict[str, Path]
     ) -> None:
         (root := house / "weak").mkdir()
         (root / "a.png").write_bytes(png())
-        shown = medprotect("run", root, house / "weak-out")
+        asked = ("run", root, house / "weak-out", "--pipeline", weak["grey"])
+        shown = medprotect(*asked)
         assert shown.returncode == 4, shown.stdout + shown.stderr
         assert shown.stdout.splitlines()[-1] == "1 in OUT = 1 weak"
-        accepted = medprotect("run", root, house / "weak-out", "--accept-weak", "--json")
+        accepted = medprotect(*asked, "--accept-weak", "--json")
         assert accepted.returncode == json.loads(accepted.stdout)["exit_code"] == 0
         assert json.loads(accepted.stdout)["files"][0]["outcome"] == "weak"
 
@@ -291,7 +379,7 @@ class TestRun:
         root = house / "small"
         root.mkdir()
         (root / "a.png").write_bytes(png())
-        assert medprotect("run", root, house / "small-out").returncode == 4  # it is weak
+        assert medprotect("run", root, house / "small-out", "--accept-weak").returncode == 0
         (house / "small-out" / "a.png").write_bytes(png())
         shown = medprotect("verify", root, house / "small-out")
         assert shown.returncode == 8
@@ -436,6 +524,20 @@ class TestInspect:
         assert "window     40 / 80 LINEAR" in shown
         assert re.search(r"budget     \d+ to \d+ stored values", shown)
         assert "ct (CT, HEAD, MONOCHROME2)" in shown
+
+    def test_it_says_how_much_the_pipeline_was_measured_to_protect(
+        self, medprotect: Run, export: Path, weak: dict[str, Path]
+    ) -> None:
+        shown = medprotect("inspect", export / "ct" / "head.dcm", "--pipeline", weak["ct"]).stdout
+        assert "noise      weak, protection 0.00 at standard\n" in shown
+
+    def test_it_shows_all_that_was_measured_of_the_pipeline(
+        self, medprotect: Run, export: Path, measured: Path
+    ) -> None:
+        asked = ("inspect", export / "ct" / "head.dcm", "--pipeline", measured)
+        assert f"noise      protected, protection {IN_LIST}\n" in medprotect(*asked).stdout
+        told = json.loads(medprotect(*asked, "--json").stdout)
+        assert (told["protection"], told["measured"]) == (0.66, asdict(FIGURES))
 
     def test_of_a_file_that_a_run_rejects_it_says_why(
         self, medprotect: Run, house: Path, export: Path
@@ -672,7 +774,7 @@ class TestTrain:
 
 class TestMasks:
     def test_what_is_said_of_masks_is_done_recorded_and_shown(
-        self, medprotect: Run, house: Path
+        self, medprotect: Run, house: Path, weak: dict[str, Path]
     ) -> None:
         import SimpleITK
 
@@ -681,7 +783,8 @@ class TestMasks:
         shade = np.random.default_rng(0).integers(0, 900, (3, 24, 20)).astype(np.int16)
         for name in ("a.mha", "prior_seg.mha"):
             SimpleITK.WriteImage(SimpleITK.GetImageFromArray(shade), root / name)
-        asked = ("run", root, house / "volumes-out", "--mask", "*_seg.*", "--others", "copy")
+        asked = ("run", root, house / "volumes-out", "--pipeline", weak["grey"])
+        asked += ("--mask", "*_seg.*", "--others", "copy")
         shown = medprotect(*asked, "--accept-weak")
         assert shown.returncode == 0, shown.stderr
         assert "because of --mask, 1 file count as masks" in shown.stdout

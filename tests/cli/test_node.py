@@ -9,7 +9,10 @@ from typer.testing import CliRunner, Result
 
 from medprotect.cli import app
 from medprotect.confounder.key import Key
+from medprotect.confounder.measured import Measured
 from medprotect.network.ledger import Fate, Ledger, Line
+
+KNOWN = Measured(0.55, 0.2, 0.12, "grey")
 
 
 @pytest.fixture
@@ -20,8 +23,8 @@ def out(tmp_path: Path) -> Path:
         batch = ledger.begin(["a", "b", "c", "d"])
         ledger.decide(
             [
-                Line("a", Fate.IN_OUT, "1.dcm", outcome="weak", protection=0.0),
-                Line("b", Fate.IN_OUT, "2.dcm", outcome="protected", protection=0.55),
+                Line("a", Fate.IN_OUT, "1.dcm", outcome="weak", measured=Measured(0.0)),
+                Line("b", Fate.IN_OUT, "2.dcm", outcome="protected", measured=KNOWN),
                 Line("c", Fate.IN_OUT, "3.dcm", outcome="copied"),
                 Line("d", Fate.REJECTED, reason="protection_too_low"),
             ]
@@ -39,6 +42,10 @@ SENTENCE = (
     "A model still learns as much from 1 of 2 files as from the originals (protection 0.00); "
     "1 is protected (0.55)."
 )
+CAVEAT = (
+    "Where this was measured, protection is only 0.20 against someone who has ten clean images of "
+    "each class, and only 0.12 if the images are altered before training (grey)."
+)
 
 
 def test_status_says_what_the_objects_are_that_were_written(out: Path) -> None:
@@ -47,6 +54,7 @@ def test_status_says_what_the_objects_are_that_were_written(out: Path) -> None:
         "rejected: 1 protection_too_low",
         "4 in = 2 in OUT + 1 forwarded + 1 rejected",
         SENTENCE,
+        CAVEAT,
         "3 written to OUT = 1 protected + 1 weak + 1 copied",
     ]
 
@@ -57,7 +65,7 @@ def test_status_says_it_to_programs_too(out: Path) -> None:
     assert sum(fates.values()) == found["in"] == 4
     assert (fates["in_out"], fates["forwarded"], fates["rejected"]) == (2, 1, 1)
     assert found["states"] == {"protected": 1, "weak": 1, "copied": 1}
-    assert found["summary"] == SENTENCE
+    assert (found["summary"], found["caveat"]) == (SENTENCE, CAVEAT)
 
 
 @pytest.mark.parametrize("option", [["--export", "EXPORT"], ["--with-names"]])

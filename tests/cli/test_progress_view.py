@@ -106,9 +106,11 @@ class TestWork:
             now += 30
         assert view.line(now) == "generator 3/4  45 s left of this stage  told 0.250"
         view("calibration", 1, 1, {})
+        view("images found", 9, 9, {"other files": 2})
         assert capsys.readouterr().err.splitlines() == [
             "generator 1/4  0 s  told 0.250",
             "calibration 1/1  0 s",
+            "images found 9/9  0 s  other files 2",
         ]
 
     def test_what_was_taken_up_does_not_count_as_pace(

@@ -67,7 +67,7 @@ def test_a_run_makes_its_vault_and_says_what_it_gives_back(done: Done, house: Pa
         r"vault: kept/vault, [\d.]+ MB; .* gives back 24 files, [\d.]+ MB", done.stdout
     )
     assert "not in the vault: 1 symlink" in done.stdout
-    assert done.stdout.splitlines()[-3].startswith("25 in = 11 in OUT + ")
+    assert any(line.startswith("25 in = 11 in OUT + ") for line in done.stdout.splitlines())
     assert re.search(r"vault: at most about [\d.]+ MB", done.stderr)
     assert (house / "kept" / "vault").is_file()
     assert not [path for path in (house / "out").rglob("*") if "vault" in path.name]
@@ -166,7 +166,7 @@ class TestAsked:
                 assert told["counts"]["in"] == 25
                 assert told["vault"]["error"] == "output"
             else:
-                assert failed.stdout.splitlines()[-3].startswith("25 in = ")
+                assert any(line.startswith("25 in = ") for line in failed.stdout.splitlines())
 
     def test_recipients_are_shown_again(
         self, medprotect: Medprotect, recipient: str, done: Done

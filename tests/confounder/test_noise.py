@@ -19,8 +19,6 @@ from safetensors.torch import load_file, save_file
 from medprotect.confounder.along_z import COHERENT, INDEPENDENT
 from medprotect.confounder.card import GAIN, Card, Codes, Images, Noise, Training, load_card
 from medprotect.confounder.codes import key_phase
-from medprotect.confounder.export import export
-from medprotect.confounder.gan import Trained, train
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import (
     Confounder,
@@ -30,9 +28,11 @@ from medprotect.confounder.noise import (
     network_arguments,
     shrink,
 )
-from medprotect.confounder.recipe import Recipe
-from medprotect.confounder.samples import Samples
 from medprotect.errors import ConfigError, HashMismatchError, PipelineError
+from medprotect.training.export import export
+from medprotect.training.gan import Trained, train
+from medprotect.training.recipe import Recipe
+from medprotect.training.samples import Samples
 
 KEY = Key(bytes(range(32)))
 CONTENT = hashlib.sha256(b"content").digest()

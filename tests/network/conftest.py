@@ -17,6 +17,8 @@ from medprotect.network.spool import Spool
 from medprotect.plan.selection import find_candidates
 from medprotect.protect.settings import Settings
 
+from ..confounder.measured_pipeline import make_pipeline
+
 KEY = Key(b"n" * 32)
 DATA = Path(pydicom.__file__).parent / "data" / "test_files"
 
@@ -57,13 +59,20 @@ def numbered(name: str, number: int) -> bytes:
 
 @pytest.fixture(scope="session")
 def served_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two CT of protection 0.00, one broken and a report; then a CT of 0.37, and an MR below."""
+    """Two CT of protection 0.00, one broken and a report; then a CT of 0.37; an MR unmeasured."""
     root = tmp_path_factory.mktemp("served")
     out, state = root / "out", root / "out.medprotect"
     for folder in (out, state):
         folder.mkdir()
+    own = tmp_path_factory.mktemp("pipelines")
+    ct = make_pipeline(own / "ct", "ct", standard=0.0, high=0.37)
+    mr = make_pipeline(own / "mr", "mr")
     settings = Settings(
-        export=root, out=root, state=root, candidates=find_candidates(["auto"]), hold_series=False
+        export=root,
+        out=root,
+        state=root,
+        candidates=find_candidates([str(ct), str(mr)]),
+        hold_series=False,
     )
     broken = (DATA / "MR_truncated.dcm").read_bytes()
     report = (DATA / "reportsi.dcm").read_bytes()

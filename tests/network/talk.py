@@ -16,6 +16,7 @@ import pydicom
 from pydicom import Dataset, dcmread
 from pydicom.sequence import Sequence
 
+from tests.confounder.measured_pipeline import make_pipeline
 from tests.network.flood import (
     Archive,
     Node,
@@ -31,7 +32,7 @@ SENT = [
     "3 sent = 3 weak",
     "3 files = 3 sent",
 ]
-"""What push says of three slices of CT at strength standard."""
+"""What push says of three slices of CT that `own_pipelines` protected at strength standard."""
 
 ECHOSCU = shutil.which("echoscu", path="/usr/bin:/usr/local/bin")
 OPENSSL = shutil.which("openssl")
@@ -41,6 +42,12 @@ def echo(port: int, *options: str) -> int:
     assert ECHOSCU is not None
     command = [ECHOSCU, "-aet", "SENDER", "-aec", "MEDPROTECT", *options, "127.0.0.1", str(port)]
     return subprocess.run(command, capture_output=True, check=False).returncode
+
+
+def own_pipelines(folder: Path) -> list[str]:
+    """Options: of CT a weak pipeline, and of MR one that was not measured."""
+    ct = make_pipeline(folder / "ct", "ct", standard=0.0, high=0.37)
+    return ["--pipeline", str(ct), "--pipeline", str(make_pipeline(folder / "mr", "mr"))]
 
 
 def objects(folder: Path, count: int) -> list[Path]:
@@ -148,6 +155,7 @@ def pushing(folder: Path) -> None:
 
         out = folder / "pushed"
         run = [*program, "run", str(folder / "objects"), str(out), "--accept-weak"]
+        run += own_pipelines(folder)
         subprocess.run(run, check=True, capture_output=True, env=node.environment)
         shutil.copy(folder / "objects" / "00000.dcm", out / "clean.dcm")
         assert push(folder / "objects").returncode == 5
@@ -165,7 +173,7 @@ def stating(folder: Path) -> None:
     files = objects(folder / "objects", 5)
     data = Path(pydicom.__file__).parent / "data" / "test_files"
     archive = Archive(folder / "archive")
-    node = Node(folder)
+    node = Node(folder, *own_pipelines(folder))
 
     def told(*words: str, code: int = 0) -> dict[str, Any]:
         command = [sys.executable, "-m", "medprotect", *words, "--json"]
@@ -197,7 +205,8 @@ def stating(folder: Path) -> None:
         shutil.copytree(node.out, folder / "before")
         peer = f"ORTHANC@127.0.0.1:{archive.dimse}"
         pushed = told("push", str(node.out), peer)
-        assert pushed == {"files": 3, "sent": 3, "states": {"weak": 3}, "summary": SENT[0]}
+        told_of = {"states": {"weak": 3}, "summary": SENT[0], "caveat": ""}
+        assert pushed == {"files": 3, "sent": 3, **told_of}
         assert told("report", str(node.out), "--export", str(folder), code=2)["error"] == "config"
         node.end(signal.SIGTERM)
         node.options += ["--forward", peer, "--at-least", "0.3"]
@@ -244,7 +253,7 @@ def web(folder: Path) -> None:
         assert "secret" not in node.said()
         out = folder / "pushed"
         for command in (
-            ["run", str(folder / "objects"), str(out), "--accept-weak"],
+            ["run", str(folder / "objects"), str(out), "--accept-weak", *own_pipelines(folder)],
             ["push", str(out), address, "--login", str(login)],
         ):
             done = subprocess.run(

@@ -11,6 +11,7 @@ from medprotect.plan.selection import find_candidates
 from medprotect.protect.engine import protect_export
 from medprotect.protect.settings import Settings
 
+from ..confounder.measured_pipeline import CAVEAT, make_measured, make_pipeline
 from .conftest import DATA, KEY, Served, Taking
 
 
@@ -50,13 +51,9 @@ def test_of_a_run_it_says_what_was_sent_without_noise(tmp_path: Path) -> None:
     for name in ("CT_small.dcm", "MR_small.dcm", "reportsi.dcm"):
         (export / name).write_bytes((DATA / name).read_bytes())
     out, state = tmp_path / "out", tmp_path / "out.medprotect"
-    settings = Settings(
-        export=export,
-        out=out,
-        state=state,
-        candidates=find_candidates(["auto"]),
-        copy_others=True,
-    )
+    ct = make_pipeline(tmp_path / "ct", "ct", standard=0.0)
+    own = find_candidates([str(ct), str(make_pipeline(tmp_path / "mr", "mr"))])
+    settings = Settings(export=export, out=out, state=state, candidates=own, copy_others=True)
     protect_export(settings, KEY)
     pushed = push(out, state, Taking())
     assert pushed.became == {"sent": 3}
@@ -65,6 +62,15 @@ def test_of_a_run_it_says_what_was_sent_without_noise(tmp_path: Path) -> None:
         "A model still learns as much from 1 of 2 files as from the originals (protection 0.00); "
         "1 is unmeasured."
     )
+
+
+def test_it_says_to_what_the_protection_of_what_was_sent_falls(tmp_path: Path) -> None:
+    (export := tmp_path / "export").mkdir()
+    (export / "a.dcm").write_bytes((DATA / "CT_small.dcm").read_bytes())
+    out, state = tmp_path / "out", tmp_path / "out.medprotect"
+    own = find_candidates([str(make_measured(tmp_path / "own"))])
+    protect_export(Settings(export=export, out=out, state=state, candidates=own), KEY)
+    assert push(out, state, Taking()).sent.caveat == CAVEAT
 
 
 def test_an_export_that_is_named_by_mistake_stays(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_a_report_of_it_is_signed_and_says_where_it_is_weak(served: Served) -> N
     page = written.page.read_text()
     assert "6 files received by the node = 3 written to OUT + 1 left + 2 rejected." in page
     assert "3 written to OUT = 3 weak." in page
-    assert "0.37 at strength high: weak" in page
+    assert "weak: 0.37 at strength high" in page
     assert "the patient&#x27;s identity was removed" in page
     assert "EXPORT" not in page
 
@@ -115,6 +115,8 @@ def test_what_an_earlier_version_protected_is_unmeasured(served: Served) -> None
     connection = sqlite3.connect(served.state / "ledger.sqlite")
     connection.executescript(
         "ALTER TABLE objects DROP COLUMN outcome; ALTER TABLE objects DROP COLUMN protection;"
+        "ALTER TABLE objects DROP COLUMN with_10_images; ALTER TABLE objects DROP COLUMN worst;"
+        "ALTER TABLE objects DROP COLUMN worst_countermeasure;"
         "UPDATE objects SET fate='protected' WHERE fate='in_out';"
         "UPDATE objects SET state='protected' WHERE state='in_out'; PRAGMA user_version=1;"
     )

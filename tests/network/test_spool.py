@@ -8,6 +8,7 @@ import pytest
 from pydicom import dcmread
 
 from medprotect.confounder.key import Key
+from medprotect.confounder.measured import Measured
 from medprotect.errors import ConfigError, OutputError, StateMismatchError, StorageError
 from medprotect.network import batches as batches_module
 from medprotect.network.batches import Batches, place_of
@@ -139,6 +140,36 @@ class TestLedger:
                 *(Fate.IN_OUT, Fate.IN_OUT),
                 Fate.REJECTED,
             ]
+
+    def test_of_format_2_it_said_the_protection_alone(self, state: Path) -> None:
+        import sqlite3
+
+        with Ledger(state) as ledger:
+            ledger.begin(["a"])
+            ledger.decide([Line("a", Fate.IN_OUT, outcome="weak", measured=Measured(0.26, 0.1))])
+            ledger.close(1)
+        connection = sqlite3.connect(state / "ledger.sqlite")
+        connection.executescript(
+            "ALTER TABLE objects DROP COLUMN with_10_images; ALTER TABLE objects DROP COLUMN worst;"
+            "ALTER TABLE objects DROP COLUMN worst_countermeasure; PRAGMA user_version=2;"
+        )
+        connection.close()
+        with pytest.raises(StateMismatchError, match="start the node"):
+            Ledger(state, reading=True)
+        with Ledger(state) as ledger:
+            assert ledger.tally() == {("weak", Measured(0.26)): 1}
+            assert [line.measured for line in ledger.lines(1)] == [Measured(0.26)]
+
+    @pytest.mark.parametrize(
+        "measured", [None, Measured(0.26), Measured(0.26, 0.1, 0.05, "jpeg-10")]
+    )
+    def test_keeps_what_was_measured(self, ledger: Ledger, measured: Measured | None) -> None:
+        ledger.begin(["a"])
+        ledger.decide([Line("a", Fate.IN_OUT, outcome="weak", measured=measured)])
+        ledger.close(1)
+        (line,) = ledger.waiting()
+        assert line.measured == measured
+        assert ledger.tally() == {("weak", measured): 1}
 
     def test_keeps_to_one_key(self, ledger: Ledger) -> None:
         ledger.claim_key("one")

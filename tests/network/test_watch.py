@@ -17,6 +17,7 @@ from medprotect.network.push import push
 from medprotect.report.statement import compare_with_out
 from medprotect.report.write import write_report
 
+from ..confounder.measured_pipeline import make_pipeline
 from ..waiting import HANG_SECONDS, wait_for
 from .conftest import Taking
 
@@ -41,9 +42,16 @@ def watching(folder: Path, out: Path, *options: str) -> Iterator[Path]:
         process.wait()
 
 
+@pytest.fixture
+def pipelines(tmp_path: Path) -> list[str]:
+    """Options: of CT a weak one, and of MR one that was not measured."""
+    ct = make_pipeline(tmp_path / "ct", "ct", standard=0.0, high=0.37)
+    return ["--pipeline", str(ct), "--pipeline", str(make_pipeline(tmp_path / "mr", "mr"))]
+
+
 @pytest.mark.slow
 def test_what_arrives_is_protected_once_it_has_settled(
-    tmp_path: Path, pydicom_file: Callable[[str], Path]
+    tmp_path: Path, pydicom_file: Callable[[str], Path], pipelines: list[str]
 ) -> None:
     (folder := tmp_path / "in").mkdir()
     out = tmp_path / "out"
@@ -54,7 +62,7 @@ def test_what_arrives_is_protected_once_it_has_settled(
         (tmp_path / name).rename(folder / name)
 
     put("CT_small.dcm", "1.dcm")
-    with watching(folder, out) as log:
+    with watching(folder, out, *pipelines) as log:
         wait_for(lambda: (out / "1.dcm").exists(), "1.dcm did not come")
         put("MR_small.dcm", "2.dcm")
         wait_for(lambda: "2 in = 2 in OUT" in log.read_text(), "the second was not told of")
@@ -70,13 +78,14 @@ def test_what_arrives_is_protected_once_it_has_settled(
 
 @pytest.mark.slow
 def test_what_it_wrote_is_stated_and_pushed_as_that_of_a_run(
-    tmp_path: Path, pydicom_file: Callable[[str], Path]
+    tmp_path: Path, pydicom_file: Callable[[str], Path], pipelines: list[str]
 ) -> None:
     (folder := tmp_path / "in").mkdir()
     shutil.copy(pydicom_file("CT_small.dcm"), folder / "1.dcm")
     shutil.copy(pydicom_file("MR_small.dcm"), folder / "2.dcm")
     out, state = tmp_path / "out", tmp_path / "out.medprotect"
-    with watching(folder, out, "--strength", "high", "--at-least", "0.3") as log:
+    asked = ["--strength", "high", "--at-least", "0.3", *pipelines]
+    with watching(folder, out, *asked) as log:
         wait_for(lambda: "1 in OUT = 1 weak" in log.read_text(), "it was not protected")
         written = write_report(out, state, Key.load(tmp_path / "config/medprotect/owner.key"))
     said = log.read_text()

@@ -24,6 +24,8 @@ from medprotect.plan.plan import (
 from medprotect.plan.selection import find_candidates
 from medprotect.scan.walk import Found, walk
 
+from ..confounder.measured_pipeline import FIGURES, make_measured, make_pipeline
+
 RULES = Rules(find_candidates(["auto"]))
 
 
@@ -48,6 +50,65 @@ def volume(name: str, *, mask: bool) -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as folder:
         SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels), Path(folder) / name)
         return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def colour() -> bytes:
+    stream = BytesIO()
+    with Picture.open(BytesIO(picture("PNG"))) as grey:
+        grey.convert("RGB").save(stream, "PNG")
+    return stream.getvalue()
+
+
+class TestStoredInColour:
+    """What a header says is colour may turn out to be grey."""
+
+    @pytest.fixture
+    def root(self, export: Callable[..., Path]) -> Path:
+        return export({"a.png": colour(), "b.png": picture("PNG")})
+
+    def test_there_are_two_plans_until_the_pixels_are_known(self, root: Path) -> None:
+        rows = plan(root)
+        assert rows["b.png"].otherwise is None
+        row = rows["a.png"]
+        assert (row.action, row.pipeline) == (Action.PROTECT, "blood-microscopy")
+        assert row.settle(shows_grey=None) == row
+        assert row.settle(shows_grey=False) == replace(row, otherwise=None)
+        grey = row.settle(shows_grey=True)
+        assert (grey.action, grey.pipeline, grey.out) == (Action.PROTECT, "radiology-grey", "a.png")
+        assert grey.why == "no modality, grey stored as RGB"
+        assert grey.otherwise is None
+        assert grey.traits is not None
+        assert grey.traits.channels == 3, "what it takes to decode it"
+
+    def test_the_one_that_protects_comes_first(self, root: Path) -> None:
+        row = plan(root, Rules(find_candidates(["radiology-grey"])))["a.png"]
+        assert (row.action, row.pipeline) == (Action.PROTECT, "radiology-grey")
+        assert row.why == "named; no modality, grey stored as RGB, if its pixels are grey"
+        settled = row.settle(shows_grey=True)
+        assert settled.why == "named; no modality, grey stored as RGB"
+        assert settled == replace(row, why=settled.why, otherwise=None)
+        rejected = row.settle(shows_grey=False)
+        assert (rejected.action, rejected.reason) == (Action.REJECT, "no_pipeline")
+        assert "colour images" in rejected.detail
+        row = plan(root, Rules(find_candidates(["blood-microscopy"])))["a.png"]
+        assert row.pipeline == "blood-microscopy"
+        assert "grey images stored in colour" in row.settle(shows_grey=True).detail
+
+    def test_what_no_pipeline_takes_either_way_is_rejected_at_once(self, root: Path) -> None:
+        row = plan(root, Rules(find_candidates(["auto"]), at_least=1.0))["a.png"]
+        assert (row.action, row.reason) == (Action.REJECT, "protection_too_low")
+        assert row.otherwise is None
+
+    def test_a_label_that_one_of_the_pipelines_knows_is_for_that_one(self, root: Path) -> None:
+        rows = plan(root, Rules(RULES.candidates, labels={"a.png": "CXR"}))
+        assert rows["a.png"].pipeline == "radiology-grey"
+        rejected = rows["a.png"].settle(shows_grey=False)
+        assert rejected.reason == "no_pipeline"
+        assert "blood-microscopy was not trained on" in rejected.detail
+        rows = plan(root, Rules(RULES.candidates, labels={"a.png": "basophil"}))
+        assert rows["a.png"].pipeline == "blood-microscopy"
+        with pytest.raises(ConfigError, match="blood-microscopy"):
+            plan(root, Rules(RULES.candidates, labels={"a.png": "unheard of"}))
 
 
 class TestMasks:
@@ -208,17 +269,35 @@ class TestEstimate:
 class TestAtLeast:
     """Images whose pipeline was measured to protect too little are rejected where asked for."""
 
-    def test_what_is_weaker_is_rejected_with_advice(self, export: Callable[..., Path]) -> None:
+    @pytest.fixture
+    def rules(self, tmp_path: Path) -> Rules:
+        """With a pipeline of no protection at standard, and none measured at low."""
+        own = make_pipeline(tmp_path / "weak", "radiology-grey", standard=0.0)
+        return replace(RULES, candidates=find_candidates([str(own)]))
+
+    def test_what_is_weaker_is_rejected_with_advice(
+        self, export: Callable[..., Path], rules: Rules
+    ) -> None:
         root = export({"grey.png": picture("PNG")})
-        weak = plan(root, replace(RULES, at_least=0.0))["grey.png"]
+        weak = plan(root, replace(rules, at_least=0.0))["grey.png"]
         assert (weak.action, weak.protection) == (Action.PROTECT, 0.0)
-        row = plan(root, replace(RULES, at_least=0.5))["grey.png"]
+        row = plan(root, replace(rules, at_least=0.5))["grey.png"]
         assert (row.action, row.reason) == (Action.REJECT, "protection_too_low")
         assert "radiology-grey is 0.00 at strength standard" in row.detail
         assert "medprotect train" in row.detail
 
-    def test_so_is_what_was_not_measured(self, export: Callable[..., Path]) -> None:
+    def test_another_strength_that_reaches_it_is_named(
+        self, export: Callable[..., Path], tmp_path: Path
+    ) -> None:
         root = export({"grey.png": picture("PNG")})
-        row = plan(root, replace(RULES, at_least=0.0, strength="low"))["grey.png"]
+        own = find_candidates([str(make_measured(tmp_path / "own", "radiology-grey"))])
+        row = plan(root, replace(RULES, candidates=own, at_least=0.7))["grey.png"]
+        assert "is 0.66 at strength standard (0.85 at --strength high)" in row.detail
+        row = plan(root, replace(RULES, candidates=own, at_least=0.66))["grey.png"]
+        assert (row.action, row.measured) == (Action.PROTECT, FIGURES)
+
+    def test_so_is_what_was_not_measured(self, export: Callable[..., Path], rules: Rules) -> None:
+        root = export({"grey.png": picture("PNG")})
+        row = plan(root, replace(rules, at_least=0.0, strength="low"))["grey.png"]
         assert (row.action, row.reason) == (Action.REJECT, "protection_too_low")
         assert "was not measured on such images at strength low" in row.detail

@@ -4,16 +4,19 @@ from pathlib import Path
 
 import pytest
 
-from medprotect.confounder.measured import MEASURED, Protection
+from medprotect.confounder.measured import MEASURED, Measured
 from medprotect.errors import NoPipelineError, PipelineError
 from medprotect.imaging.image import Traits
-from medprotect.plan.selection import Candidate, choose_pipeline, find_candidates
+from medprotect.intensity.budget import STRENGTHS
+from medprotect.plan.selection import Candidate, Choice, choose_pipeline, find_candidates
 
+from ..confounder.measured_pipeline import shipped_figures
 from .cards import candidate, make_card
 
 CT = Traits("dicom", modality="CT")
 HEAD = Traits("dicom", modality="CT", body_part="HEAD")
 COLOUR = Traits("png", photometric="RGB", channels=3)
+CELLS = "blood-microscopy"
 
 
 class TestChoice:
@@ -115,31 +118,37 @@ class TestProtection:
 
     RADIOGRAPH = Traits("dicom", modality="CR")
 
-    def choose(self, folder: Path, strength: str) -> float | None:
+    def choose(self, folder: Path, strength: str) -> Choice:
         card = replace(make_card("mine", modalities=("CR",), experimental=()), folder=folder)
-        return choose_pipeline([Candidate(card)], self.RADIOGRAPH, strength).protection
+        return choose_pipeline([Candidate(card)], self.RADIOGRAPH, strength)
 
     def test_it_is_of_the_strength_that_was_asked_for(self, tmp_path: Path) -> None:
-        (tmp_path / MEASURED).write_text("[p]\nlow = -0.08\nstandard = 0.49\n")
-        assert self.choose(tmp_path, "low") == -0.08
-        assert self.choose(tmp_path, "standard") == 0.49
-        assert self.choose(tmp_path, "high") is None
+        (tmp_path / MEASURED).write_text(
+            "[low]\nprotection = -0.08\n[standard]\nprotection = 0.49\nwith_10_images = 0.1\n"
+        )
+        low, standard = Measured(-0.08), Measured(0.49, 0.1)
+        assert self.choose(tmp_path, "low").measured == low
+        assert self.choose(tmp_path, "standard").measured == standard
+        assert self.choose(tmp_path, "standard").protection == 0.49
+        assert self.choose(tmp_path, "high").measured is None
+        assert self.choose(tmp_path, "high").protection is None
+        assert self.choose(tmp_path, "high").at_strengths == {"low": low, "standard": standard}
 
     def test_one_of_ones_own_was_not_measured_until_its_owner_says_so(self, tmp_path: Path) -> None:
-        assert self.choose(tmp_path, "standard") is None
+        assert self.choose(tmp_path, "standard").measured is None
 
     def test_of_a_modality_that_the_pipeline_was_not_made_for_nothing_was_measured(self) -> None:
         for strength in ("standard", "high"):
             choice = choose_pipeline(find_candidates(["chest-x-ray"]), CT, strength)
             assert choice.pipeline == "chest-x-ray"
-            assert choice.protection is None
+            assert choice.measured is choice.protection is None
 
-    def test_of_those_shipped_ct_is_weak_and_a_radiograph_at_high_is_not(self) -> None:
+    @pytest.mark.parametrize("strength", STRENGTHS)
+    def test_of_those_shipped_it_is_what_their_file_says(self, strength: str) -> None:
         shipped = find_candidates(["auto"])
-        assert Protection.of(choose_pipeline(shipped, CT).protection) is Protection.WEAK
-        for strength, state in (("standard", Protection.WEAK), ("high", Protection.PROTECTED)):
-            choice = choose_pipeline(shipped, self.RADIOGRAPH, strength)
-            assert Protection.of(choice.protection) is state
+        for traits, name in ((CT, "ct"), (self.RADIOGRAPH, "chest-x-ray"), (COLOUR, CELLS)):
+            found = choose_pipeline(shipped, traits, strength).measured
+            assert found == shipped_figures(name, strength)
 
 
 class TestCandidates:

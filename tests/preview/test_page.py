@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from medprotect.errors import ConfigError, InputError, OutputError
+from medprotect.plan.selection import find_candidates
 from medprotect.preview import write
 from medprotect.preview.page import make_page
 from medprotect.protect.inspection import AMPLIFIED
 
 from ..audit.chromium import BINARY, Page, browse
 from ..audit.test_report import HOSTILE, Read
+from ..confounder.measured_pipeline import CAVEAT, make_measured, make_pipeline
 from .conftest import COMMAND, PATIENT, Made, Make, make_settings
 
 
@@ -26,6 +28,19 @@ def test_it_says_what_is_shown_and_what_is_not(usual: Made) -> None:
     assert "Cannot be decoded in full" in text
     assert "Keep it in the house" in text
     assert COMMAND in text
+
+
+def test_it_begins_with_what_a_model_still_learns(preview: Make, tmp_path: Path) -> None:
+    grey = make_pipeline(tmp_path / "grey", "radiology-grey", standard=0.0)
+    weak = make_pipeline(tmp_path / "weak", "ct", standard=0.0)
+    made = preview(candidates=find_candidates([str(weak), str(grey)]), images=1)
+    sentence = "A model still learns as much from these files as from the originals"
+    assert f'<div class="lead"><p>{sentence} (protection 0.00).</p>' in made.html
+    assert not made.preview.caveat
+    own = make_measured(tmp_path / "own")
+    made = preview(candidates=find_candidates([str(own), str(grey)]), images=1)
+    assert f'<div class="lead"><p>{made.preview.summary} {made.preview.caveat}</p>' in made.html
+    assert made.preview.caveat.endswith(CAVEAT.removeprefix("Protection"))
 
 
 def test_series_are_shown_by_kind_in_their_windows(usual: Made) -> None:

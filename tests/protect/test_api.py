@@ -19,9 +19,12 @@ from PIL import Image as Picture
 
 import medprotect
 from medprotect.confounder.key import Key
+from medprotect.confounder.measured import Protection
 from medprotect.errors import ConfigError, CorruptImageError, NotAnImageError, OutputError
 from medprotect.protect.engine import protect_export
 from medprotect.protect.settings import Settings
+
+from ..confounder.measured_pipeline import shipped_figures
 
 KEY = Key(bytes(range(32)))
 ROOT = Path(__file__).parent.parent.parent
@@ -76,7 +79,8 @@ class TestOneFile:
         assert ct.read_bytes() == before
         assert [path.name for path in done.path.parent.iterdir()] == ["b.dcm"]
         assert (done.pipeline, done.strength, done.images) == ("ct", "standard", 1)
-        assert done.protection == 0
+        known = shipped_figures("ct")
+        assert (done.measured, done.protection) == (known, known.protection if known else None)
         assert 0 < done.share_of_budget <= 1
         assert "experimental_modality" in done.warnings
 
@@ -167,6 +171,17 @@ def house(tmp_path: Path, pydicom_file: Callable[[str], Path]) -> Path:
     return tmp_path
 
 
+def without_figures(text: str) -> str:
+    """Put a word in place of each protection, and of what an image is called by it."""
+    text = re.sub(rf"\b({'|'.join(Protection)})\b", "STATE", text)
+    return re.sub(r"-?\d\.\d+|\bNone\b", "PROTECTION", text)
+
+
+class Checker(doctest.OutputChecker):
+    def check_output(self, want: str, got: str, flags: int) -> bool:
+        return super().check_output(without_figures(want), without_figures(got), flags)
+
+
 class TestNames:
     @pytest.mark.parametrize("name", medprotect.__all__)
     def test_each_is_in_the_page_and_has_an_example_that_runs(
@@ -183,7 +198,7 @@ class TestNames:
         )
         assert "medprotect." in (inspect.getdoc(found) or "").partition("Examples")[2]
         assert test.examples
-        assert doctest.DocTestRunner().run(test).failed == 0
+        assert doctest.DocTestRunner(Checker()).run(test).failed == 0
 
     def test_the_page_names_no_other(self) -> None:
         named = re.findall(r"^\| `(\w+)[^|]*\|", PAGE.read_text(), re.M)
@@ -224,4 +239,13 @@ class TestPage:
             timeout=600,
         )
         assert done.returncode == 0, done.stderr
-        assert done.stdout == answer
+        assert without_figures(done.stdout) == without_figures(answer)
+
+
+class TestFigures:
+    """What a page prints of them is an illustration: they change with what is measured."""
+
+    def test_they_are_told_from_all_else(self) -> None:
+        assert without_figures("a.dcm ct 0.0 weak") == without_figures("a.dcm ct None unmeasured")
+        for other in ("b.dcm ct 0.0 weak", "a.dcm mr 0.0 weak", "a.dcm ct 0.0", "a.dcm ct 1 weak"):
+            assert without_figures("a.dcm ct 0.0 weak") != without_figures(other)

@@ -1,3 +1,4 @@
+import json
 import os
 import random
 import sqlite3
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from medprotect.confounder.measured import Measured
 from medprotect.errors import OutputError, StateMismatchError, StorageError
 from medprotect.plan.plan import Action, Row
 from medprotect.protect.journal import FORMAT, NAME, Entry, Journal, Outcome
@@ -32,6 +34,39 @@ class TestJournal:
             journal.replace_all(entries)
         with Journal(tmp_path) as journal:
             assert list(journal.entries()) == entries
+
+    @pytest.mark.parametrize(
+        "measured", [None, Measured(0.26), Measured(0.26, 0.1, 0.05, "jpeg-10")]
+    )
+    def test_what_was_measured_is_read_back(
+        self, measured: Measured | None, tmp_path: Path
+    ) -> None:
+        line = entry("a")
+        line = replace(line, row=replace(line.row, measured=measured))
+        with Journal(tmp_path) as journal:
+            journal.replace_all([line])
+        with Journal(tmp_path) as journal:
+            assert list(journal.entries()) == [line]
+
+    @pytest.mark.parametrize(
+        ("protection", "measured"), [(0.26, Measured(0.26)), (0.0, Measured(0.0)), (None, None)]
+    )
+    def test_a_line_of_before_says_the_protection_alone(
+        self, protection: float | None, measured: Measured | None, tmp_path: Path
+    ) -> None:
+        with Journal(tmp_path) as journal:
+            journal.replace_all([entry("a")])
+        connection = sqlite3.connect(tmp_path / NAME)
+        ((text,),) = connection.execute("SELECT line FROM files").fetchall()
+        line = json.loads(text)
+        del line["row"]["measured"]
+        line["row"]["protection"] = protection
+        connection.execute("UPDATE files SET line=?", (json.dumps(line),))
+        connection.commit()
+        connection.close()
+        with Journal(tmp_path) as journal:
+            (found,) = journal.entries()
+        assert found.row.measured == measured
 
     def test_a_recorded_line_replaces_the_one_of_its_path(self, tmp_path: Path) -> None:
         done = replace(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from medprotect.confounder.measured import Measured
 from medprotect.plan.plan import Action, Row
 from medprotect.protect.journal import Entry, Outcome
 from medprotect.protect.summary import Summary
@@ -9,14 +10,14 @@ from medprotect.scan.walk import Found
 
 
 def entry(protection: float | None, outcome: Outcome = Outcome.PROTECTED) -> Entry:
-    row = Row(Found("a.dcm"), Action.PROTECT, pipeline="ct", protection=protection)
-    return Entry(row, outcome)
+    measured = None if protection is None else Measured(protection)
+    return Entry(Row(Found("a.dcm"), Action.PROTECT, pipeline="ct", measured=measured), outcome)
 
 
 def test_what_carries_noise_is_called_by_what_that_was_measured_to_protect() -> None:
     entries = [entry(0.7), entry(0.2), entry(None), entry(0.7, Outcome.HELD)]
     assert Summary(entries).states == {"protected": 1, "weak": 1, "unmeasured": 1, "held": 1}
-    assert Summary(entries).protections == {0.7: 1, 0.2: 1, None: 1}
+    assert Summary(entries).measured == {Measured(0.7): 1, Measured(0.2): 1, None: 1}
 
 
 @pytest.mark.parametrize("protection", [0.2, None])

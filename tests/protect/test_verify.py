@@ -27,6 +27,7 @@ from medprotect.protect.settings import Settings
 from medprotect.protect.summary import Summary
 from medprotect.protect.verify import verify_run
 
+from ..confounder.measured_pipeline import make_pipeline
 from ..e2e.seeds import MAKERS, nifti_pair
 from ..imaging.raster.pictures import COLOUR, GREY, png
 
@@ -85,12 +86,12 @@ class Place:
         (self.state / "receipt.json").write_text(json.dumps(receipt))
 
 
-def protect(place: Place) -> Summary:
+def protect(place: Place, *pipelines: Path) -> Summary:
     settings = Settings(
         export=place.root,
         out=place.out,
         state=place.state,
-        candidates=find_candidates(["auto"]),
+        candidates=find_candidates([str(each) for each in pipelines] or ["auto"]),
         copy_others=True,
     )
     return protect_export(settings, Key(bytes(range(32))))
@@ -99,6 +100,12 @@ def protect(place: Place) -> Summary:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Place:
     place = Place(tmp_path_factory.mktemp("finished"))
+    folder = tmp_path_factory.mktemp("pipelines")
+    own = [
+        make_pipeline(folder / "mr", "mr"),
+        make_pipeline(folder / "grey", "radiology-grey", standard=0.0),
+        make_pipeline(folder / "cells", "blood-microscopy", standard=0.55),
+    ]
     files = {name: MAKERS[kind]() for name, kind in FILES.items()}
     alpha = np.where(GREY[:20, :20] > 100, 255, 9).astype(np.uint8)
     files["alpha.png"] = png(np.dstack([COLOUR[:20, :20], alpha]))
@@ -107,7 +114,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Place:
         path = place.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    assert protect(place).counts == {Outcome.PROTECTED: len(files) - 1, Outcome.COPIED: 1}
+    assert protect(place, *own).counts == {Outcome.PROTECTED: len(files) - 1, Outcome.COPIED: 1}
     return place
 
 
@@ -302,8 +309,9 @@ class TestReceipt:
             lambda receipt: receipt["files"][1].update(share=0.5),
             lambda receipt: receipt["files"][2].update(path="elsewhere"),
             lambda receipt: receipt["files"].pop(),
-            lambda receipt: receipt["counts"].update(protected=1),
+            lambda receipt: receipt["counts"].update(protected=1000),
             lambda receipt: receipt.update(summary="All is protected."),
+            lambda receipt: receipt.update(caveat="It protects against everybody."),
             lambda receipt: receipt.update(strength="low"),
             lambda receipt: receipt.update(largest_share_of_budget=0.1),
             lambda receipt: receipt.update(key="0" * 16),
@@ -316,6 +324,15 @@ class TestReceipt:
         edit(receipt)
         path.write_text(json.dumps(receipt))
         assert {fault.slug for fault in place.faults()} == {"receipt"}
+
+    def test_one_of_before_said_nothing_beside_protection(self, place: Place) -> None:
+        path = place.state / "receipt.json"
+        receipt = json.loads(path.read_text())
+        del receipt["caveat"]
+        for each in receipt["pipelines"]:
+            del each["measured"]
+        path.write_text(json.dumps(receipt))
+        assert place.faults() == []
 
     @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff\xfe", b"null"])
     def test_one_that_is_none_is_found(self, place: Place, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""A finished run of a small export, real files of several kinds."""
+"""A finished run of a small export, real files of several kinds, some of them unmeasured."""
 
 import shutil
 from collections.abc import Callable
@@ -15,6 +15,7 @@ from medprotect.protect.engine import protect_export
 from medprotect.protect.settings import Settings
 from medprotect.report.write import Written, write_report
 
+from ..confounder.measured_pipeline import make_measured, make_pipeline
 from ..e2e.seeds import MAKERS, nifti_pair
 
 KEY = Key(b"k" * 32)
@@ -55,11 +56,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = folder / "export" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+    grey = make_pipeline(folder / "grey", "radiology-grey", standard=0.0)
+    mr = make_pipeline(folder / "mr", "mr")
     settings = Settings(
         export=folder / "export",
         out=folder / "out",
         state=folder / "out.medprotect",
-        candidates=find_candidates(["auto"]),
+        candidates=find_candidates([str(grey), str(mr)]),
         strength="standard",
         jobs=1,
         hold_series=False,
@@ -74,6 +77,17 @@ def run(finished: Path, tmp_path: Path) -> Run:
     shutil.copytree(finished, tmp_path / "run")
     root = tmp_path / "run"
     return Run(root / "export", root / "out", root / "out.medprotect")
+
+
+@pytest.fixture
+def measured_run(tmp_path: Path) -> Run:
+    """A run of one MR by a pipeline of which all three figures were measured."""
+    (export := tmp_path / "export").mkdir()
+    (export / "mr.dcm").write_bytes(MAKERS["dicom"]())
+    run = Run(export, tmp_path / "out", tmp_path / "out.medprotect")
+    own = find_candidates([str(make_measured(tmp_path / "own", "mr"))])
+    protect_export(Settings(export=export, out=run.out, state=run.state, candidates=own), KEY)
+    return run
 
 
 Report = Callable[..., Written]

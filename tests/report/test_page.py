@@ -13,6 +13,7 @@ from medprotect.report.remedies import NAMES, OTHER, REMEDIES, find_remedy, name
 
 from ..audit.chromium import BINARY, browse
 from ..audit.test_report import HOSTILE, Read
+from ..confounder.measured_pipeline import CAVEAT, IN_LIST
 from .conftest import PATIENT, Run
 
 
@@ -33,8 +34,29 @@ def test_its_headline_is_what_a_model_still_learns(run: Run) -> None:
     page = run.report().page.read_text()
     sentence = "A model still learns as much from 4 of 5 files as from the originals"
     assert f"<h1>{sentence} (protection 0.00); 1 is unmeasured.</h1>" in page
-    assert "0.00 at strength standard: weak" in page
+    assert "weak: 0.00 at strength standard" in page
     assert "--at-least 0.5" in page
+
+
+def test_next_it_says_to_what_protection_falls(measured_run: Run) -> None:
+    page = measured_run.report().page.read_text()
+    assert f'</h1>\n</header>\n<div class="lead"><p>{CAVEAT}</p>' in page
+    assert f"protected: {IN_LIST.replace('standard', 'strength standard')}" in page
+
+
+def test_where_nothing_lower_was_measured_it_says_nothing(run: Run) -> None:
+    assert "clean images of each class" not in run.report().page.read_text()
+
+
+def test_of_a_receipt_of_before_it_says_the_protection_alone(measured_run: Run) -> None:
+    receipt = json.loads((measured_run.state / "receipt.json").read_text())
+    del receipt["caveat"]
+    for each in receipt["pipelines"]:
+        del each["measured"]
+    (measured_run.state / "receipt.json").write_text(json.dumps(receipt))
+    page = measured_run.report().page.read_text()
+    assert "protected: 0.66 at strength standard<" in page
+    assert "clean images of each class" not in page
 
 
 def test_of_a_receipt_of_0_1_0_it_claims_nothing_that_was_not_measured(run: Run) -> None:

@@ -1,14 +1,16 @@
 """A statement: nothing personal in it, and whoever has OUT finds any change to either."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from medprotect.confounder.key import Key
 from medprotect.errors import ConfigError, KeyFileError, VerificationError
-from medprotect.report.statement import compare_with_out, public_key, read_signed
+from medprotect.report.statement import compare_with_out, public_key, read_signed, sign
 
+from ..confounder.measured_pipeline import CAVEAT, FIGURES
 from .conftest import KEY, PATIENT, Run
 
 
@@ -33,6 +35,24 @@ def test_it_counts_every_file_and_tells_no_path_and_no_hash_of_a_clean_file(run:
     assert statement["summary"].endswith("originals (protection 0.00); 1 is unmeasured.")
     for name in (PATIENT, "volume.nii", str(run.out)):
         assert name not in text
+
+
+def test_it_holds_what_was_measured(measured_run: Run) -> None:
+    statement = read_signed(measured_run.report().statement, public_key(KEY))
+    assert statement["caveat"] == CAVEAT
+    (pipeline,) = statement["pipelines"]
+    assert pipeline["protection"] == FIGURES.protection
+    assert pipeline["measured"] == asdict(FIGURES)
+
+
+def test_one_of_before_is_read_and_says_nothing_beside_protection(run: Run) -> None:
+    path = run.report().statement
+    statement = json.loads(path.read_text())["statement"]
+    del statement["caveat"]
+    for each in statement["pipelines"]:
+        del each["measured"]
+    path.write_text(json.dumps(sign(statement, KEY)))
+    assert differences(run, path) == []
 
 
 def test_a_changed_a_strange_and_a_missing_file_are_told(run: Run) -> None:

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from medprotect.audit.attack.countermeasure import Aid, to_images
-from medprotect.audit.halves import Labelled
 from medprotect.audit.pairs import Images, Pairs
 from medprotect.errors import ConfigError, InputError
 from medprotect.imaging import formats
@@ -85,16 +84,12 @@ def leak(pairs: Pairs, count: int, seed: int = 1, *, per_class: bool = False) ->
         drawn = pairs.clean.labels[order]
         first = np.any([_first_of(drawn == label, count) for label in np.unique(drawn)], axis=0)
     leaked, kept = order[first], np.sort(order[~first])
-    labels = pairs.clean.labels[kept]
-    if set(labels) != set(pairs.clean.labels):
+    learned = pairs.clean.take(kept)
+    if set(learned.labels) != set(pairs.clean.labels):
         raise ConfigError(
             f"With {len(leaked)} leaked pairs, a class has no image left to learn from; leak fewer."
         )
-    left = replace(
-        pairs,
-        clean=Labelled(pairs.clean.images[kept], labels),
-        protected=pairs.protected[kept],
-    )
+    left = replace(pairs, clean=learned, protected=pairs.protected[kept])
     given = Aid(leaked_clean=pairs.clean.images[leaked], leaked_protected=pairs.protected[leaked])
     return left, given
 
@@ -132,7 +127,10 @@ def read_other(folder: Path, like: Images) -> Images:
 
 def _read(path: Path, side: int) -> list[Images]:
     try:
-        images = [present(view(each)) for each in formats.open_file(read_content(path)).images()]
+        images = [
+            present(view(each), grey=each.is_grey)
+            for each in formats.open_file(read_content(path)).images()
+        ]
     except (OSError, InputError):
         return []
     return [_bring(image, side) for image in images]

@@ -6,7 +6,6 @@ arXiv:1905.11946; *Lite* leaves out what small devices lack.
 """
 
 import hashlib
-import pickletools
 from importlib.metadata import PackageNotFoundError, distribution
 from io import BytesIO
 from pathlib import Path
@@ -74,7 +73,7 @@ class EfficientNetLite0(nn.Sequential):
         # Both have their layers in the order in which an image passes them.
         stored = read_weights(find_weights())
         for own, values in zip(network.state_dict().values(), stored, strict=True):
-            own.copy_(_turn(values, own.shape))
+            own.copy_(values)
         return network
 
 
@@ -144,11 +143,7 @@ def find_weights() -> Path:
 
 
 def read_weights(path: Path) -> list[Tensor]:
-    """Return the tensors, flat, of the one file that is known.
-
-    As PyTorch wrote files before version 1.6: a magic number, a version, facts about the machine,
-    the table of the tensors and the keys of their storages, each pickled; then each storage, its
-    length before it. The pickles are read for their words, and never run.
+    """Return the tensors of the one file that is known, in the order of the layers.
 
     Raises
     ------
@@ -161,24 +156,5 @@ def read_weights(path: Path) -> list[Tensor]:
             f"The weights in the package {PACKAGE} are not those that are known (another SHA-256). "
             "Do not use them: install the package anew."
         )
-    stream = BytesIO(data)
-    *_, table, keys = (_words(stream) for _ in range(5))
-    storages: dict[str, Tensor] = {}
-    for key in keys:
-        count = int.from_bytes(stream.read(8), "little")
-        counter = count == 1
-        values = bytearray(stream.read(count * (8 if counter else 4)))
-        storages[key] = torch.frombuffer(values, dtype=torch.int64 if counter else torch.float32)
-    return [storages[word] for word in table if word in storages]
-
-
-def _turn(values: Tensor, shape: torch.Size) -> Tensor:
-    """Return values as PyTorch orders them, from TensorFlow's order: h, w, entering, leaving."""
-    if len(shape) == 4:
-        return values.view(*shape[2:], shape[1], shape[0]).permute(3, 2, 0, 1)
-    return values.view(shape[::-1]).T if len(shape) == 2 else values.view(shape)
-
-
-def _words(stream: BytesIO) -> list[str]:
-    opcodes = pickletools.genops(stream)
-    return [str(word) for code, word, _ in opcodes if code.name == "BINUNICODE"]
+    tensors: dict[str, Tensor] = torch.load(BytesIO(data), weights_only=True)
+    return list(tensors.values())

@@ -13,6 +13,7 @@ from medprotect.audit.halves import Labelled, draw, read_halves
 from medprotect.bench.protection.record import DataSettings
 from medprotect.bench.studies.medmnist import name_classes, read_card
 from medprotect.bench.studies.unlearnability import leave_out_rejected
+from medprotect.confounder.labels import TABLE
 from medprotect.confounder.noise import shrink
 from medprotect.errors import ConfigError
 
@@ -90,7 +91,8 @@ def read_bench_data(
         There is no such card, the images are not of its classes, or there are too few.
     """
     card = read_card(dataset)
-    halves = read_halves(images)
+    # Of a split table the pictures may be of several sizes; brought to one as they are read.
+    halves = read_halves(images, size if (images / TABLE).is_file() else None)
     classes = name_classes(card, halves.classes)
     parts = {
         "other": halves.a,
@@ -110,7 +112,7 @@ def read_bench_data(
 def describe_data(dataset: str) -> tuple[str, str]:
     """Return name and origin of a data set, as its card has them."""
     card = tomllib.loads(read_card(dataset))
-    return card["name"], f"{card['title']}. {card['licence']}: {card['attribution']}."
+    return card["name"], f"{card['title']}. Licence: {card['licence']}. By {card['attribution']}."
 
 
 def _resize(part: Labelled, size: int) -> Labelled:
@@ -119,4 +121,4 @@ def _resize(part: Labelled, size: int) -> Labelled:
     presented = torch.from_numpy(part.images).permute(0, 3, 1, 2)
     small = torch.cat([shrink(each.float(), size) for each in presented.split(_BATCH)])
     images = small.clamp(0, 255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
-    return Labelled(images, part.labels)
+    return Labelled(images, part.labels, part.groups)

@@ -63,6 +63,9 @@ class Protection:
 CLEAN = Protection({"name": "clean"}, lambda train, _: train.images)
 """None at all."""
 
+NO_SET = Protection({"name": "no set"}, lambda train, _: train.images[:0])
+"""No images to learn from but the few clean ones that an attacker has."""
+
 
 def find_protection(
     name: str, strength: str, pipeline: str, data: BenchData, *, budget_lsb: int | None = None
@@ -125,9 +128,9 @@ def _find_card(pipeline: str, data: BenchData) -> Card:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """Protected images, and how they were made; nothing of that for clean ones."""
+    """Protected images, and how they were made; nothing of that for clean ones, or for none."""
 
-    images: Images
+    images: Images | None
     protected: Protected | None = None
 
 
@@ -135,6 +138,8 @@ def make_once(
     protection: Protection, data: BenchData, out: Path, say: Callable[[str], None]
 ) -> Made:
     """Return protected training images: those kept below `out`, else made now and kept there."""
+    if protection is NO_SET:
+        return Made(None)
     if protection is CLEAN:
         return Made(data.train.images)
     settings = {"data": data.settings(), "protection": protection.settings}
@@ -159,4 +164,4 @@ def _read(path: Path, shape: tuple[int, ...]) -> Made | None:
             made = Made(arrays["images"], json.loads(arrays["protected"].item()))
     except (OSError, EOFError, ValueError, LookupError, TypeError, zipfile.BadZipFile):
         return None
-    return made if made.images.shape == shape else None
+    return made if made.images is not None and made.images.shape == shape else None

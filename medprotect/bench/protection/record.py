@@ -15,7 +15,7 @@ from medprotect.audit.report_schema import Beside
 from medprotect.errors import ConfigError
 from medprotect.protect.atomic import write_whole
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _MOST_CLASSES = 256
 _SHOWN_DIGITS = 8
@@ -31,12 +31,17 @@ class DataSettings(TypedDict):
 
 
 class AttackSettings(TypedDict):
-    """What an attacker does, and the hash of what else the countermeasure learns from, if any."""
+    """What an attacker does.
+
+    ``k`` holds the numbers of clean images of each class that are tried besides, and ``aid_sha256``
+    the hash of what else the countermeasure learns from, if any.
+    """
 
     victim: str
     countermeasure: str
     seed: int
     steps: int
+    k: NotRequired[list[int]]
     aid_sha256: NotRequired[str]
 
 
@@ -48,20 +53,23 @@ class Settings(TypedDict):
     attack: AttackSettings
 
 
-class Told(TypedDict):
-    """What a victim told of the clean test images, packed; as in `medprotect.audit.attempt`."""
+class Moments(TypedDict):
+    """What a victim told of the clean test images at each moment of its training.
 
-    as_is: str
-    renamed: str
-    best: str
+    ``held`` is its balanced accuracy on images of the set that were held out; ``predicted`` are the
+    classes, packed. Runs made before these were kept hold the last moment alone.
+    """
+
+    steps: list[int]
+    held: list[float]
+    predicted: list[str]
 
 
 class Accuracies(TypedDict):
-    """Balanced accuracies of what was told."""
+    """Balanced accuracies on clean test images, for people who read the file."""
 
-    as_is: float
-    renamed: float
-    best: float
+    as_it_ends: float
+    oracle: float
 
 
 class Protected(TypedDict):
@@ -74,18 +82,24 @@ class Protected(TypedDict):
 class Run(TypedDict):
     """The file.
 
-    ``seconds`` are those of this run alone, without making the protected images; ``peak_memory_mb``
-    is the most that the process held until its end.
+    ``oracle`` are the classes told at the moment that does best on clean validation images, outputs
+    renamed if that is better. ``with_images`` holds what is told with k clean images of each class,
+    by k and attack. Of the k alone there is nothing else. ``seconds`` are those of this run alone,
+    without making the protected images; ``peak_memory_mb`` is the most that the process held until
+    its end.
     """
 
     schema_version: int
     settings: Settings
-    accuracy: Accuracies
+    accuracy: Accuracies | None
     protected: Protected | None
     classes: list[str]
     validation: int
     labels: str
-    told: Told
+    groups: NotRequired[list[int]]
+    moments: Moments | None
+    oracle: str | None
+    with_images: NotRequired[dict[str, dict[str, str]]]
     command: str
     date: str
     versions: dict[str, str]

@@ -1,240 +1,331 @@
-"""The runs of the bench as a page of tables: one for each data set and way of training."""
+"""The runs of the bench as a page: of each set of images a table, a figure, and all else as CSV."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from html import escape
+from io import StringIO
 from itertools import groupby
-from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
-from medprotect.audit.attack import COUNTERMEASURES
-from medprotect.audit.attack.victims import VICTIMS
-from medprotect.audit.protection import Predicted, protection, protection_interval
-from medprotect.audit.verdict import DASH, PLAIN
+from medprotect.audit.attempt import EARLY_SHARE
+from medprotect.audit.budgets import NONE
+from medprotect.audit.verdict import DASH
+from medprotect.bench.protection.commands import list_commands
+from medprotect.bench.protection.comparison import (
+    Attack,
+    Comparison,
+    Estimate,
+    Experience,
+    Result,
+    Row,
+)
 from medprotect.bench.protection.data import describe_data
-from medprotect.bench.protection.protection import CLEAN, OURS, PROTECTIONS
-from medprotect.bench.protection.record import Run, identify, unpack
-from medprotect.intensity.budget import STRENGTHS
+from medprotect.bench.protection.figure import Cell, draw_heat_map
+from medprotect.bench.protection.protection import CLEAN
+from medprotect.bench.protection.record import DataSettings, Protected, Run
 
-STANDARD = "standard"
-"""The strength that goes without saying."""
+PRETRAINED = "pretrained"
+"""The victim that is fine-tuned."""
 
-Which = Literal["as_is", "renamed", "best"]
+UNMEASURABLE = "n/m"
+
+_UNBROKEN = "\N{NO-BREAK SPACE}"
 
 _HEAD = """\
 # Benchmarks
 
-Made by `medprotect bench table RUNS` from files of runs, not by hand. How runs are made, and what
-they do not say: [The bench](researchers/bench.md).
+Made by `medprotect bench table RUNS --out FILE` from files of runs, not by hand. How runs are made,
+and what they do not say: [The bench](researchers/bench.md).
 
-Each field holds P, its 95 % interval over test images and seeds, and below them the balanced
-accuracy on clean test images, the mean over seeds. P is 1 where the model learned nothing from the
-protected images, and 0 where they taught as much as clean ones teach plainly: A_clean is one figure
-for a table. *As it is*, *renamed* and *best* are of the same trainings: as they ended; with outputs
-renamed one to one; and the better of these at the best moment. Under a countermeasure it is the
-best that counts. The strength is standard, 8 of 255, where none is named.
+**Protection at k** is the share of what clean images are worth that protected ones are not worth,
+to somebody who has k clean labelled images of each class. 1: the protected images are worth
+nothing; 0: as much as clean ones. In brackets stands its 95 % interval over test images and seeds.
+k is 0 where none is named. The strength is standard, 8 of 255, where none is named.
+
+- **plain**: a model trained without countermeasure. Without a clean image it is stopped as serves
+  it best: as it ends, where it does best on a tenth of the set that was held out, or early, from
+  experience with other sets.
+- **worst countermeasure**: the lowest protection under a countermeasure, of as many as were tried.
+- **fine-tuned**: a model that learned ImageNet before.
+- **oracle**: the model at its best moment on clean validation images, outputs renamed if that is
+  better. Nobody has that many clean images and needs the set: an upper bound of what is learned.
+  Earlier versions called this P, and [Sandoval-Segura et al.](https://arxiv.org/abs/2204.08615)
+  (2022) judge by such a peak, too.
+- **{unmeasurable}**: not measurable, as clean images are worth less than 0.10 there.
+  **{dash}**: not tried.
+
+For k = 0 clean images are worth what the best of all models learns from them plainly; for more,
+a model is compared with itself. The row *clean* holds accuracies on clean test images; under *worst
+countermeasure* it is the lowest, which is what a countermeasure costs by itself.
+
+{early}
 """
 
+_COLUMNS = (
+    *("images", "image_size", "steps", "protection", "settings", "victim", "countermeasure", "k"),
+    *("seeds", "as_it_ends", "best_on_set", "stopped_early", "early_at", "oracle", "attacker_best"),
+    *("alone", "protection_at_k", "low", "high"),
+    *("oracle_protection", "oracle_low", "oracle_high", "clean"),
+    *("psnr_db", "vif", "ms_ssim", "seconds_made", "seconds_trained"),
+)
 
-class _Column(NamedTuple):
-    title: str
-    victim: str
-    countermeasure: str
-    which: Which
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page, and what lies in the folder beside it.
+
+    Attributes
+    ----------
+    markdown : str
+        The page.
+    files : dict of str to str
+        Contents by name: a figure a section, a CSV a data set.
+    """
+
+    markdown: str
+    files: dict[str, str]
 
 
-def write_page(runs: Iterable[Run]) -> str:
-    """Return the page in Markdown.
+def write_page(runs: Sequence[Run], folder: str) -> Page:
+    """Return the page of runs.
 
     Parameters
     ----------
-    runs : iterable of Run
-        In any order; those on other images, or of other steps, get a table of their own.
+    runs : sequence of Run
+        In any order; those on other images, or of other steps, get a section of their own.
+    folder : str
+        The name of the folder beside the page.
     """
-    together = sorted(runs, key=_group)
-    sections = [_Section(list(group)).write() for _, group in groupby(together, key=_group)]
-    return "\n".join([_HEAD, *sections])
+    experience = Experience(runs)
+    together = [list(group) for _, group in groupby(sorted(runs, key=_group), key=_group)]
+    comparisons = [Comparison(group, experience) for group in together]
+    names = _name_sections(comparisons)
+    files: dict[str, str] = {}
+    sections: list[str] = []
+    for comparison, name in zip(comparisons, names, strict=True):
+        section = _Section(comparison, name, folder)
+        sections.append(section.write())
+        if comparison.countermeasures:
+            files[f"{name}.svg"] = section.draw()
+    for dataset in dict.fromkeys(each.dataset for each in comparisons):
+        files[f"{dataset}.csv"] = write_csv(e for e in comparisons if e.dataset == dataset)
+    head = _HEAD.format(
+        unmeasurable=UNMEASURABLE, dash=DASH, early=_describe_early(comparisons, experience)
+    )
+    return Page("\n".join([head, *sections]), files)
 
 
-def _group(run: Run) -> tuple[str, int, int, str]:
-    data = run["settings"]["data"]
-    steps = run["settings"]["attack"]["steps"]
-    return data["dataset"], data["train"], steps, data["sha256"]
+def _group(run: Run) -> tuple[str, int, list[int], int, str]:
+    data, steps = run["settings"]["data"], run["settings"]["attack"]["steps"]
+    return data["dataset"], data["train"], data["image_size"], steps, data["sha256"]
+
+
+def _name_sections(comparisons: Sequence[Comparison]) -> list[str]:
+    """Return a name for each: the data set's, and what tells it apart where it has several."""
+    forms = [
+        (
+            each.dataset,
+            f"{each.dataset}-{max(_data(each)['image_size'][:2])}px",
+            f"{each.dataset}-{max(_data(each)['image_size'][:2])}px-{each.steps}-steps",
+            f"{each.dataset}-{_data(each)['sha256'][:8]}-{each.steps}-steps",
+        )
+        for each in comparisons
+    ]
+    columns = list(zip(*forms, strict=True))
+    return [
+        next(
+            name for name, all_such in zip(each, columns, strict=True) if all_such.count(name) == 1
+        )
+        for each in forms
+    ]
+
+
+def _data(comparison: Comparison) -> DataSettings:
+    return comparison.runs[0]["settings"]["data"]
+
+
+def _describe_early(comparisons: Iterable[Comparison], experience: Experience) -> str:
+    """Return where trainings were stopped early, of each protection that other sets tell of."""
+    known: dict[str, dict[str, None]] = {}
+    for each in comparisons:
+        for row in each.rows:
+            share = experience.share(each.dataset, row.name, each.first)
+            if share is not None:
+                name, _ = describe_data(each.dataset)
+                known.setdefault(name, {})[f"{row.name} {share:.2f}"] = None
+    said = f"Stopped early is after {EARLY_SHARE:.2f} of the steps"
+    if not known:
+        return f"{said}: no protection has runs on another set here that hold more than their end."
+    lines = "\n".join(f"- {name}: {', '.join(shares)}" for name, shares in known.items())
+    return (
+        f"{said}, but here after the share at which models did best on the other sets that were "
+        f"protected the same way:\n\n{lines}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """What is comparable: runs on the same images, of as many steps."""
-
-    runs: list[Run]
+    comparison: Comparison
+    name: str
+    folder: str
 
     def write(self) -> str:
         """Return the section."""
-        columns = self._columns()
-        titles = ["protection", "PSNR, dB", "made in, s", *(column.title for column in columns)]
-        rows = [self._row(row, columns) for row in self._rows()]
-        lines = [titles, ["---"] + ["---:"] * (len(titles) - 1), *rows]
+        titles, rows = self._table()
+        lines = [["protection", *titles], ["---"] + ["---:"] * len(titles), *rows]
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        return "\n\n".join([*self._before(columns[0].victim), table, *self._after()]) + "\n"
+        parts = [*self._before(), table]
+        if self.comparison.countermeasures:
+            alt = f"Heat map of the protection of {self._title()}: the numbers are in the CSV"
+            figure = f"{self.folder}/{self.name}.svg"
+            parts.append(f"[![{alt}]({figure})]({figure})")
+        return "\n\n".join([*parts, *self._after()]) + "\n"
 
-    def _before(self, victim: str) -> Iterator[str]:
-        run = self.runs[0]
-        data, steps = run["settings"]["data"], run["settings"]["attack"]["steps"]
-        name, origin = describe_data(data["dataset"])
-        yield f"## {name}, {data['train']:,} images, {steps:,} steps"
-        yield origin
+    def draw(self) -> str:
+        """Return the figure: what countermeasures leave of each protection they were tried on."""
+        tried = [NONE, *self.comparison.countermeasures]
+        rows = [
+            (row.label, [self._cell(row, Attack(self.comparison.first, each)) for each in tried])
+            for row in self.comparison.rows
+        ]
+        shown = [row for row in rows if any(cell.text != DASH for cell in row[1][1:])]
+        title = f"Protection without a clean image, {self._title()}"
+        return draw_heat_map(title, ["plain", *tried[1:]], shown)
+
+    def _title(self) -> str:
+        name, _ = describe_data(self.comparison.dataset)
+        size = " x ".join(str(side) for side in _data(self.comparison)["image_size"][:2])
+        return f"{name}, {size}, {self.comparison.steps:,} steps"
+
+    def _before(self) -> Iterator[str]:
+        of, data = self.comparison, _data(self.comparison)
+        name, origin = describe_data(of.dataset)
         size = " x ".join(str(side) for side in data["image_size"])
-        classes, tests = len(run["classes"]), len(unpack(run["labels"]))
-        clean = self._clean()
-        found = (
-            "not measured" if clean is None else f"{_accuracy(clean[1], 'best'):.3f} ({clean[0]})"
-        )
+        yield f"## {name}: {data['train']:,} images of {size}, {of.steps:,} steps"
+        clean = of.clean_best()
+        taught = f"clean images teach {clean[1]:.3f} ({clean[0]})" if clean else "not on clean ones"
         yield (
-            f"Learned from {data['train']:,} images of {size}, chosen on {run['validation']:,} and "
-            f"tested on {tests:,} clean ones of {classes} classes; guessing gives "
-            f"{1 / classes:.3f}, A_clean is {found}. Where no model is named it is {victim}. "
-            f"Seeds: {_listed(self._seeds())}."
+            f"{origin} {of.classes} classes; tested on {len(of.labels):,} clean images: guessing "
+            f"gives {1 / of.classes:.3f}, {taught}. Models are {of.first} where none is named."
         )
+        if all(len(run["moments"]["steps"]) == 1 for run in of.runs if run["moments"]):
+            yield "These runs hold the end of each training alone: *plain* is of this moment."
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        of = self.comparison
+        ks = sorted({of.ks[0], of.ks[-1]}) if of.ks else []
+        fine_tuned = of.first != PRETRAINED and any(
+            of.result(row, Attack(PRETRAINED, NONE)) for row in of.rows
+        )
+        titles = ["noise", "plain", *(f"k = {k}" for k in ks)]
+        titles += ["worst countermeasure"] if of.countermeasures else []
+        titles += ["fine-tuned"] if fine_tuned else []
+        rows = [self._row(row, ks, fine_tuned=fine_tuned) for row in of.rows]
+        return [*titles, "oracle"], rows
+
+    def _row(self, row: Row, ks: Sequence[int], *, fine_tuned: bool) -> list[str]:
+        of = self.comparison
+        plain = of.result(row, Attack(of.first, NONE))
+        seeds = plain.seeds if plain else ()
+        label = f"{row.label}, accuracy" if row.name == CLEAN.name else row.label
+        cells = [label, _noise(row.protected)]
+        cells.append(self._field(row, plain, (), plain.at_k if plain else None))
+        for k in ks:
+            at = of.result(row, Attack(of.first, NONE, k))
+            cells.append(self._field(row, at, seeds, at.at_k if at else None))
+        if of.countermeasures:
+            cells.append(self._worst(row, seeds))
+        if fine_tuned:
+            at = of.result(row, Attack(PRETRAINED, NONE))
+            cells.append(self._field(row, at, seeds, at.at_k if at else None))
+        if row.name == CLEAN.name:
+            return [*cells, f"{plain.oracle:.3f}" if plain else DASH]
+        return [*cells, _words(plain.by_oracle if plain else None)]
+
+    def _field(
+        self, row: Row, at: Result | None, seeds: tuple[int, ...], estimate: Estimate | None
+    ) -> str:
+        """Return a field of the table, with the number of seeds where that is not as elsewhere."""
+        if at is None:
+            return DASH
+        found = f"{at.best:.3f}" if row.name == CLEAN.name else _words(estimate)
+        if found == DASH or at.seeds == seeds:
+            return found
+        return f"{found}<br>{_count(at.seeds)}"
+
+    def _worst(self, row: Row, seeds: tuple[int, ...]) -> str:
+        of = self.comparison
+        tried = [
+            (name, at)
+            for name in of.countermeasures
+            if (at := of.result(row, Attack(of.first, name))) is not None
+        ]
+        if row.name == CLEAN.name:
+            name, worst = min(tried, key=lambda each: each[1].best, default=("", None))
+        else:
+            name, worst = min(tried, key=_least, default=("", None))
+        if worst is None:
+            return DASH
+        said = self._field(row, worst, worst.seeds, worst.at_k)
+        few = "" if worst.seeds == seeds else f", {_count(worst.seeds)}"
+        return f"{said}<br>{name}, of {len(tried)}{few}"
+
+    def _cell(self, row: Row, attack: Attack) -> Cell:
+        at = self.comparison.result(row, attack)
+        if at is None or at.at_k is None:
+            return Cell(DASH)
+        share = at.at_k.protection
+        return Cell(UNMEASURABLE if share is None else _figure(share), share)
 
     def _after(self) -> Iterator[str]:
-        hours = sum(run["seconds"] for run in self.runs) / 3600
-        memory = max(run["peak_memory_mb"] for run in self.runs)
-        made = {_versions(run) for run in self.runs}
+        runs = self.comparison.runs
+        hours = sum(run["seconds"] for run in runs) / 3600
+        memory = max(run["peak_memory_mb"] for run in runs)
+        made = "; ".join(sorted({_versions(run) for run in runs}))
         yield (
-            f"{len(self.runs)} runs, {hours:.1f} hours, {memory:,.0f} MB of memory at most. "
-            f"{self._yardstick()}Made with {'; '.join(sorted(made))}."
+            f"[All figures as CSV]({self.folder}/{self.comparison.dataset}.csv). {len(runs)} runs, "
+            f"{hours:.1f} hours, {memory:,.0f} MB of memory at most; made with {made}."
         )
-        commands = dict.fromkeys(run["command"] for run in self.runs)
-        yield "\n".join(f"    {command}" for command in commands)
-
-    def _yardstick(self) -> str:
-        for run in self.runs:
-            decibels = _psnr(run, "jpeg_50")
-            if decibels is not None:
-                return f"JPEG 50 of the clean images has a PSNR of {decibels:.1f} dB. "
-        return ""
-
-    def _seeds(self) -> set[int]:
-        return {run["settings"]["attack"]["seed"] for run in self.runs}
-
-    def _rows(self) -> list[tuple[str, list[Run]]]:
-        """Return the runs of each protection, with a label that no other has; clean ones first."""
-        order = _place((CLEAN.name, *PROTECTIONS))
-        rows: dict[str, list[Run]] = {}
-        for run in sorted(self.runs, key=lambda run: order(run["settings"]["protection"]["name"])):
-            rows.setdefault(identify(run["settings"]["protection"]), []).append(run)
-        labels = [_label(runs[0]["settings"]["protection"]) for runs in rows.values()]
-        return [
-            (label if labels.count(label) == 1 else f"{label}, {digest[:8]}", runs)
-            for label, (digest, runs) in zip(labels, rows.items(), strict=True)
-        ]
-
-    def _columns(self) -> list[_Column]:
-        """Return what is shown: plain training of the first victim in full, then the best."""
-        attacks = {
-            (run["settings"]["attack"]["victim"], run["settings"]["attack"]["countermeasure"])
-            for run in self.runs
-        }
-        of_victim, of_countermeasure = _place(VICTIMS), _place(COUNTERMEASURES)
-        treated = [victim for victim, countermeasure in attacks if countermeasure != PLAIN]
-        first = min(treated or [victim for victim, _ in attacks], key=of_victim)
-        columns = [
-            _Column("as it is", first, PLAIN, "as_is"),
-            _Column("renamed", first, PLAIN, "renamed"),
-            _Column("best", first, PLAIN, "best"),
-        ]
-        rest = sorted(
-            attacks - {(first, PLAIN)},
-            key=lambda each: (each[0] != first, of_victim(each[0]), of_countermeasure(each[1])),
-        )
-        for victim, countermeasure in rest:
-            words = [victim if victim != first else "", countermeasure.replace(PLAIN, "")]
-            title = ", ".join(word for word in words if word)
-            columns.append(_Column(title, victim, countermeasure, "best"))
-        return columns
-
-    def _row(self, row: tuple[str, list[Run]], columns: Sequence[_Column]) -> list[str]:
-        label, runs = row
-        decibels, made = _psnr(runs[0], "protected"), runs[0]["protected"]
-        return [
-            label,
-            DASH if decibels is None else f"{decibels:.1f}",
-            DASH if made is None else f"{made['seconds']:,.0f}",
-            *(self._field(runs, column) for column in columns),
-        ]
-
-    def _field(self, runs: list[Run], column: _Column) -> str:
-        there = _of(runs, column.victim, column.countermeasure)
-        if not there:
-            return DASH
-        accuracy = f"{_accuracy(there, column.which):.3f}"
-        lines = [accuracy]
-        if there[0]["settings"]["protection"]["name"] != CLEAN.name:
-            lines = [self._share(there, column.which), accuracy]
-        if len(there) < len(self._seeds()):
-            lines.append(
-                f"seed {_listed(run['settings']['attack']['seed'] for run in there)} alone"
+        commands = "\n".join(escape(command, quote=False) for command in list_commands(runs))
+        if commands:
+            yield (
+                "<details><summary>The commands that make these runs</summary>\n"
+                f"<pre><code>{commands}</code></pre>\n</details>"
             )
-        return "<br>".join(lines)
-
-    def _share(self, runs: list[Run], which: Which) -> str:
-        """Return P with its interval, in words."""
-        clean = self._clean()
-        classes = len(runs[0]["classes"])
-        if clean is None:
-            return DASH
-        share = protection(_accuracy(clean[1], "best"), _accuracy(runs, which), classes)
-        interval = protection_interval(
-            _told(clean[1], "best"), _told(runs, which), unpack(runs[0]["labels"]), classes
-        )
-        if share is None or interval is None:
-            return DASH
-        return f"**{_figure(share)}** ({_figure(interval[0])} to {_figure(interval[1])})"
-
-    def _clean(self) -> tuple[str, list[Run]] | None:
-        """Return the victim that learned most from clean images, plainly, and its runs."""
-        clean = [run for run in self.runs if run["settings"]["protection"]["name"] == CLEAN.name]
-        victims = {run["settings"]["attack"]["victim"] for run in clean}
-        found = [(victim, _of(clean, victim, PLAIN)) for victim in sorted(victims)]
-        measured = [each for each in found if each[1]]
-        return max(measured, key=lambda each: _accuracy(each[1], "best"), default=None)
 
 
-def _of(runs: Iterable[Run], victim: str, countermeasure: str) -> list[Run]:
-    """Return the runs of an attack, one a seed."""
-    return [
-        run
-        for run in runs
-        if run["settings"]["attack"]["victim"] == victim
-        and run["settings"]["attack"]["countermeasure"] == countermeasure
-    ]
+def _least(each: tuple[str, Result]) -> float:
+    estimate = each[1].at_k
+    return 1.0 if estimate is None or estimate.protection is None else estimate.protection
 
 
-def _accuracy(runs: Sequence[Run], which: Which) -> float:
-    return float(np.mean([run["accuracy"][which] for run in runs]))
+def _noise(made: Protected | None) -> str:
+    decibels, vif = (_fidelity(made, name) for name in ("psnr_db", "vif"))
+    said = DASH if decibels is None else f"{decibels:.1f} dB"
+    return said if vif is None else f"{said}<br>VIF {vif:.2f}"
 
 
-def _told(runs: Sequence[Run], which: Which) -> list[Predicted]:
-    return [unpack(run["told"][which]) for run in runs]
+def _fidelity(made: Protected | None, name: str) -> float | None:
+    found = None if made is None else made["fidelity"].get(name)
+    return None if found is None else found["protected"]
 
 
-def _psnr(run: Run, of: Literal["protected", "jpeg_50"]) -> float | None:
-    made = run["protected"]
-    return None if made is None else made["fidelity"]["psnr_db"][of]
+def _words(estimate: Estimate | None) -> str:
+    """Return protection with its interval."""
+    if estimate is None:
+        return DASH
+    if estimate.protection is None:
+        return UNMEASURABLE
+    said = f"**{_figure(estimate.protection)}**"
+    if estimate.interval is None:
+        return said
+    low, high = map(_figure, estimate.interval)
+    return f"{said} ({low}{_UNBROKEN}to{_UNBROKEN}{high})"
 
 
-def _label(settings: dict[str, Any]) -> str:
-    name = str(settings["name"])
-    told = f" ({settings['pipeline']})" if name in OURS else ""
-    strength = settings.get("strength", STANDARD)
-    usual = STRENGTHS.get(strength)
-    budget = settings.get("budget_lsb", usual)
-    parts = [
-        f"{name}{told}",
-        "" if strength == STANDARD else strength,
-        "" if budget == usual else f"{budget} of 255",
-    ]
-    return ", ".join(part for part in parts if part)
+def _count(seeds: Sequence[int]) -> str:
+    return f"{len(seeds)} seed{'' if len(seeds) == 1 else 's'}"
 
 
 def _versions(run: Run) -> str:
@@ -243,17 +334,63 @@ def _versions(run: Run) -> str:
     return f"{named}, {versions['processor']}, threads: {versions['threads']}"
 
 
-def _place(names: Iterable[str]) -> Callable[[str], tuple[int, str]]:
-    """Return a key that sorts names as listed; those that are not, after them."""
-    places = {name: place for place, name in enumerate(names)}
-    return lambda name: (places.get(name, len(places)), name)
-
-
-def _listed(numbers: Iterable[int]) -> str:
-    return ", ".join(str(number) for number in sorted(numbers))
-
-
 def _figure(value: float) -> str:
     """Return two digits, with a true minus and no minus before nothing."""
     figure = f"{value:.2f}"
     return figure.replace("-", "" if float(figure) == 0 else "\N{MINUS SIGN}")
+
+
+def write_csv(comparisons: Iterable[Comparison]) -> str:
+    """Return a line for each protection, victim, countermeasure, number of steps, and k."""
+    stream = StringIO()
+    table = csv.DictWriter(stream, _COLUMNS, lineterminator="\n")
+    table.writeheader()
+    for comparison in comparisons:
+        for row in comparison.rows:
+            for attack in row.attacks():
+                at = comparison.result(row, attack)
+                if at is not None:
+                    table.writerow(_line(comparison, row, attack, at))
+    return stream.getvalue()
+
+
+def _line(comparison: Comparison, row: Row, attack: Attack, at: Result) -> dict[str, object]:
+    data, made = _data(comparison), row.protected
+    return {
+        "images": data["train"],
+        "image_size": "x".join(map(str, data["image_size"])),
+        "steps": comparison.steps,
+        "protection": row.label,
+        "settings": json.dumps(row.settings, sort_keys=True),
+        "victim": attack.victim,
+        "countermeasure": attack.countermeasure,
+        "k": attack.k,
+        "seeds": " ".join(map(str, at.seeds)),
+        "as_it_ends": at.stopped.get("as it ends"),
+        "best_on_set": at.stopped.get("best on the set"),
+        "stopped_early": at.stopped.get("stopped early"),
+        "early_at": at.early if len(at.stopped) > 1 else None,
+        "oracle": at.oracle,
+        "attacker_best": at.best,
+        "alone": at.alone,
+        **_estimated(at.at_k, ("protection_at_k", "low", "high")),
+        **_estimated(at.by_oracle, ("oracle_protection", "oracle_low", "oracle_high")),
+        "clean": at.clean,
+        "psnr_db": _rounded(_fidelity(made, "psnr_db")),
+        "vif": _rounded(_fidelity(made, "vif")),
+        "ms_ssim": _rounded(_fidelity(made, "ms_ssim")),
+        "seconds_made": None if made is None else made["seconds"],
+        "seconds_trained": round(at.seconds, 1),
+    }
+
+
+def _estimated(estimate: Estimate | None, names: tuple[str, str, str]) -> dict[str, object]:
+    if estimate is None or estimate.protection is None:
+        return dict.fromkeys(names)
+    return dict(
+        zip(names, (estimate.protection, *(estimate.interval or (None, None))), strict=True)
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

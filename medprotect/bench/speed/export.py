@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from medprotect.confounder.card import CARD, WEIGHTS, Weights, Widths, format_card, load_card
-from medprotect.confounder.checkpoint import save_tensors, write_private
 from medprotect.confounder.noise import NoiseNetwork, network_arguments
+from medprotect.confounder.weights import save_tensors, write_private
 from medprotect.errors import NotAnImageError
 
 _SHIPPED = "J2K_pixelrep_mismatch.dcm"

@@ -1,1 +1,4 @@
-"""Studies of the noise, each a program of its own: ``python -m medprotect.bench.studies.NAME``."""
+"""Studies of the noise, each a program of its own: ``python -m medprotect.bench.studies.NAME``.
+
+``--help`` says what it takes; lists are separated by commas, as in `medprotect bench`.
+"""

@@ -5,31 +5,31 @@ both ways, lets a victim learn from single slices, one from slices averaged with
 and one from whole stacks in 3-D, and tests each on clean ones. Prints JSON.
 """
 
-import argparse
 import json
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medprotect.audit.attack import COUNTERMEASURES
 from medprotect.audit.attack.victims import Victim, resnet18
 from medprotect.audit.attempt import Task, attempt
-from medprotect.audit.examination import NONE
+from medprotect.audit.budgets import NONE
 from medprotect.audit.halves import Labelled
-from medprotect.audit.protection import balanced_accuracy, protection
+from medprotect.audit.protection import protection_at_k, worth
+from medprotect.bench import options
 from medprotect.bench.studies.stacks import StackedParts, Stacks, likeness, read_stacks
 from medprotect.bench.studies.unlearnability import as_png
+from medprotect.confounder.accuracy import balanced_accuracy
 from medprotect.confounder.along_z import ALONG_Z
 from medprotect.confounder.card import load_card
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import Confounder
 from medprotect.errors import BudgetBelowOneError
-from medprotect.intensity.budget import STRENGTHS
 from medprotect.protect.protectable import add_noise
 
 Slices = NDArray[np.uint8]
@@ -156,7 +156,7 @@ def victim_accuracy(
         steps=steps,
         batch=32 if name == SOLID else 64,
     )
-    return balanced_accuracy(tried.best, test.labels, classes)
+    return balanced_accuracy(tried.by_oracle, test.labels, classes)
 
 
 def _as_seen_by(name: str, stacks: Stacks) -> Labelled:
@@ -169,7 +169,9 @@ def _as_seen_by(name: str, stacks: Stacks) -> Labelled:
 
 
 def judge(parts: StackedParts, protected: dict[str, Slices], trial: Trial) -> dict[str, Any]:
-    """Return balanced accuracies of all victims, and P by the way along z.
+    """Return balanced accuracies of all victims, and what is protected by each way along z.
+
+    Protection is from an oracle, who stops each training at its best moment.
 
     Parameters
     ----------
@@ -188,12 +190,15 @@ def judge(parts: StackedParts, protected: dict[str, Slices], trial: Trial) -> di
                 round(victim_accuracy(name, train, parts, seed=seed, steps=trial.steps), 4)
                 for seed in trial.seeds
             ]
-            print(f"{name}, {made}: {scores[made]}", file=sys.stderr, flush=True)
+            options.say(f"{name}, {made}: {scores[made]}")
         means = {made: float(np.mean(each)) for made, each in scores.items()}
         found[name] = {
             "balanced_accuracy": scores,
-            "P": {
-                way: protection(means[CLEAN], means[way], len(parts.classes)) for way in protected
+            "protection_from_an_oracle": {
+                way: protection_at_k(
+                    *(worth(means[each], 1 / len(parts.classes)) for each in (CLEAN, way))
+                )
+                for way in protected
             },
         }
     return found
@@ -204,63 +209,53 @@ def limit(stacks: Stacks, count: int) -> Stacks:
     return stacks.take(np.random.default_rng(0).permutation(len(stacks))[:count])
 
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("source", type=Path, help="MedMNIST npz, or a folder of volumes")
-    parser.add_argument("--pipeline", default="radiology-grey", help="name or folder")
-    parser.add_argument("--key", type=Path, help="the owner's key; else a new one")
-    parser.add_argument("--strength", default="standard", choices=list(STRENGTHS))
-    parser.add_argument("--labels-known", action="store_true", help="protect with labels")
-    parser.add_argument("--depth", type=int, default=8, help="slices of a stack")
-    parser.add_argument("--side", type=int, default=28, help="pixels, of volumes in a folder")
-    parser.add_argument("--stacks", type=int, default=2000, help="to learn from, at most")
-    parser.add_argument("--tested", type=int, default=500, help="of each test part, at most")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1])
-    parser.add_argument("--steps", type=int, default=300)
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Run from the command line."""
-    given = _parse()
-    card = load_card(given.pipeline)
-    key = Key.load(given.key) if given.key else Key.new()
-    whole = read_stacks(given.source, given.depth, given.side)
-    learned = limit(whole.b, given.stacks)
+def main(
+    source: Annotated[Path, typer.Argument(help="A MedMNIST file (npz), or a folder of volumes.")],
+    pipeline: options.Pipeline = "radiology-grey",
+    key: options.KeyFile = None,
+    strength: options.Strength = "standard",
+    labels_known: options.LabelsKnown = False,
+    depth: Annotated[int, typer.Option(min=2, help="Slices of a stack.")] = 8,
+    side: Annotated[int, typer.Option(min=8, help="Pixels, of volumes in a folder.")] = 28,
+    stacks: Annotated[int, typer.Option(min=1, help="Most stacks to learn from.")] = 2000,
+    tested: Annotated[int, typer.Option(min=1, help="Most stacks of each test part.")] = 500,
+    seeds: options.Seeds = "1",
+    steps: options.Steps = 300,
+) -> None:
+    """Protect stacks of slices both ways along z, and say what models learn of each."""
+    trial = Trial(options.take_numbers(seeds), steps)
+    card = load_card(pipeline)
+    owner = Key.load(key) if key else Key.new()
+    whole = read_stacks(source, depth, side)
+    learned = limit(whole.b, stacks)
     protected: dict[str, Slices] = {}
     for way in ALONG_Z:
-        confounder = Confounder(card, key, along_z=way)
+        confounder = Confounder(card, owner, along_z=way)
         protected[way], kept = protect_stacks(
-            learned, confounder, given.strength, labels_known=given.labels_known
+            learned, confounder, strength, labels_known=labels_known
         )
     learned = learned.take(kept)
-    parts = StackedParts(
-        learned,
-        limit(whole.validation, given.tested),
-        limit(whole.test, given.tested),
-        whole.classes,
-        whole.made_of,
+    parts = replace(
+        whole, b=learned, validation=limit(whole.validation, tested), test=limit(whole.test, tested)
     )
     noises = {way: made.astype(np.int16) - learned.slices for way, made in protected.items()}
     about = {
         "pipeline": card.name,
         "pipeline_sha256": card.pipeline_sha256,
-        "key": key.fingerprint,
-        "strength": given.strength,
-        "labels_known": given.labels_known,
+        "key": owner.fingerprint,
+        "strength": strength,
+        "labels_known": labels_known,
         "stacks": {"b": len(learned), "validation": len(parts.validation), "test": len(parts.test)},
-        "depth": given.depth,
+        "depth": depth,
         "made_of": parts.made_of,
-        "steps": given.steps,
-        "seeds": given.seeds,
+        "steps": steps,
+        "seeds": trial.seeds,
         "slices_alike": likeness(learned.slices),
         "noise_alike": {way: likeness(noise) for way, noise in noises.items()},
     }
-    print(json.dumps(about), file=sys.stderr, flush=True)
-    victims = judge(parts, protected, Trial(tuple(given.seeds), given.steps))
-    json.dump({**about, "victims": victims}, sys.stdout, indent=1)
-    print()
+    options.say(json.dumps(about))
+    print(json.dumps({**about, "victims": judge(parts, protected, trial)}, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    options.run(main)

@@ -4,30 +4,27 @@ Whoever has the pipeline protects images of their own, under a key of their own,
 these pairs what protected images look like. Here the pairs are of half A; tested is on half B.
 """
 
-import argparse
 import json
-import sys
-from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 from numpy.typing import NDArray
 
 from medprotect.audit.attack.countermeasure import Countermeasure, to_tensor
 from medprotect.audit.attack.victims import Victim, resnet18
 from medprotect.audit.attempt import Task, attempt
 from medprotect.audit.halves import Labelled, draw, read_halves
+from medprotect.bench import options
 from medprotect.bench.studies.unlearnability import leave_out_rejected, protect
 from medprotect.confounder.card import load_card
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import Confounder
-from medprotect.intensity.budget import STRENGTHS
 
 Images = NDArray[np.uint8]
 Pairs = tuple[Images, Images]
 """Images (N, H, W, C) in clear, and the same protected."""
-
-PAIRS = 500
 
 
 def detect(
@@ -64,10 +61,6 @@ def detect(
     return area_under_curve(scores[held.labels == 1], scores[held.labels == 0])
 
 
-def _protect(images: Images, confounder: Confounder, strength: str) -> Pairs:
-    return images, protect(images, confounder, strength)
-
-
 def _mix(clean: Images, protected: Images) -> Labelled:
     labels = np.repeat(np.arange(2, dtype=np.int64), [len(clean), len(protected)])
     return Labelled(np.concatenate([clean, protected]), labels)
@@ -89,39 +82,30 @@ def area_under_curve(positive: NDArray[np.float64], negative: NDArray[np.float64
     return float((below + not_above).mean() / (2 * len(negative)))
 
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=Path, required=True, help="MedMNIST npz, or a folder")
-    parser.add_argument("--pipeline", default="blood-microscopy", help="name or folder")
-    parser.add_argument("--strength", default="standard", choices=list(STRENGTHS))
-    parser.add_argument("--pairs", type=int, default=PAIRS, help="that it learns from")
-    parser.add_argument("--most", type=int, default=1000, help="images of half B")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=300)
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Run from the command line."""
-    given = _parse()
-    card = load_card(given.pipeline)
-    halves = read_halves(given.images)
+def main(
+    images: options.Images,
+    pipeline: options.Pipeline = "blood-microscopy",
+    strength: options.Strength = "standard",
+    pairs: Annotated[int, typer.Option(min=1, help="Pairs of half A to learn from.")] = 500,
+    most: Annotated[int, typer.Option(min=1, help="Most images of half B.")] = 1000,
+    seed: options.Seed = 1,
+    steps: options.Steps = 300,
+) -> None:
+    """Tell protected from clean images, after pairs under another key."""
+    card = load_card(pipeline)
+    halves = read_halves(images)
     known, tested = (
-        leave_out_rejected(draw(half, most), given.strength)
-        for half, most in ((halves.a, given.pairs), (halves.b, given.most))
+        leave_out_rejected(draw(half, count), strength).images
+        for half, count in ((halves.a, pairs), (halves.b, most))
     )
     area = detect(
-        *(
-            _protect(part.images, Confounder(card, Key.new()), given.strength)
-            for part in (known, tested)
-        ),
-        seed=given.seed,
-        steps=given.steps,
+        *((part, protect(part, Confounder(card, Key.new()), strength)) for part in (known, tested)),
+        seed=seed,
+        steps=steps,
     )
     found = {"pairs": len(known), "tested": len(tested), "auc": area}
-    json.dump({"pipeline": card.name, "strength": given.strength, **found}, sys.stdout, indent=1)
-    print()
+    print(json.dumps({"pipeline": card.name, "strength": strength, **found}, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    options.run(main)

@@ -3,21 +3,24 @@
 ``python -m medprotect.bench.studies.medmnist DATASET SOURCE OUT``.
 
 DATASET names a card of ``medprotect.datasets`` (``bloodmnist`` and others). SOURCE is a MedMNIST
-file (npz) or a folder with one folder of pictures a class. OUT gets ``images/*.png`` and, for each
-part of `Halves`, ``labels-<part>.csv`` with columns file, label; the card lies beside them as
-``dataset.toml``.
+file (npz) or a folder with one folder of pictures a class; a folder with ``split.csv`` need not be
+laid out, as ``medprotect train FOLDER --half a`` learns from the same half. OUT gets
+``images/*.png`` and, for each part of `Halves`, ``labels-<part>.csv`` with columns file, label; the
+card lies beside them as ``dataset.toml``.
 """
 
-import argparse
 import csv
 import tomllib
 from dataclasses import fields, replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from PIL import Image as Picture
 
 from medprotect.audit.halves import Halves, Labelled, read_halves
+from medprotect.bench import options
 from medprotect.errors import ConfigError
 
 
@@ -63,18 +66,17 @@ def name_classes(card: str, found: tuple[str, ...]) -> tuple[str, ...]:
     return named
 
 
-def main() -> None:
-    """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dataset")
-    parser.add_argument("source", type=Path)
-    parser.add_argument("out", type=Path)
-    arguments = parser.parse_args()
-    card = read_card(arguments.dataset)
-    halves = read_halves(arguments.source)
-    lay_out(replace(halves, classes=name_classes(card, halves.classes)), arguments.out)
-    (arguments.out / "dataset.toml").write_text(card, encoding="utf-8")
+def main(
+    dataset: Annotated[str, typer.Argument(help="Name of its card: bloodmnist, busi ...")],
+    source: Annotated[Path, typer.Argument(help="A MedMNIST file (npz), or a folder.")],
+    out: Annotated[Path, typer.Argument(help="Folder for pictures and labels, a new one.")],
+) -> None:
+    """Lay a data set out for training: pictures, labels of each part, and its card."""
+    card = read_card(dataset)
+    halves = read_halves(source)
+    lay_out(replace(halves, classes=name_classes(card, halves.classes)), out)
+    (out / "dataset.toml").write_text(card, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    options.run(main)

@@ -9,26 +9,30 @@ seconds, and trains no network: it says what can be read simply, not how soon a 
 ranks the other.
 """
 
-import argparse
 import csv
 import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
 from medprotect.audit.attack import COUNTERMEASURES
-from medprotect.audit.examination import NONE
+from medprotect.audit.budgets import NONE
 from medprotect.audit.halves import Labelled, draw, read_halves
+from medprotect.bench import options
 from medprotect.bench.protection.baselines import BASELINES
 from medprotect.bench.studies.readability import swap
 from medprotect.bench.studies.unlearnability import leave_out_rejected, protect
+from medprotect.confounder.accuracy import balanced_accuracy
 from medprotect.confounder.card import load_card
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import Confounder
+from medprotect.errors import ConfigError
 from medprotect.intensity.budget import STRENGTHS
 
 Images = NDArray[np.uint8]
@@ -42,7 +46,6 @@ STRIDES, BLOCKS, FOLDS = (1, 2, 3, 4), 4, 5
 
 SHRINKAGE = 0.05
 """Share of the diagonal in the covariance of the reader, for few images."""
-
 
 _GIVEN = ("images", "protection", "labels", "strength", "P")
 """Columns of a table of points; labels are known or unknown."""
@@ -212,12 +215,11 @@ def _read(images: Images, classes: NDArray[np.int64], seed: int) -> float:
     order = order[np.argsort(classes[order], kind="stable")]  # dealt out class by class
     part = np.empty(len(classes), np.int64)
     part[order] = np.arange(len(classes)) % FOLDS
-    right = np.zeros(len(classes), bool)
+    guess = np.empty_like(classes)
     for fold in range(FOLDS):
         held = part == fold
-        guess = _discriminate(features[~held], classes[~held], features[held])
-        right[held] = guess == classes[held]
-    return float(np.mean([right[classes == each].mean() for each in np.unique(classes)]))
+        guess[held] = _discriminate(features[~held], classes[~held], features[held])
+    return balanced_accuracy(guess, classes, 1 + int(classes.max()))
 
 
 def _discriminate(
@@ -295,33 +297,34 @@ def _measure_points(points: Path, data: Path, most: int) -> None:
         print(f"Spearman of {kind} and P: {coefficient:.2f}", file=sys.stderr)
 
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=Path, help="MedMNIST npz, or a folder")
-    parser.add_argument(
-        "--protection", default="blood-microscopy", help="pipeline, or another method"
-    )
-    parser.add_argument("--strength", default="standard", choices=list(STRENGTHS))
-    parser.add_argument("--labels-known", action="store_true", help="protect with labels")
-    parser.add_argument("--most", type=int, default=800, help="images of half B")
-    parser.add_argument("--points", type=Path, help="table of protections with their P")
-    parser.add_argument("--data", type=Path, help="folder of the images that the table names")
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Run from the command line."""
-    given = _parse()
-    if given.points:
-        _measure_points(given.points, given.data, given.most)
-        return
-    half = draw(read_halves(given.images).b, given.most)
-    known = given.labels_known
-    found = measure_protection(half, given.protection, given.strength, labels_known=known)
-    worst = {"margin": found.plain.margin, "worst": found.worst}
-    json.dump({**asdict(found), **worst}, sys.stdout, indent=1)
-    print()
+def main(
+    images: Annotated[
+        Path | None, typer.Option(help="Images: a MedMNIST file (npz), or a folder.")
+    ] = None,
+    protection: Annotated[
+        str, typer.Option(help="A pipeline, or another method, such as class-wise.")
+    ] = "blood-microscopy",
+    strength: options.Strength = "standard",
+    labels_known: options.LabelsKnown = False,
+    most: Annotated[int, typer.Option(min=1, help="Most images of half B.")] = 800,
+    points: Annotated[
+        Path | None, typer.Option(help="A table of protections with their P, to measure.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the images that the table names.")
+    ] = None,
+) -> None:
+    """Say how well classes are read from the noise alone, and from the images in clear."""
+    if points is not None and data is not None:
+        _measure_points(points, data, most)
+    elif images is not None and points is data is None:
+        half = draw(read_halves(images).b, most)
+        found = measure_protection(half, protection, strength, labels_known=labels_known)
+        worst = {"margin": found.plain.margin, "worst": found.worst}
+        print(json.dumps({**asdict(found), **worst}, indent=1))
+    else:
+        raise ConfigError("Give --images, or --points with --data.")
 
 
 if __name__ == "__main__":
-    main()
+    options.run(main)

@@ -7,24 +7,25 @@ have learned along with the generator. Prints the share of held-out images that 
 step, and beside it what a victim of the clean images knows then.
 """
 
-import argparse
 import json
-import sys
-from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
 from medprotect.audit.attack import COUNTERMEASURES
 from medprotect.audit.attack.victims import VICTIMS
-from medprotect.audit.attempt import Curve, Task, attempt
-from medprotect.audit.examination import NONE
+from medprotect.audit.attempt import Task, attempt
+from medprotect.audit.budgets import NONE
 from medprotect.audit.halves import Labelled, read_halves
+from medprotect.audit.pairs import Pairs
+from medprotect.bench import options
 from medprotect.bench.studies.unlearnability import pair_half_b
 from medprotect.confounder.card import load_card
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import Confounder
-from medprotect.intensity.budget import STRENGTHS
+from medprotect.errors import ConfigError
 
 _HELD_OUT = 5
 """One image of so many is held out."""
@@ -39,44 +40,48 @@ def swap(clean: NDArray[np.uint8], protected: NDArray[np.uint8]) -> NDArray[np.u
     return np.clip(clean[host] + noise, 0, 255).astype(np.uint8)
 
 
-def read_noise(images: Labelled, classes: int, victim: str, *, seed: int, steps: int) -> Curve:
-    """Return how a new victim learns to tell the classes of images; every fifth is held out."""
+def lay_noise_elsewhere(pairs: Pairs) -> Labelled:
+    """Return images that tell the class of each protected one by nothing but its noise."""
+    return Labelled(swap(pairs.clean.images, pairs.protected), pairs.clean.labels)
+
+
+def read_noise(
+    images: Labelled, classes: int, victim: str, *, seed: int, steps: int
+) -> list[tuple[int, float]]:
+    """Return steps, and the share of held-out images that a new victim then tells the class of.
+
+    Every fifth image is held out.
+    """
     held = np.arange(len(images)) % _HELD_OUT == 0
     learned, tested = (Labelled(images.images[at], images.labels[at]) for at in (~held, held))
     task = Task(tested, tested, classes)
     tried = attempt(VICTIMS[victim], COUNTERMEASURES[NONE](), learned, task, seed=seed, steps=steps)
-    return tried.curve
+    return [(moment.step, moment.validation) for moment in tried.moments]
 
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=Path, required=True, help="MedMNIST npz, or a folder")
-    parser.add_argument("--pipeline", default="blood-microscopy", help="name or folder")
-    parser.add_argument("--strength", default="standard", choices=list(STRENGTHS))
-    parser.add_argument("--labels-known", action="store_true", help="protect with labels")
-    parser.add_argument("--victim", default="resnet18", choices=list(VICTIMS))
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=300)
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Run from the command line."""
-    given = _parse()
-    card = load_card(given.pipeline)
-    halves = read_halves(given.images)
-    confounder = Confounder(card, Key.new())
-    pairs = pair_half_b(halves, confounder, given.strength, labels_known=given.labels_known)
-    swapped = Labelled(swap(pairs.clean.images, pairs.protected), pairs.clean.labels)
+def main(
+    images: options.Images,
+    pipeline: options.Pipeline = "blood-microscopy",
+    strength: options.Strength = "standard",
+    labels_known: options.LabelsKnown = False,
+    victim: Annotated[str, typer.Option(help="What learns.")] = "resnet18",
+    seed: options.Seed = 1,
+    steps: options.Steps = 300,
+) -> None:
+    """Say step by step what a new model reads of the noise, and of the clean images."""
+    if victim not in VICTIMS:
+        raise ConfigError(f"--victim is one of {', '.join(VICTIMS)}.")
+    halves = read_halves(images)
+    confounder = Confounder(load_card(pipeline), Key.new())
+    pairs = pair_half_b(halves, confounder, strength, labels_known=labels_known)
     curves = [
-        read_noise(part, len(halves.classes), given.victim, seed=given.seed, steps=given.steps)
-        for part in (swapped, pairs.clean)
+        read_noise(part, len(halves.classes), victim, seed=seed, steps=steps)
+        for part in (lay_noise_elsewhere(pairs), pairs.clean)
     ]
-    read, anatomy = (curve.validation for curve in curves)
-    found = {"steps": curves[0].steps, "noise_alone": read, "clean_images": anatomy}
-    json.dump({"pipeline": card.name, "strength": given.strength, **found}, sys.stdout, indent=1)
-    print()
+    read, anatomy = ([share for _, share in curve] for curve in curves)
+    found = {"steps": [step for step, _ in curves[0]], "noise_alone": read, "clean_images": anatomy}
+    print(json.dumps({"pipeline": confounder.card.name, "strength": strength, **found}, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    options.run(main)

@@ -8,18 +8,19 @@ through the same. Prints P, as `medprotect audit` defines it, and with ``--noise
 victim reads of the noise, laid on other images: see `medprotect.bench.studies.readability`.
 """
 
-import argparse
 import json
-import sys
 from pathlib import Path
-from typing import TypedDict
+from typing import Annotated, TypedDict
 
-from medprotect.audit.examination import Budget, examine
+import typer
+
+from medprotect.audit.budgets import Budget
+from medprotect.audit.examination import examine
 from medprotect.audit.fidelity import compare
-from medprotect.audit.halves import Labelled
 from medprotect.audit.pairs import Pairs, read_pairs
 from medprotect.audit.state import State
-from medprotect.bench.studies.readability import read_noise, swap
+from medprotect.bench import options
+from medprotect.bench.studies.readability import lay_noise_elsewhere, read_noise
 from medprotect.errors import ConfigError
 from medprotect.imaging.image import Window
 
@@ -30,10 +31,10 @@ class Through(TypedDict):
     window: str
     measurable: bool
     clean: float | None
-    as_is: float | None
+    as_it_ends: float | None
     attacker_best: float | None
-    P: float | None
-    P_interval: object
+    protection: float | None
+    interval: object
     noise_read: float | None
     psnr_db: float | None
     most_shown: float | None
@@ -76,17 +77,17 @@ def look_through(
     budget = Budget(
         name="given", victims=("resnet18",), countermeasures=(), seeds=seeds, steps=steps
     )
-    found = examine(pairs, budget, state=State(None), say=_say)
+    found = examine(pairs, budget, state=State(None), say=options.say)
     (row,) = found.matrix
     fidelity = compare(pairs.clean.images, pairs.protected)
     return {
         "window": name,
         "measurable": found.protection["measurable"],
         "clean": found.accuracy["clean"],
-        "as_is": row["as_is"],
+        "as_it_ends": row["as_it_ends"],
         "attacker_best": row["attacker_best"],
-        "P": row["P"],
-        "P_interval": row["P_interval"],
+        "protection": row["protection"],
+        "interval": row["interval"],
         "noise_read": _read_noise(pairs, seeds[0], steps) if noise_alone else None,
         "psnr_db": fidelity["psnr_db"],
         "most_shown": fidelity["max_change"],
@@ -94,43 +95,33 @@ def look_through(
 
 
 def _read_noise(pairs: Pairs, seed: int, steps: int) -> float:
-    swapped = Labelled(swap(pairs.clean.images, pairs.protected), pairs.clean.labels)
+    swapped = lay_noise_elsewhere(pairs)
     curve = read_noise(swapped, len(pairs.classes), "resnet18", seed=seed, steps=steps)
-    return round(max(curve.validation), 4)
+    return round(max(share for _, share in curve), 4)
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("clean", type=Path)
-    parser.add_argument("protected", type=Path)
-    parser.add_argument("--labels", type=Path, required=True, help="as `audit` takes it")
-    parser.add_argument("--windows", nargs="+", required=True, help="WIDTH/CENTER, or header")
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1])
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--noise-alone", action="store_true", help="read the noise, too")
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Run from the command line."""
-    given = _parse()
-    for name in given.windows:
-        window = None if name == "header" else parse_window(name)
-        pairs = read_pairs(given.clean, given.protected, given.labels, given.size, window=window)
-        found = look_through(
-            pairs,
-            name,
-            seeds=tuple(given.seeds),
-            steps=given.steps,
-            noise_alone=given.noise_alone,
-        )
+def main(
+    clean: Annotated[Path, typer.Argument(help="The images in clear.")],
+    protected: Annotated[Path, typer.Argument(help="The same images, protected.")],
+    labels: Annotated[Path, typer.Option(help="Their labels, as `audit` takes them.")],
+    windows: Annotated[
+        str, typer.Option(help="WIDTH/CENTER, or header; several separated by commas.")
+    ],
+    size: Annotated[int, typer.Option(min=8, help="Pixels of the long side.")] = 64,
+    seeds: options.Seeds = "1",
+    steps: options.Steps = 300,
+    noise_alone: Annotated[
+        bool, typer.Option("--noise-alone", help="Read the noise, too.")
+    ] = False,
+) -> None:
+    """Train models on what each window shows, and say what they have learned."""
+    chosen = options.take_numbers(seeds)
+    named = {name: None if name == "header" else parse_window(name) for name in windows.split(",")}
+    for name, window in named.items():
+        pairs = read_pairs(clean, protected, labels, size=size, window=window)
+        found = look_through(pairs, name, seeds=chosen, steps=steps, noise_alone=noise_alone)
         print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    options.run(main)

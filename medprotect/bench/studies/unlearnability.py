@@ -4,33 +4,38 @@ Half B of a data set is protected without labels, as a protected PNG would hold 
 from it, and are tested on clean images. Prints the findings of `medprotect.audit.examination`.
 """
 
-import argparse
 import json
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
 from medprotect.audit.attack import COUNTERMEASURES
 from medprotect.audit.attack.aids import AIDED
 from medprotect.audit.attack.countermeasure import Aid
 from medprotect.audit.attack.victims import VICTIMS
-from medprotect.audit.examination import NONE, Budget, examine
+from medprotect.audit.budgets import NONE, Budget
+from medprotect.audit.examination import examine
 from medprotect.audit.halves import Halves, Labelled, draw, read_halves
 from medprotect.audit.pairs import Pairs
 from medprotect.audit.state import State
+from medprotect.bench import options
 from medprotect.confounder.card import Card, load_card
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import Confounder
 from medprotect.errors import BudgetBelowOneError
 from medprotect.imaging.image import Image
-from medprotect.intensity.budget import STRENGTHS, Reach, may_change
+from medprotect.intensity.budget import Reach, may_change
 from medprotect.intensity.windows import view
 from medprotect.protect.protectable import add_noise
 
 Images = NDArray[np.uint8]
+
+TRIED = tuple(name for name in COUNTERMEASURES if name not in (NONE, *AIDED))
+"""Countermeasures that need nothing but the protected images."""
 
 
 def protect(
@@ -86,7 +91,6 @@ def pair_half_b(
         protected=protect(half.images, confounder, strength, labels),
         validation=halves.validation,
         test=halves.test,
-        patients=None,
         classes=halves.classes,
         split="given",
     )
@@ -122,61 +126,62 @@ def draw_parts(halves: Halves, most: int | None) -> Halves:
     return replace(halves, b=half, validation=validation, test=test)
 
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=Path, required=True, help="MedMNIST npz, or a folder")
-    parser.add_argument("--pipeline", default="blood-microscopy", help="name or folder")
-    parser.add_argument("--key", type=Path, help="the owner's key; else a new one")
-    parser.add_argument("--strength", default="standard", choices=list(STRENGTHS))
-    parser.add_argument("--labels-known", action="store_true", help="protect with labels")
-    parser.add_argument("--victims", nargs="+", default=["resnet18"], choices=list(VICTIMS))
-    tried = [name for name in COUNTERMEASURES if name not in (NONE, *AIDED)]
-    parser.add_argument("--countermeasures", nargs="*", default=[], choices=tried)
-    parser.add_argument("--leaked", type=int, default=0, help="pairs of another key: inverse")
-    parser.add_argument("--leaked-by", help="pipeline of that key's owner; else the same")
-    parser.add_argument(
-        "--other", action="store_true", help="half A in clear: autoencoder, diffusion"
-    )
-    parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--steps", type=int, default=500)
-    parser.add_argument("--most", type=int, help="images of half B, validation and test each")
-    parser.add_argument("--state", type=Path, help="keeps finished trainings; see the audit")
-    return parser.parse_args()
-
-
-def main() -> None:
-    """Run from the command line."""
-    given = _parse()
-    card = load_card(given.pipeline)
-    key = Key.load(given.key) if given.key else Key.new()
-    halves = read_halves(given.images)
-    pairs = pair_half_b(
-        draw_parts(halves, given.most),
-        Confounder(card, key),
-        given.strength,
-        labels_known=given.labels_known,
-    )
+def main(
+    images: options.Images,
+    pipeline: options.Pipeline = "blood-microscopy",
+    key: options.KeyFile = None,
+    strength: options.Strength = "standard",
+    labels_known: options.LabelsKnown = False,
+    victims: Annotated[str, typer.Option(help="Models, separated by commas.")] = "resnet18",
+    countermeasures: Annotated[
+        str,
+        typer.Option(help="Countermeasures, separated by commas. Default: none."),
+    ] = "",
+    leaked: Annotated[
+        int, typer.Option(min=0, help="So many pairs of another key are known: inverse.")
+    ] = 0,
+    leaked_by: Annotated[
+        str | None, typer.Option(help="Pipeline of that key's owner. Default: the same.")
+    ] = None,
+    other: Annotated[
+        bool, typer.Option("--other", help="Half A is known in clear: autoencoder, diffusion.")
+    ] = False,
+    seeds: options.Seeds = "1,2,3",
+    steps: options.Steps = 500,
+    most: Annotated[
+        int | None, typer.Option(min=1, help="Most images of half B, validation and test each.")
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Folder of finished trainings; see `audit`.")
+    ] = None,
+) -> None:
+    """Protect half B, train models on it, and say how they do on clean images."""
+    tried = options.take_names(countermeasures, TRIED, "countermeasures") if countermeasures else ()
     budget = Budget(
         name="given",
-        victims=tuple(given.victims),
-        countermeasures=tuple(given.countermeasures),
-        seeds=tuple(given.seeds),
-        steps=given.steps,
+        victims=options.take_names(victims, VICTIMS, "victims"),
+        countermeasures=tried,
+        seeds=options.take_numbers(seeds),
+        steps=steps,
     )
-    leaker = load_card(given.leaked_by) if given.leaked_by else card
-    aid = give_half_a(halves, leaker, given.strength, leaked=given.leaked, other=given.other)
+    card, owner = load_card(pipeline), Key.load(key) if key else Key.new()
+    halves = read_halves(images)
+    drawn, confounder = draw_parts(halves, most), Confounder(card, owner)
+    pairs = pair_half_b(drawn, confounder, strength, labels_known=labels_known)
+    leaker = load_card(leaked_by) if leaked_by else card
+    aid = give_half_a(halves, leaker, strength, leaked=leaked, other=other)
+    decoys = "on" if card.codes.decoys else "off"
     found = examine(
-        pairs,
-        budget.aided_by(aid),
-        decoys="on" if card.codes.decoys else "off",
-        aid=aid,
-        state=State(given.state),
-        say=lambda line: print(line, file=sys.stderr, flush=True),
+        pairs, budget.aided_by(aid), decoys=decoys, aid=aid, state=State(state), say=options.say
     )
-    made = {"pipeline": card.name, "pipeline_sha256": card.pipeline_sha256, "key": key.fingerprint}
-    json.dump({**made, "strength": given.strength, **asdict(found)}, sys.stdout, indent=2)
-    print()
+    made = {
+        "pipeline": card.name,
+        "pipeline_sha256": card.pipeline_sha256,
+        "key": owner.fingerprint,
+        "strength": strength,
+    }
+    print(json.dumps({**made, **asdict(found)}, indent=2))
 
 
 if __name__ == "__main__":
-    main()
+    options.run(main)

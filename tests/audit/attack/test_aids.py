@@ -9,7 +9,7 @@ from PIL import Image as Picture
 
 from medprotect.audit.attack.aids import AIDED, give_aids
 from medprotect.audit.attack.countermeasure import Aid
-from medprotect.audit.examination import BUDGETS, UNAIDED
+from medprotect.audit.budgets import BUDGETS, UNAIDED
 from medprotect.audit.pairs import Images, Pairs
 from medprotect.errors import ConfigError
 
@@ -85,7 +85,7 @@ def test_other_images_are_brought_to_the_size_of_the_protected(tmp_path: Path) -
     wide[:, 10:40] = 200  # the square in the middle
     (tmp_path / "below").mkdir()
     Picture.fromarray(wide).save(tmp_path / "below" / "wide.png")
-    Picture.fromarray(np.zeros((20, 20, 3), np.uint8)).save(tmp_path / "colour.png")
+    Picture.new("RGB", (20, 20), "teal").save(tmp_path / "colour.png")
     (tmp_path / "notes.txt").write_text("no image")
     other = give_aids(marked(), tmp_path, 0)[1].other
     assert other is not None
@@ -94,7 +94,7 @@ def test_other_images_are_brought_to_the_size_of_the_protected(tmp_path: Path) -
 
 
 def test_a_folder_without_such_images_is_refused(tmp_path: Path) -> None:
-    Picture.fromarray(np.zeros((20, 20, 3), np.uint8)).save(tmp_path / "colour.png")
+    Picture.new("RGB", (20, 20), "teal").save(tmp_path / "colour.png")
     with pytest.raises(ConfigError, match="grey"):
         give_aids(marked(), tmp_path, 0)
 

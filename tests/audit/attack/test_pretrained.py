@@ -19,7 +19,7 @@ from medprotect.audit.attack.pretrained import (
 )
 from medprotect.audit.attack.victims import VICTIMS
 from medprotect.audit.attempt import Task, attempt
-from medprotect.audit.protection import balanced_accuracy
+from medprotect.confounder.accuracy import balanced_accuracy
 from medprotect.errors import ConfigError, HashMismatchError
 
 from ..stripes import stripes
@@ -50,12 +50,6 @@ def test_it_knows_photographs(network: EfficientNetLite0) -> None:
     assert SPACECRAFT & set(best_five(network, shipped.rocket()))
 
 
-def test_its_weights_are_what_pytorch_reads(network: EfficientNetLite0) -> None:
-    expected = torch.load(find_weights(), weights_only=True)
-    for own, stored in zip(network.state_dict().values(), expected.values(), strict=True):
-        assert torch.equal(own, stored)
-
-
 def test_weights_of_another_hash_are_not_read(tmp_path: Path) -> None:
     changed = bytearray(find_weights().read_bytes())
     changed[-1] ^= 1
@@ -75,7 +69,7 @@ def test_all_its_layers_learn_and_soon() -> None:
     task = Task(stripes(40, seed=1), stripes(120, seed=2), 4)
     victim = VICTIMS["pretrained"]
     run = attempt(victim, Countermeasure(), stripes(64), task, seed=1, steps=12, batch=16)
-    assert balanced_accuracy(run.best, task.test.labels, 4) > 0.5  # a quarter by chance
+    assert balanced_accuracy(run.by_oracle, task.test.labels, 4) > 0.5  # a quarter by chance
     before = dict(FineTuned(4).named_parameters())
     after = dict(run.network.named_parameters())
     assert all(not torch.equal(after[name], before[name]) for name in before)

@@ -61,7 +61,7 @@ def test_victims_learn_all_of_clean_stacks_and_nothing_of_covered_ones(
         scores = found[name]["balanced_accuracy"]
         assert min(scores["clean"]) > 0.9, name
         assert max(scores["covered"]) < 0.5, name
-        assert found[name]["P"]["covered"] > 0.7
+        assert found[name]["protection_from_an_oracle"]["covered"] > 0.7
 
 
 @pytest.mark.slow

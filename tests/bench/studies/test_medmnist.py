@@ -1,7 +1,6 @@
 """Data sets laid out for training, and their cards."""
 
 import csv
-import sys
 import tomllib
 from pathlib import Path
 
@@ -19,16 +18,13 @@ from ...audit.test_halves import class_folders
 CARDS = sorted(path.stem for path in (Path(__file__).parents[3] / "datasets").glob("*.toml"))
 
 
-def test_a_data_set_is_laid_out_for_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_data_set_is_laid_out_for_training(tmp_path: Path) -> None:
     source = class_folders(tmp_path / "set")
     for extra in "cdef":
         (source / extra).mkdir()
         Image.fromarray(coins()[:12, :12]).save(source / extra / "0.png")
     out = tmp_path / "out"
-    monkeypatch.setattr(sys, "argv", ["medmnist", "mednist", str(source), str(out)])
-    medmnist.main()
+    medmnist.main("mednist", source, out)
     tables = {}
     for table in out.glob("labels-*.csv"):
         with table.open(newline="") as stream:

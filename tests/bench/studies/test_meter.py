@@ -10,6 +10,7 @@ import pytest
 from medprotect.audit.halves import Labelled
 from medprotect.bench.studies import meter
 from medprotect.bench.studies.meter import Images, describe, measure, measure_protection
+from medprotect.errors import ConfigError
 
 from ...audit.stripes import stripes
 
@@ -107,7 +108,7 @@ def test_another_method_is_measured_at_the_budget_of_a_strength() -> None:
 
 
 def test_points_are_measured_beside_their_protection(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parts = {f"{part}_images": clouds()[..., 0] for part in ("train", "val", "test")}
     labels = {f"{part}_labels": LABELS[:, None] for part in ("train", "val", "test")}
@@ -121,8 +122,7 @@ def test_points_are_measured_beside_their_protection(
         "clouds.npz,radiology-grey,unknown,standard,0.2\n"
         "clouds.npz,class-wise,known,high,0.9\n"
     )
-    monkeypatch.setattr("sys.argv", ["meter", "--points", str(points), "--data", str(tmp_path)])
-    meter.main()
+    meter.main(points=points, data=tmp_path)
     out, err = capsys.readouterr()
     of_margin, of_code = err.splitlines()
     rows = list(csv.DictReader(out.splitlines()))
@@ -130,3 +130,11 @@ def test_points_are_measured_beside_their_protection(
     assert all(0 <= float(row["code"]) <= 1 for row in rows)
     assert of_margin.startswith("Spearman of code less anatomy and P: ")
     assert of_code.startswith("Spearman of code and P: ")
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"points": Path("a.csv")}, {"images": Path(), "data": Path()}]
+)
+def test_the_meter_is_given_images_or_a_table_and_its_folder(given: dict[str, Path]) -> None:
+    with pytest.raises(ConfigError, match="--points with --data"):
+        meter.main(**given)  # type: ignore[arg-type]

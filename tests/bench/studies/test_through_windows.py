@@ -73,7 +73,7 @@ class TestVictims:
     def test_where_nothing_was_done_nothing_holds_and_nothing_is_read(self) -> None:
         found = look_through(pairs(count=512), "header", seeds=(1,), steps=40, noise_alone=True)
         assert found["measurable"]
-        assert found["P"] == 0
+        assert found["protection"] == 0
         assert found["most_shown"] == 0
         assert found["noise_read"] is not None
         assert found["noise_read"] < 0.5
@@ -85,7 +85,7 @@ class TestVictims:
         assert found["noise_read"] is None
         assert found["clean"] is not None
         assert found["clean"] > 0.9
-        assert (found["P"] or 0) > 0.7
+        assert (found["protection"] or 0) > 0.7
         assert (
             found["most_shown"] == np.abs(hidden.protected.astype(int) - hidden.clean.images).max()
         )

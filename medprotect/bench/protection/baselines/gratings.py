@@ -34,7 +34,9 @@ class Gratings(Baseline):
             turn, way = divmod(label, directions)
             angle = math.pi * way / directions
             along = rows * math.cos(angle) + columns * math.sin(angle)
-            # Neighbours differ in direction and in period.
-            waves = along / PERIODS[(turn + way) % len(PERIODS)] + phases[label]
+            # Of two classes both differ. Of more, the coarse ones come first: on brain MR that
+            # leaves models 0.38 instead of 0.51, with the same stripes (experiments.md).
+            period = PERIODS[(turn + way) % len(PERIODS) if classes == 2 else turn]
+            waves = along / period + phases[label]
             signs[label, ..., 0] = np.where(np.sin(2 * np.pi * waves) >= 0, 1, -1)
         return self.add(train.images, self.budget_lsb * signs[train.labels])
