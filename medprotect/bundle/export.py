@@ -6,7 +6,7 @@ from pathlib import Path
 from medprotect.bundle.archive import SUMS, Contents, pack
 from medprotect.bundle.layout import bundle_files, bundle_version
 from medprotect.bundle.model_pt import MODEL, make_model_pt
-from medprotect.confounder.card import CARD, Card, load_card, shipped_cards
+from medprotect.confounder.card import CARD, SLOTS, Card, load_card, shipped_cards
 from medprotect.confounder.measured import MEASURED
 from medprotect.errors import ConfigError, OutputError, PipelineError
 from medprotect.protect.atomic import publish, write_file
@@ -36,7 +36,7 @@ def export_bundle(pipeline: str, out: Path, *, share_secret: bool = False) -> Co
     Raises
     ------
     ConfigError
-        The pipeline is the owner's own, and `share_secret` is false.
+        The pipeline is the owner's own, and `share_secret` is false; or its noise says labels.
     OutputError
         `out` exists or cannot be written.
     PipelineError, HashMismatchError
@@ -52,6 +52,11 @@ def export_bundle(pipeline: str, out: Path, *, share_secret: bool = False) -> Co
         )
     if out.exists():
         raise OutputError("The file exists. It is never overwritten: name another file.")
+    if card.codes.source == SLOTS:
+        raise ConfigError(
+            f"The noise of pipeline {card.name} says labels, and a bundle is run without. Use the "
+            "transform Protectd with label_key and classes."
+        )
     contents = bundle_contents(card)
     partial = out.with_name(f".medprotect-{secrets.token_hex(8)}.part")
     write_file(partial, pack(contents.files, card.name), 0o644 if public else 0o600)

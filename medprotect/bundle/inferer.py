@@ -13,7 +13,13 @@ from monai.inferers.inferer import Inferer
 from medprotect.confounder.along_z import COHERENT, check_along_z
 from medprotect.confounder.card import load_card
 from medprotect.confounder.key import Key, default_key_path
-from medprotect.confounder.noise import NoiseNetwork, fill, key_noise, network_arguments
+from medprotect.confounder.noise import (
+    GrainNetwork,
+    NoiseNetwork,
+    fill,
+    key_noise,
+    network_arguments,
+)
 from medprotect.errors import ConfigError, PipelineError
 from medprotect.protect.transforms import Carried
 
@@ -61,10 +67,10 @@ class NoiseInferer(Inferer):
         Raises
         ------
         ConfigError
-            The network is not a `NoiseNetwork`.
+            The network is not one of a pipeline.
         """
-        if not isinstance(network, NoiseNetwork):
-            raise ConfigError("The network is not a NoiseNetwork.")
+        if not isinstance(network, NoiseNetwork | GrainNetwork):
+            raise ConfigError("The network is not a NoiseNetwork, and no GrainNetwork.")
         if self._key is None:
             self._key = find_key(self._key_file)
         hashes = _hashes(inputs)
@@ -97,13 +103,13 @@ class WeightsLoader:
 
     Parameters
     ----------
-    network : NoiseNetwork
+    network : NoiseNetwork or GrainNetwork
         To be filled.
     folder : str
         Of the pipeline.
     """
 
-    def __init__(self, network: NoiseNetwork, folder: str) -> None:
+    def __init__(self, network: NoiseNetwork | GrainNetwork, folder: str) -> None:
         self._network, self._folder = network, Path(folder)
 
     def attach(self, engine: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import medprotect
 from medprotect.confounder.along_z import COHERENT
-from medprotect.confounder.card import CARD, Card, load_card
+from medprotect.confounder.card import CARD, GRAIN, UNET, Card, load_card
 from medprotect.confounder.measured import read_measured
 from medprotect.confounder.noise import network_arguments
 from medprotect.confounder.weights import write_private
@@ -23,7 +23,10 @@ SCHEMA_URL = f"https://project-monai.github.io/schema/{SCHEMA}"
 TESTED = {"monai": "1.6.1", "pytorch": "2.13.0", "numpy": "2.4.6"}
 """Versions that bundles are tested with."""
 
-_NETWORK = "medprotect.confounder.noise.NoiseNetwork"
+_NETWORKS = {
+    UNET: "medprotect.confounder.noise.NoiseNetwork",
+    GRAIN: "medprotect.confounder.noise.GrainNetwork",
+}
 _RUN = ("$torch.set_num_threads(1)", "$@evaluator.run()")
 _IMPORT_REMAP = "$from medprotect.bundle.references import remap_references"
 _DEVICE = "$torch.device('cpu')"  # the bytes depend on the backend, and `medprotect run` is there
@@ -141,7 +144,7 @@ def inference(card: Card) -> Config:
         "keep_uids": False,
         "along_z": COHERENT,
         "device": _DEVICE,
-        "network_def": {"_target_": _NETWORK, **network_arguments(card)},
+        "network_def": {"_target_": _NETWORKS[card.noise.carrier], **network_arguments(card)},
         "network": "$@network_def.to(@device)",
         "datalist": {
             "_target_": "medprotect.bundle.dataset.list_images",
@@ -239,7 +242,7 @@ def train(card: Card) -> Config:
         "clusters": len(card.codes.classes) if card.codes.source == "clusters" else None,
         "decoys": card.codes.decoys,
         "trained_for": name_strength(card.training.strength),
-        "network_def": {"_target_": _NETWORK, **network_arguments(card)},
+        "network_def": {"_target_": _NETWORKS[card.noise.carrier], **network_arguments(card)},
         "train": {
             "preprocessing": _compose(
                 {"_target_": "medprotect.protect.transforms.LoadProtectabled", "keys": "image"},

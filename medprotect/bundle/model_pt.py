@@ -9,21 +9,21 @@ import torch
 from torch import Tensor
 
 from medprotect.confounder.card import Card
-from medprotect.confounder.noise import NoiseNetwork, fill, network_arguments
+from medprotect.confounder.noise import fill, make_network
 from medprotect.errors import PipelineError
 
 MODEL = "models/model.pt"
 
 
 def make_model_pt(card: Card) -> bytes:
-    """Return the state dict of a card's `NoiseNetwork`, float32, as MONAI's ``load`` reads it.
+    """Return the state dict of a card's networks, float32, as MONAI's ``load`` reads it.
 
     Raises
     ------
     HashMismatchError, PipelineError
         The weights are not those of the card.
     """
-    network = NoiseNetwork(**network_arguments(card))
+    network = make_network(card)
     fill(network, card)
     expected = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     stream = BytesIO()

@@ -75,6 +75,11 @@ def in_words(settings: Settings, entries: list[Entry], *, with_vault: bool = Fal
         lines.append(protection_in_words(measured))
     if caveat := caveat_in_words(measured):
         lines.append(caveat)
+    if known := sum(bool(row.label) for row in to_do):
+        lines.append(
+            f"labels: {len(settings.classes)} classes, known of {files_in_words(known)}; the noise "
+            "says them to whoever can read it"
+        )
     lines += _pipelines_in_words(settings, to_do)
     lines += _left_in_words(entries)
     lines += _reasons_in_words(entries)

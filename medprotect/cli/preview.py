@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from medprotect.preview.page import Preview
 
 _STANDS_FOR = {
-    "--labels": "TABLE",
+    "--labels": "LABELS",
     "--mask": "PATTERN",
     "--no-mask": "PATTERN",
     "--key": "KEY",
@@ -96,7 +96,7 @@ def preview(
                 strength,
                 along_z,
                 jobs,
-                **read_labels(labels),
+                **read_labels(labels, export),
                 mask_names=name_masks(mask, no_mask),
             )
             found, made = find_key(key, settings)

@@ -84,7 +84,10 @@ Pipelines = Annotated[
 ]
 Labels = Annotated[
     Path | None,
-    typer.Option(help="A CSV table with the columns file, label, if the classes are known."),
+    typer.Option(
+        metavar="TABLE|folders",
+        help="A CSV table with the columns file, label; or folders, if their names are the labels.",
+    ),
 ]
 HowOthers = Annotated[
     Others, typer.Option(help="Files that are not images: leave them out, or copy them.")
@@ -247,7 +250,7 @@ def run(
             strength,
             along_z,
             jobs,
-            **read_labels(labels),
+            **read_labels(labels, places.export if places.export_tree is None else None),
             copy_others=others is Others.COPY,
             hold_series=on_reject is OnReject.HOLD_SERIES,
             mask_names=name_masks(mask, no_mask),
@@ -334,14 +337,30 @@ class Keeping:
     recipients: "list[Recipient]"
 
 
-def read_labels(table: Path | None) -> dict[str, Any]:
-    """Return class by path, and the SHA-256 of the table, as settings name them."""
+def read_labels(table: Path | None, export: Path | None) -> dict[str, Any]:
+    """Return class by path, and what tells the labels from others, as settings name them.
+
+    Parameters
+    ----------
+    table : Path, optional
+        The table, or ``folders``.
+    export : Path or None
+        Whose folders are looked at; None for what is no folder.
+    """
     if table is None:
         return {}
     import hashlib
 
     from medprotect.confounder import labels
 
+    if str(table) == labels.FOLDERS and not table.is_file():
+        if export is None:
+            from medprotect.errors import ConfigError
+
+            raise ConfigError("--labels folders needs an EXPORT that is a folder; give a table.")
+        by_folder = labels.label_by_folder(export)
+        named = "\n".join([labels.FOLDERS, *sorted(set(by_folder.values()))])
+        return {"labels": by_folder, "labels_sha256": hashlib.sha256(named.encode()).hexdigest()}
     classes = labels.read_labels(table)  # first: it says what is wrong with the table
     return {"labels": classes, "labels_sha256": hashlib.sha256(table.read_bytes()).hexdigest()}
 

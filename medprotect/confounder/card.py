@@ -20,7 +20,9 @@ from medprotect.errors import PipelineError
 FORMAT = 1
 CARD = "card.toml"
 WEIGHTS = "models/generator.safetensors"
-SOURCES = ("labels", "clusters")
+SLOTS = "slots"
+SOURCES = ("labels", "clusters", SLOTS)
+UNET, GRAIN = CARRIERS = ("unet", "grain")
 GAIN = 2.0
 """Spread of the noise before `tanh` bounds it, in training; with more of it nothing is learnt."""
 
@@ -67,7 +69,8 @@ class Codes:
     classes : tuple of str
         Names of the classes, one code each, in the order of the labels.
     source : str
-        ``labels`` of people, or ``clusters`` that were found without any.
+        ``labels`` of people, or ``clusters`` that were found without any; or ``slots``, that stand
+        for any classes.
     decoys : bool
         Whether the noise shows a wrong class to models trained on clean images.
     temperature : float
@@ -96,9 +99,13 @@ class Noise:
     ----------
     gain : float
         Spread of the noise before it is bounded: the greater, the nearer is all of it to the bound.
+    carrier : str
+        ``unet``: a trained generator makes it. ``grain``: it is grain whose spectrum says the code;
+        see `medprotect.confounder.grain`.
     """
 
     gain: float = GAIN
+    carrier: str = UNET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -350,8 +357,11 @@ def _check(card: Card) -> None:
         and len(set(codes.classes)) == len(codes.classes),
         "source: one of " + ", ".join(SOURCES): codes.source in SOURCES,
         "temperature: above 0": 0 < codes.temperature < float("inf"),
-        "widths: 4 to 512": all(
-            4 <= width <= 512 for width in (card.widths.generator, card.widths.assigner)
+        "carrier: one of " + ", ".join(CARRIERS): card.noise.carrier in CARRIERS,
+        "slots: of grain alone": codes.source != SLOTS or card.noise.carrier == GRAIN,
+        "widths: 4 to 512, or 0 for what grain does not need": all(
+            4 <= width <= 512 or (width == 0 and card.noise.carrier == GRAIN)
+            for width in (card.widths.generator, card.widths.assigner)
         ),
         "gain: above 0": 0 < card.noise.gain < float("inf"),
         "weights.file: a path below the card": _is_below(card.weights.file),

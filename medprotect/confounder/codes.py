@@ -109,5 +109,21 @@ def slice_phase(key: Key, content_sha256: bytes) -> tuple[int, int]:
     return _phase(hmac.new(key.subkey("phases"), content_sha256, hashlib.sha256).digest())
 
 
+def key_slots(key: Key, classes: int) -> list[int]:
+    """Return which code of grain each class gets: the first so many codes, in the key's order."""
+    secret = key.subkey("slots")
+
+    def rank(slot: int) -> bytes:
+        return hmac.new(secret, f"{slot} of {classes}".encode(), hashlib.sha256).digest()
+
+    return sorted(range(classes), key=rank)
+
+
+def key_seed(key: Key, content_sha256: bytes) -> int:
+    """Return what draws the grain of an image by key and content, 0 to 2**63 - 1."""
+    digest = hmac.new(key.subkey("grain"), content_sha256, hashlib.sha256).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
 def _phase(drawn: bytes) -> tuple[int, int]:
     return drawn[0] % PERIOD, drawn[1] % PERIOD

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from medprotect.confounder.along_z import COHERENT, check_along_z
-from medprotect.confounder.card import GAIN, Card
-from medprotect.confounder.codes import key_decoy, key_phase, slice_phase
+from medprotect.confounder.card import GAIN, GRAIN, Card
+from medprotect.confounder.codes import key_decoy, key_phase, key_seed, key_slots, slice_phase
+from medprotect.confounder.grain import MOST_CLASSES, SLOTS, Grain, slot_code
 from medprotect.confounder.key import Key
 from medprotect.confounder.networks import Assigner, Generator, pad_to_stride
 from medprotect.confounder.weights import load_tensors
@@ -18,6 +19,10 @@ from medprotect.errors import PipelineError
 
 GENERATOR = "generator."
 ASSIGNER = "assigner."
+
+UNET_SHARE = 0.5
+"""Of the budget, what a generator's noise takes: nearly all of that is at its bound, where grain
+seldom reaches it, and would be seen."""
 
 
 class NoiseNetwork(nn.Module):
@@ -103,8 +108,89 @@ class NoiseNetwork(nn.Module):
         return functional.softmax(logits / self.temperature, 1)
 
 
+class GrainNetwork(nn.Module):
+    """Grain and, where there is one, an assigner: images in, their noise out.
+
+    The noise is the same in all channels. Its state dict has the names of a pipeline's weights
+    file.
+
+    Parameters
+    ----------
+    channels, codes, canonical_size, assigner_size, temperature
+        As of `NoiseNetwork`.
+    assigner_width : int
+        Channels of the assigner's first level; 0 where there is none.
+    gain : float
+        Spread of the grain, as a share of the budget, before it is bounded.
+    """
+
+    decoys = False
+
+    def __init__(
+        self,
+        channels: int,
+        codes: int,
+        canonical_size: int,
+        assigner_size: int,
+        assigner_width: int = 0,
+        temperature: float = 1.0,
+        gain: float = GAIN,
+    ) -> None:
+        super().__init__()
+        self.channels, self.codes = channels, codes
+        self.canonical_size, self.assigner_size = canonical_size, assigner_size
+        self.temperature, self.gain = temperature, gain
+        self.generator = Grain()
+        self.assigner = Assigner(channels, codes, assigner_width) if assigner_width else None
+
+    def forward(self, image: Tensor, code: Tensor | None = None, seed: int = 0) -> Tensor:
+        """Return noise (B, C, H, W) in -1..1 for presented values (B, C, H, W) in 0..1.
+
+        Parameters
+        ----------
+        code : Tensor, optional
+            (B, S), shares of the slots; without one, of all alike, which says nothing.
+        seed : int
+            Draws the grain.
+        """
+        batch, channels, height, width = image.shape
+        if code is None:
+            code = torch.full((batch, SLOTS), 1 / SLOTS, device=image.device)
+        rows, columns = _fitted(height, width, self.canonical_size)
+        rng = torch.Generator().manual_seed(seed)
+        white = torch.randn((batch, 1, rows, columns), generator=rng).to(image.device)
+        noise: Tensor = self.gain * self.generator(white, code)
+        if (rows, columns) != (height, width):
+            size = (height, width)
+            noise = functional.interpolate(noise, size, mode="bilinear", align_corners=False)
+        return noise.clamp(-1, 1).expand(-1, channels, -1, -1)
+
+    def posterior(self, image: Tensor) -> Tensor:
+        """Return the assigner's calibrated probabilities (B, K); all alike where there is none."""
+        if self.assigner is None:
+            return torch.full((len(image), self.codes), 1 / self.codes, device=image.device)
+        logits: Tensor = self.assigner(shrink(image, self.assigner_size))
+        return functional.softmax(logits / self.temperature, 1)
+
+
+def make_network(card: Card) -> NoiseNetwork | GrainNetwork:
+    """Return the networks of a card, not filled."""
+    arguments = network_arguments(card)
+    return GrainNetwork(**arguments) if card.noise.carrier == GRAIN else NoiseNetwork(**arguments)
+
+
 def network_arguments(card: Card) -> dict[str, Any]:
-    """Return what `NoiseNetwork` takes, by name, for the networks of a card."""
+    """Return what the networks of a card are made with, by name."""
+    if card.noise.carrier == GRAIN:
+        return {
+            "channels": card.images.channels,
+            "codes": len(card.codes.classes),
+            "canonical_size": card.images.canonical_size,
+            "assigner_size": card.images.assigner_size,
+            "assigner_width": card.widths.assigner,
+            "temperature": card.codes.temperature,
+            "gain": card.noise.gain,
+        }
     return {
         "channels": card.images.channels,
         "codes": len(card.codes.classes),
@@ -159,6 +245,8 @@ class Confounder:
         A torch device.
     along_z : str
         ``coherent`` or ``independent``; see `medprotect.confounder.along_z`.
+    classes : int, optional
+        How many classes the labels have, where they are not those of the card: grain says any.
 
     Raises
     ------
@@ -171,12 +259,18 @@ class Confounder:
     """
 
     def __init__(
-        self, card: Card, key: Key, device: str = "cpu", *, along_z: str = COHERENT
+        self,
+        card: Card,
+        key: Key,
+        device: str = "cpu",
+        *,
+        along_z: str = COHERENT,
+        classes: int | None = None,
     ) -> None:
         self.card = card
-        self._along_z = check_along_z(along_z)
+        self._along_z, self._classes = check_along_z(along_z), classes
         self._key, self._device = key, torch.device(device)
-        self._network = NoiseNetwork(**network_arguments(card))
+        self._network = make_network(card)
         fill(self._network, card)
         self._network.to(self._device).eval()
 
@@ -185,7 +279,13 @@ class Confounder:
     ) -> NDArray[np.float32]:
         """Return the noise of one image; see `key_noise`."""
         return key_noise(
-            self._network, self._key, presented, content_sha256, label, along_z=self._along_z
+            self._network,
+            self._key,
+            presented,
+            content_sha256,
+            label,
+            along_z=self._along_z,
+            classes=self._classes,
         )
 
     @torch.inference_mode()
@@ -209,21 +309,24 @@ class Confounder:
 
 @torch.inference_mode()
 def key_noise(
-    network: NoiseNetwork,
+    network: NoiseNetwork | GrainNetwork,
     key: Key,
     presented: NDArray[np.float32],
     content_sha256: bytes,
     label: int | None = None,
     *,
     along_z: str = COHERENT,
+    classes: int | None = None,
 ) -> NDArray[np.float32]:
     """Return the noise of one image under a key, in -1..1: its share of the budget, and the sign.
+
+    That of a generator takes `UNET_SHARE` of it.
 
     Depends on nothing but the arguments and what `Confounder.backend` tells.
 
     Parameters
     ----------
-    network : NoiseNetwork
+    network : NoiseNetwork or GrainNetwork
         Filled, in evaluation mode.
     key : Key
         The owner's.
@@ -235,7 +338,9 @@ def key_noise(
         The class, where it is known; else the assigner's posterior is the code.
     along_z : str
         Whether the textures of all images begin at one place (``coherent``), or those of each at
-        its own (``independent``).
+        its own (``independent``). Grain is each image's own, like a detector's.
+    classes : int, optional
+        How many classes there are, of which the label is one; else those of the networks.
 
     Returns
     -------
@@ -248,6 +353,10 @@ def key_noise(
         The image has other channels, or the label is none of the card's.
     """
     image = _to_tensor(presented, network)
+    if isinstance(network, GrainNetwork):
+        code = _slots(network, key, image, label, classes or network.codes)
+        seed = key_seed(key, content_sha256)
+        return _to_array(network(image, code, seed)[:, :1])
     seen = network.posterior(image)
     code = seen if label is None else _one_hot(label, seen)
     decoy = None
@@ -257,11 +366,32 @@ def key_noise(
     noise = network.unbounded(image, code, decoy, phase)
     if presented.shape[2] < noise.shape[1]:
         noise = noise.mean(1, keepdim=True)
-    pattern: NDArray[np.float32] = noise.clamp(-1, 1)[0].permute(1, 2, 0).cpu().numpy()
+    return _to_array(UNET_SHARE * noise.clamp(-1, 1))
+
+
+def _slots(
+    network: GrainNetwork, key: Key, image: Tensor, label: int | None, classes: int
+) -> Tensor:
+    """Return the shares (1, S) of the slots of a class, or of the assigner's posterior."""
+    if not 1 <= classes <= MOST_CLASSES:
+        raise PipelineError(f"Grain says {MOST_CLASSES} classes at most, and there are {classes}.")
+    if label is not None and not 0 <= label < classes:
+        raise PipelineError(f"There is no class {label}: there are {classes}, from 0.")
+    slots = key_slots(key, classes)
+    if label is not None:
+        return slot_code(slots[label]).to(image.device)
+    if network.assigner is None:
+        return torch.full((1, SLOTS), 1 / SLOTS, device=image.device)
+    codes = torch.cat([slot_code(slot) for slot in slots[: network.codes]]).to(image.device)
+    return network.posterior(image) @ codes
+
+
+def _to_array(noise: Tensor) -> NDArray[np.float32]:
+    pattern: NDArray[np.float32] = noise[0].permute(1, 2, 0).cpu().numpy()
     return np.ascontiguousarray(pattern)
 
 
-def _to_tensor(presented: NDArray[np.float32], network: NoiseNetwork) -> Tensor:
+def _to_tensor(presented: NDArray[np.float32], network: NoiseNetwork | GrainNetwork) -> Tensor:
     channels = network.channels
     if presented.ndim != 3 or presented.shape[2] not in (1, channels):
         raise PipelineError(f"The pipeline takes only images of {channels} channels.")
@@ -280,14 +410,18 @@ def _one_hot(label: int, like: Tensor) -> Tensor:
 def shrink(image: Tensor, long_side: int) -> Tensor:
     """Bring (B, C, h, w') to at most `long_side`, antialiased; smaller ones stay as they are."""
     height, width = image.shape[-2:]
+    size = _fitted(height, width, long_side)
+    if size == (height, width):
+        return image
+    return functional.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def _fitted(height: int, width: int, long_side: int) -> tuple[int, int]:
+    """Return rows and columns of an image brought to at most `long_side`."""
     longest = max(height, width)
     if longest <= long_side:
-        return image
-    size = (
-        max(1, round(height * long_side / longest)),
-        max(1, round(width * long_side / longest)),
-    )
-    return functional.interpolate(image, size, mode="bilinear", antialias=True, align_corners=False)
+        return height, width
+    return max(1, round(height * long_side / longest)), max(1, round(width * long_side / longest))
 
 
 def mute_chroma(noise: Tensor, stretch: float) -> Tensor:

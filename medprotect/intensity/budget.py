@@ -15,12 +15,19 @@ from medprotect.intensity.windows import (
 )
 
 STRENGTHS = {"low": 4, "standard": 8, "high": 16}
-"""Largest change of what a window presents, in 255ths of the way from black to white."""
+"""How strong noise is, in 255ths of what a window presents, from black to white."""
 
 _STRONGEST = "high"
 
-SMOOTH_SHARE = 0.375
-"""Share of the strength that is left where an image is smooth: at `standard`, 3 of 255."""
+BUSY_SHARE = 2.0
+"""Of the strength, the largest change, where texture hides it: at `standard`, 16 of 255."""
+
+SMOOTH_SHARE = 0.25
+"""Of the strength, the largest change where an image is smooth: at `standard`, 2 of 255."""
+
+_TEXTURE_SHARE = 1.75
+"""Of the spread of the texture, the largest change at `standard`. So strong, grain spares as much
+of brain MR, chest radiographs and chest CT as JPEG at quality 50 does (VIF, MS-SSIM)."""
 
 _LEAST_SHARE = 0.5
 """Share of a file's unmasked pixels that must be free to change by one stored unit."""
@@ -41,15 +48,15 @@ def name_strength(share: float) -> str:
 def budget_lsb(view: View, strength: str) -> NDArray[np.float64]:
     """Return the largest change of each pixel, in stored values.
 
-    In every clinical window the change shows as at most `strength`: a pixel at a distance ``d``
-    outside a window of width ``w`` may change by ``strength * w + d``, because only what reaches
-    into the window is seen there. The least of these over all windows holds, divided by |slope|
-    and rounded down to whole stored values (floating point: not rounded). Pixels that are masked,
-    or that no window shows, have none.
+    In every clinical window the change shows as at most a share ``s``, which is `BUSY_SHARE` of
+    `strength`: a pixel at a distance ``d`` outside a window of width ``w`` may change by
+    ``s * w + d``, because only what reaches into the window is seen there. The least of these over
+    all windows holds, divided by |slope| and rounded down to whole stored values (floating point:
+    not rounded). Pixels that are masked, or that no window shows, have none.
 
-    That much is allowed where the image has texture at least as strong as the noise, which hides
-    it. Where it is smoother, noise may be as strong as the texture is, and in a window at least
-    `SMOOTH_SHARE` of the strength, or one stored value.
+    That much is allowed where the image has texture that hides it. Where it is smoother, noise may
+    be in proportion to the texture, and in a window at least `SMOOTH_SHARE` of the strength, or one
+    stored value.
 
     Where a look-up table takes part there is no width to go by: then a pixel may change as far as,
     on the whole way there in either direction, no window shows more than `strength`. With a
@@ -71,7 +78,7 @@ def budget_lsb(view: View, strength: str) -> NDArray[np.float64]:
     share = STRENGTHS[strength] / 255
     image = view.image
     smooth, busy = _bounds(view, share)
-    budget = _texture(view) * (share / _USUAL_SHARE)
+    budget = _texture(view) * (_TEXTURE_SHARE * share / _USUAL_SHARE)
     np.clip(budget, smooth, busy, out=budget)
     if not view.is_floating:
         budget += _ROOM
@@ -117,7 +124,7 @@ def _bounds(view: View, share: float) -> tuple[NDArray[np.float64], NDArray[np.f
 
 
 def _bounds_of(view: View, share: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    smooth, busy = _least(view, SMOOTH_SHARE * share), _least(view, share)
+    smooth, busy = _least(view, SMOOTH_SHARE * share), _least(view, BUSY_SHARE * share)
     if not view.is_floating:  # one step of the stored values is the least that can be
         smooth = np.maximum(smooth, np.minimum(busy, 1))
     return smooth, busy

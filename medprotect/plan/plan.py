@@ -6,6 +6,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from medprotect.confounder.card import SLOTS
 from medprotect.confounder.measured import Measured, Protection
 from medprotect.errors import (
     ConfigError,
@@ -321,9 +322,9 @@ def _of_description(row: Row, description: Description, out: Path, rules: Rules)
         if rules.copy_others:
             _check_length(row.found.path, rules)
         return replace(row, action=action, out=row.found.path if rules.copy_others else "")
-    choice = choose_pipeline(rules.candidates, traits, rules.strength)
     classes = rules.labels or {}
     label = classes.get(row.found.path) or classes.get(row.voxels, "")
+    choice = choose_pipeline(rules.candidates, traits, rules.strength, label)
     _check_label(label, choice.pipeline, rules)
     _check_protection(choice, rules)
     name = row.found.path + description.output_suffix
@@ -365,6 +366,8 @@ def _check_protection(choice: Choice, rules: Rules) -> None:
 
 def _check_label(label: str, pipeline: str, rules: Rules) -> None:
     codes = {each.card.name: each.card.codes for each in rules.candidates}[pipeline]
+    if codes.source == SLOTS:
+        return
     if label and codes.source == "clusters":
         raise ConfigError(
             f"The pipeline {pipeline} was trained without labels. Run without --labels, or name a "

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from medprotect.confounder.card import Card, load_card, shipped_cards
+from medprotect.confounder.card import SLOTS, Card, load_card, shipped_cards
 from medprotect.confounder.measured import Measured, read_measured
 from medprotect.errors import NoPipelineError
 from medprotect.imaging.image import Traits
@@ -30,6 +30,11 @@ class Candidate:
 
     card: Card
     named: bool = False
+
+    @property
+    def any_label(self) -> bool:
+        """Whether its noise says whatever labels there are, and nothing without."""
+        return self.card.codes.source == SLOTS
 
     @property
     def measured(self) -> Mapping[str, Measured]:
@@ -92,9 +97,11 @@ def find_candidates(pipelines: Sequence[str]) -> tuple[Candidate, ...]:
 
 
 def choose_pipeline(
-    candidates: Sequence[Candidate], traits: Traits, strength: str = "standard"
+    candidates: Sequence[Candidate], traits: Traits, strength: str = "standard", label: str = ""
 ) -> Choice:
     """Pick the pipeline for an image, by modality, body part and photometric interpretation.
+
+    A pipeline whose noise says any label takes only images with one, and comes before others then.
 
     Colour whose pixels are known to be all grey counts as grey (`Traits.shows_grey`).
 
@@ -108,7 +115,7 @@ def choose_pipeline(
     NoPipelineError
         None fits, or the image is quantitative and none was named.
     """
-    fitting = [each for each in candidates if _fits(each, traits)]
+    fitting = [each for each in candidates if _fits(each, traits) and (label or not each.any_label)]
     if not fitting:
         raise NoPipelineError(_why_none(candidates, traits))
     best = max(fitting, key=lambda each: _preference(each, traits))
@@ -131,6 +138,7 @@ def _preference(candidate: Candidate, traits: Traits) -> tuple[bool, ...]:
     images = candidate.card.images
     return (
         candidate.named,
+        candidate.any_label,
         bool(images.body_parts),
         traits.modality in images.modalities,
         bool(traits.modality) or not any(images.modalities),
@@ -147,9 +155,12 @@ def _why(candidate: Candidate, traits: Traits) -> str:
 
 def _warnings(candidate: Candidate, traits: Traits) -> tuple[str, ...]:
     images = candidate.card.images
+    untested = traits.modality in images.experimental
     found = {
-        NOT_OF_PIPELINE: traits.modality not in images.modalities,
-        "experimental_modality": traits.modality in images.experimental,
+        # Grain is made for no modality: what it was not tested on, it was not measured on, either.
+        NOT_OF_PIPELINE: traits.modality not in images.modalities
+        or (candidate.any_label and untested),
+        "experimental_modality": untested and not candidate.any_label,
         "quantitative": traits.quantitative,
     }
     return tuple(slug for slug, holds in found.items() if holds)
@@ -157,7 +168,7 @@ def _warnings(candidate: Candidate, traits: Traits) -> tuple[str, ...]:
 
 def _why_none(candidates: Sequence[Candidate], traits: Traits) -> str:
     """Say why none fits, and which one takes the image when it is named."""
-    named = [Candidate(each.card, named=True) for each in candidates]
+    named = [Candidate(each.card, named=True) for each in candidates if not each.any_label]
     fitting = [each for each in named if _fits(each, traits)]
     kind = "colour images" if traits.as_shown.channels == 3 else "grey images"
     kind += " stored in colour" if traits.shows_grey else ""
@@ -173,4 +184,6 @@ def _why_none(candidates: Sequence[Candidate], traits: Traits) -> str:
         how = f"in a folder of their own, --pipeline {name} takes them, unmeasured"
     if traits.quantitative:
         return f"a measurement (PET, NM): noise would change its values; leave it out, or {how}"
+    if any(_fits(each, traits) for each in candidates):  # one that lacks but a label
+        how = f"with --labels they are protected; {how}"
     return f"no pipeline was made for {what}; {how}, or train one: medprotect train --help"

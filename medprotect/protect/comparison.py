@@ -11,7 +11,7 @@ from medprotect.imaging import formats
 from medprotect.imaging.image import Image, ImageFile, Readable, Stored
 from medprotect.imaging.second_reading import Samples, read_again
 from medprotect.intensity.apply import share_of_budget
-from medprotect.intensity.budget import STRENGTHS, budget_lsb
+from medprotect.intensity.budget import BUSY_SHARE, STRENGTHS, budget_lsb
 from medprotect.intensity.windows import (
     View,
     modality_values,
@@ -144,7 +144,8 @@ def _check_pixels(image: Image, after: Stored, strength: str, index: int) -> tup
         raise VerificationError(
             f"image {index + 1}, row {at[0]}, column {at[1]} changed by more than its budget"
         )
-    if not seen.is_colour and _largest_shown(seen, after) > STRENGTHS[strength] / 255 + _ROUNDING:
+    most = BUSY_SHARE * STRENGTHS[strength] / 255
+    if not seen.is_colour and _largest_shown(seen, after) > most + _ROUNDING:
         raise VerificationError(f"image {index + 1} is shown changed by more than its strength")
     same = (after == image.stored) | ((after != after) & (image.stored != image.stored))
     differs = ~(same if same.ndim == 2 else same.all(-1))

@@ -152,6 +152,7 @@ class Run:
             pipelines={name: str(cards[name].folder) for name in sorted(used)},
             strength=self._settings.strength,
             labels_sha256=self._settings.labels_sha256,
+            classes=self._settings.classes,
             keep_uids=self._settings.keep_uids,
             along_z=self._settings.along_z,
             memory_bytes=worker_bytes(workers),

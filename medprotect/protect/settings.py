@@ -102,6 +102,11 @@ class Settings:
             raise ConfigError("Two pipelines have one name; rename the folder of one.")
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """All that the labels name, sorted."""
+        return tuple(sorted(set(self.labels.values())))
+
+    @property
     def source(self) -> Path | Tree:
         """What the run reads."""
         return self.export_tree or self.export

@@ -29,7 +29,7 @@ class Setup:
         The owner's key, in hex.
     pipelines : dict of str to str
         Folder by name.
-    strength, labels_sha256, keep_uids, along_z
+    strength, labels_sha256, classes, keep_uids, along_z
         As `medprotect.protect.transforms.Protect` takes them.
     memory_bytes : int
         How much memory the worker may take.
@@ -40,6 +40,7 @@ class Setup:
     pipelines: dict[str, str]
     strength: str
     labels_sha256: str = ""
+    classes: tuple[str, ...] = ()
     keep_uids: bool = False
     along_z: str = COHERENT
     memory_bytes: int = limits.LEAST_WORKER_BYTES

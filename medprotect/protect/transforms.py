@@ -19,7 +19,7 @@ may look at them and must not change them: `SaveProtected` checks every pixel ag
 
 import os
 import secrets
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from monai.transforms.transform import MapTransform, Transform
 from torch.utils.data._utils.collate import default_collate_fn_map
 
 from medprotect.confounder.along_z import COHERENT
-from medprotect.confounder.card import Card, load_card
+from medprotect.confounder.card import SLOTS, Card, load_card
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import Confounder
 from medprotect.errors import ConfigError
@@ -128,6 +128,8 @@ class Protect(Transform):
         ``low``, ``standard`` or ``high``.
     labels_sha256 : str
         Identity of the table that the labels come from, where they are given.
+    classes : sequence of str
+        All that labels may name, where they are none of the pipeline's own: for one that says any.
     keep_uids : bool
         Whether DICOM UIDs are kept.
     along_z : str
@@ -150,6 +152,7 @@ class Protect(Transform):
         *,
         strength: str = "standard",
         labels_sha256: str = "",
+        classes: Sequence[str] = (),
         keep_uids: bool = False,
         along_z: str = COHERENT,
         device: str = "cpu",
@@ -157,7 +160,10 @@ class Protect(Transform):
         if strength not in STRENGTHS:
             raise ConfigError(f"Strength is one of {', '.join(STRENGTHS)}.")
         card = pipeline if isinstance(pipeline, Card) else load_card(pipeline)
-        self.confounder = Confounder(card, key, device, along_z=along_z)
+        self._classes = tuple(classes) if card.codes.source == SLOTS else card.codes.classes
+        self.confounder = Confounder(
+            card, key, device, along_z=along_z, classes=len(self._classes) or None
+        )
         self.strength = strength
         self.derivation = derive(
             card,
@@ -219,7 +225,11 @@ class Protect(Transform):
                 f"The pipeline {card.name} was trained without labels and takes none: leave out "
                 "label_key."
             )
-        classes = card.codes.classes
+        classes = self._classes
+        if card.codes.source == SLOTS and not classes:
+            raise ConfigError(
+                f"The pipeline {card.name} says any labels: name all of them as classes."
+            )
         if isinstance(label, str) and label in classes:
             return classes.index(label)
         if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < len(classes):

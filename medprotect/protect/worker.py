@@ -86,6 +86,7 @@ class Worker:
                 key,
                 strength=setup.strength,
                 labels_sha256=setup.labels_sha256,
+                classes=setup.classes,
                 keep_uids=setup.keep_uids,
                 along_z=setup.along_z,
                 label_key="label",

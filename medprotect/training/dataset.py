@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from medprotect.confounder.labels import LabelledFile, number_groups
-from medprotect.confounder.noise import shrink
+from medprotect.confounder.noise import UNET_SHARE, shrink
 from medprotect.errors import ConfigError, InputError, MedprotectError
 from medprotect.imaging import formats
 from medprotect.imaging.image import Image
@@ -220,7 +220,7 @@ def _as_grey(image: Image) -> Image:
 def _present(image: Image, size: int, strength: str) -> _Frame:
     seen = view(image)
     presented = torch.from_numpy(np.ascontiguousarray(present(seen))).permute(2, 0, 1)[None]
-    bound: NDArray[np.float32] = budget_presented(seen, strength)
+    bound: NDArray[np.float32] = UNET_SHARE * budget_presented(seen, strength)
     budget = torch.from_numpy(np.ascontiguousarray(bound))[None, None]
     return _Frame(shrink(presented, size), shrink(budget, size), image.modality, image.is_grey)
 

@@ -7,7 +7,7 @@ change places, before training goes on.
 import torch
 from torch import Tensor, nn
 
-from medprotect.confounder.card import Card
+from medprotect.confounder.card import UNET, Card
 from medprotect.confounder.networks import Assigner, Generator
 from medprotect.confounder.noise import NoiseNetwork, fill, network_arguments
 from medprotect.errors import ConfigError
@@ -40,6 +40,11 @@ def load_start(card: Card, channels: int) -> NoiseNetwork:
         raise ConfigError(
             f"The pipeline {card.name} is for {kinds[card.images.channels]} images, and these are "
             f"{kinds[channels]}. Name another pipeline for --from, or leave it out."
+        )
+    if card.noise.carrier != UNET:
+        raise ConfigError(
+            f"The pipeline {card.name} has no generator that learned. Name another for --from, or "
+            "leave it out."
         )
     network = NoiseNetwork(**network_arguments(card))
     fill(network, card)

@@ -9,6 +9,7 @@ import pytest
 
 from medprotect.confounder.card import (
     GAIN,
+    SLOTS,
     Card,
     Codes,
     Images,
@@ -55,7 +56,7 @@ def test_a_card_reads_as_it_was_written() -> None:
 
 
 def test_a_card_without_a_table_of_the_noise_gives_it_as_it_was_trained() -> None:
-    older = TEXT.replace("[noise]\ngain = 2.0\n\n", "")
+    older = TEXT.replace('[noise]\ngain = 2.0\ncarrier = "unet"\n\n', "")
     assert older != TEXT
     assert parse(older).noise == Noise(gain=GAIN)
 
@@ -152,6 +153,12 @@ def test_a_pipeline_is_shipped_for_colour_and_for_each_grey_modality() -> None:
         "blood-microscopy": 3,
         "chest-x-ray": 1,
         "ct": 1,
+        "labels-colour": 3,
+        "labels-ct": 1,
+        "labels-grey": 1,
+        "labels-mr": 1,
+        "labels-radiograph": 1,
+        "labels-ultrasound": 1,
         "mr": 1,
         "radiology-grey": 1,
         "ultrasound": 1,
@@ -186,11 +193,15 @@ def test_weights_trained_on_mednist_carry_its_licence_and_attribution() -> None:
 
 def test_shipped_pipelines_state_origin_licence_and_command() -> None:
     for card in shipped_cards():
+        command = card.training.command
+        assert command in (card.folder / "docs" / "README.md").read_text()
+        if card.codes.source == SLOTS:
+            assert command == "python -m medprotect.training.slots pipelines"
+            continue
         assert card.training.data
         assert "CC BY" in card.training.licence
         assert card.training.attribution
-        assert "medprotect train" in card.training.command
-        assert card.training.command in (card.folder / "docs" / "README.md").read_text()
+        assert "medprotect train" in command
 
 
 def test_cards_and_keys_are_read_without_torch() -> None:

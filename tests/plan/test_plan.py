@@ -100,15 +100,16 @@ class TestStoredInColour:
         assert row.otherwise is None
 
     def test_a_label_that_one_of_the_pipelines_knows_is_for_that_one(self, root: Path) -> None:
-        rows = plan(root, Rules(RULES.candidates, labels={"a.png": "CXR"}))
+        trained = find_candidates(["radiology-grey", "blood-microscopy"])
+        rows = plan(root, Rules(trained, labels={"a.png": "CXR"}))
         assert rows["a.png"].pipeline == "radiology-grey"
         rejected = rows["a.png"].settle(shows_grey=False)
         assert rejected.reason == "no_pipeline"
         assert "blood-microscopy was not trained on" in rejected.detail
-        rows = plan(root, Rules(RULES.candidates, labels={"a.png": "basophil"}))
+        rows = plan(root, Rules(trained, labels={"a.png": "basophil"}))
         assert rows["a.png"].pipeline == "blood-microscopy"
-        with pytest.raises(ConfigError, match="blood-microscopy"):
-            plan(root, Rules(RULES.candidates, labels={"a.png": "unheard of"}))
+        with pytest.raises(ConfigError, match="radiology-grey"):
+            plan(root, Rules(trained, labels={"a.png": "unheard of"}))
 
 
 class TestMasks:
@@ -218,10 +219,19 @@ class TestLabels:
         rules = Rules(RULES.candidates, labels={"a.png": "CXR"})
         assert plan(root, rules)["a.png"].label == "CXR"
 
-    def test_an_unknown_class_ends_the_plan(self, export: Callable[..., Path]) -> None:
+    def test_any_class_goes_to_a_pipeline_that_says_any(self, export: Callable[..., Path]) -> None:
+        root = export({"a.png": picture("PNG"), "b.png": picture("PNG")})
+        rows = plan(root, Rules(RULES.candidates, labels={"a.png": "unheard of"}))
+        assert (rows["a.png"].pipeline, rows["a.png"].label) == ("labels-grey", "unheard of")
+        assert rows["b.png"].pipeline == "radiology-grey"
+
+    def test_a_class_that_the_pipeline_given_does_not_know_ends_the_plan(
+        self, export: Callable[..., Path]
+    ) -> None:
         root = export({"a.png": picture("PNG")})
+        given = Rules(find_candidates(["radiology-grey"]), labels={"a.png": "unheard of"})
         with pytest.raises(ConfigError, match="radiology-grey"):
-            plan(root, Rules(RULES.candidates, labels={"a.png": "unheard of"}))
+            plan(root, given)
 
 
 class TestCollisions:

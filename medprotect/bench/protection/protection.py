@@ -19,7 +19,7 @@ from medprotect.bench.protection.baselines import BASELINES
 from medprotect.bench.protection.data import BenchData
 from medprotect.bench.protection.record import Protected, name_file, protection_folder
 from medprotect.bench.studies.unlearnability import protect
-from medprotect.confounder.card import Card, load_card
+from medprotect.confounder.card import SLOTS, Card, load_card
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import Confounder
 from medprotect.errors import ConfigError
@@ -95,9 +95,10 @@ def find_protection(
     if name not in OURS:
         other = BASELINES[name](budget_lsb=budget_lsb or STRENGTHS[strength])
         return Protection({"name": name, "strength": strength, **asdict(other)}, other.protect)
-    card = _find_card(pipeline, data)
     labels_known = OURS[name]
-    if labels_known and len(data.classes) > len(card.codes.classes):
+    card = _find_card(pipeline, data, labels_known=labels_known)
+    says_any = card.codes.source == SLOTS
+    if labels_known and not says_any and len(data.classes) > len(card.codes.classes):
         raise ConfigError(
             f"The pipeline {card.name} tells {len(card.codes.classes)} classes apart, the data set "
             f"has {len(data.classes)}: leave {name} out, or train a pipeline on half A and name it."
@@ -112,18 +113,20 @@ def find_protection(
 
     def make(train: Labelled, _: int) -> Images:
         labels = train.labels if labels_known else None
-        return protect(train.images, Confounder(card, KEY), strength, labels)
+        classes = len(data.classes) if says_any else None
+        return protect(train.images, Confounder(card, KEY, classes=classes), strength, labels)
 
     return Protection(settings, make)
 
 
-def _find_card(pipeline: str, data: BenchData) -> Card:
+def _find_card(pipeline: str, data: BenchData, *, labels_known: bool) -> Card:
     if pipeline != AUTO:
         return load_card(pipeline)
     channels = data.train.images.shape[3]
     photometric = "RGB" if channels == 3 else "MONOCHROME2"
     traits = Traits("png", photometric=photometric, channels=channels)
-    return load_card(choose_pipeline(find_candidates([AUTO]), traits).pipeline)
+    label = data.classes[0] if labels_known else ""
+    return load_card(choose_pipeline(find_candidates([AUTO]), traits, label=label).pipeline)
 
 
 @dataclass(frozen=True, slots=True)
