@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from medprotect.confounder.grain import SLOTS, TWO
 from medprotect.confounder.key import Key
 from medprotect.confounder.networks import PERIOD
 
@@ -110,13 +111,14 @@ def slice_phase(key: Key, content_sha256: bytes) -> tuple[int, int]:
 
 
 def key_slots(key: Key, classes: int) -> list[int]:
-    """Return which code of grain each class gets: the first so many codes, in the key's order."""
+    """Return which code of grain each class gets: those that are far apart, in the key's order."""
+    first = TWO if TWO < classes <= SLOTS - TWO else 0
     secret = key.subkey("slots")
 
     def rank(slot: int) -> bytes:
         return hmac.new(secret, f"{slot} of {classes}".encode(), hashlib.sha256).digest()
 
-    return sorted(range(classes), key=rank)
+    return sorted(range(first, first + classes), key=rank)
 
 
 def key_seed(key: Key, content_sha256: bytes) -> int:

@@ -60,8 +60,8 @@ class Grain(nn.Module):
 def default_power() -> Tensor:
     """Return the spectra of the slots, (S, 15).
 
-    The first of them are the farthest apart, as far as was measured: they differ in fineness and in
-    direction at once. Slots after those of one band are of two.
+    The first `TWO` are the farthest apart for two classes, as far as was measured; those after them
+    for more. Behind those of one band are slots of two.
     """
     bands = len(PERIODS_PX) * len(DIRECTIONS)
     first = [_number(period, direction) for period, direction in _ORDER]
@@ -96,15 +96,13 @@ def slot_code(number: int) -> Tensor:
 MOST_CLASSES = SLOTS + math.comb(SLOTS, 2)
 """Classes that can be told apart: one slot each, and every two of them."""
 
+TWO = 2
+"""Slots that are for sets of two classes: of more, they are the last that are used."""
+
 _ORDER = (
-    (6.4, "across"),
-    (3.6, "along"),
-    (3.6, "across"),
-    (6.4, "along"),
-    (4.8, "diagonal"),
-    (2.7, "across"),
-    (9.0, "along"),
-    (2.7, "along"),
+    *((6.4, "across"), (3.6, "along")),
+    *((4.8, "across"), (2.7, "along"), (2.7, "across"), (4.8, "along")),
+    *((9.0, "diagonal"), (3.6, "diagonal"), (6.4, "along"), (3.6, "across")),
 )
 
 
