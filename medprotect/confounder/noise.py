@@ -396,7 +396,7 @@ def _to_tensor(presented: NDArray[np.float32], network: NoiseNetwork | GrainNetw
     if presented.ndim != 3 or presented.shape[2] not in (1, channels):
         raise PipelineError(f"The pipeline takes only images of {channels} channels.")
     image = torch.from_numpy(np.ascontiguousarray(presented, dtype=np.float32))
-    image = image.permute(2, 0, 1)[None].to(next(network.parameters()).device)
+    image = image.permute(2, 0, 1)[None].to(next(iter(network.state_dict().values())).device)
     return image.expand(-1, channels, -1, -1).contiguous()
 
 
