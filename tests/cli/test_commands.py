@@ -386,6 +386,33 @@ class TestRun:
         assert "file 1: verification" in shown.stdout
 
 
+class TestLabels:
+    def test_the_names_of_folders_are_said_by_the_noise(
+        self, medprotect: Run, house: Path, pydicom_file: Callable[[str], Path]
+    ) -> None:
+        root = house / "labelled"
+        for name, folder in (("CT_small.dcm", "ill"), ("MR_small.dcm", "well")):
+            (root / folder).mkdir(parents=True)
+            shutil.copy(pydicom_file(name), root / folder)
+        planned = medprotect(
+            "run", root, house / "labelled-out", "--labels", "folders", "--dry-run"
+        )
+        assert "labels: 2 classes, known of 2 files" in planned.stdout, planned.stderr
+        assert "labels-ct" in planned.stdout
+        assert "labels-mr" in planned.stdout
+        done = medprotect(*told)
+        assert done.returncode == 0, done.stderr
+        assert medprotect("verify", root, house / "labelled-out").returncode == 0
+
+    def test_without_folders_to_tell_apart_it_is_said(self, medprotect: Run, house: Path) -> None:
+        root = house / "unlabelled"
+        root.mkdir()
+        (root / "a.png").write_bytes(png())
+        shown = medprotect("run", root, house / "unlabelled-out", "--labels", "folders")
+        assert shown.returncode == 2
+        assert "tell no classes apart" in shown.stderr
+
+
 class TestExitCodes:
     @pytest.mark.parametrize(
         ("arguments", "code", "words"),
