@@ -5,7 +5,14 @@ from hypothesis import strategies as st
 
 from medprotect.errors import BudgetBelowOneError
 from medprotect.imaging.image import Image, Lut, Window
-from medprotect.intensity.budget import STRENGTHS, Reach, budget_lsb, budget_presented, may_change
+from medprotect.intensity.budget import (
+    BUSY_SHARE,
+    STRENGTHS,
+    Reach,
+    budget_lsb,
+    budget_presented,
+    may_change,
+)
 from medprotect.intensity.windows import View, modality_values, shown_by, slope_width, view
 
 from .images import make_anatomy, make_image, make_texture
@@ -47,7 +54,7 @@ class TestBound:
         body_part=st.sampled_from(["", "HEAD", "ABDOMEN"]),
     )
     @settings(max_examples=150, deadline=None)
-    def test_no_clinical_window_presents_more_than_the_strength(
+    def test_no_clinical_window_presents_more_than_twice_the_strength(
         self,
         strength: str,
         center: float,
@@ -66,39 +73,39 @@ class TestBound:
         )
         seen = view(image)
         budget = budget_lsb(seen, strength)
-        assert largest_shown(seen, budget) <= STRENGTHS[strength] / 255 + 1e-5
+        assert largest_shown(seen, budget) <= BUSY_SHARE * STRENGTHS[strength] / 255 + 1e-5
 
     def test_a_pixel_just_outside_the_brain_window_may_not_jump_into_it(self) -> None:
         stored = np.array([[0, 0, 999], [40, 85, 300], [0, 999, 0]], dtype=np.int16)
         budget = budget_lsb(view(make_image(stored, modality="CT", body_part="HEAD")), "standard")
-        assert budget[1, 1] <= 2 + 85 - 79  # 8/255 of 79 HU, and the way to the window's edge
-        assert budget[1, 0] == 2
+        assert budget[1, 1] <= 4 + 85 - 79  # 16/255 of 79 HU, and the way to the window's edge
+        assert budget[1, 0] == 4
         assert budget[1, 2] > 20
 
     def test_it_is_whole_for_integers(self) -> None:
         budget = budget_lsb(view(make_image(make_anatomy(), modality="CT")), "standard")
         assert (budget == np.floor(budget)).all()
-        assert budget.max() >= 12  # 8/255 of 399 HU
+        assert budget.max() >= 24  # 16/255 of 399 HU
 
-    def test_it_is_8_of_255_for_eight_bits(self) -> None:
+    def test_it_is_16_of_255_for_eight_bits(self) -> None:
         image = make_image(make_texture("uint8", low=1, high=250))
-        for strength, bound in {"low": 4, "standard": 8, "high": 16}.items():
+        for strength, bound in {"low": 8, "standard": 16, "high": 32}.items():
             budget = budget_lsb(view(image), strength)
             assert set(np.unique(budget[~view(image).mask])) == {bound}
 
-    @pytest.mark.parametrize(("strength", "bound"), [("low", 1), ("standard", 3), ("high", 6)])
-    def test_it_is_three_eighths_of_that_where_the_image_is_smooth(
+    @pytest.mark.parametrize(("strength", "bound"), [("low", 1), ("standard", 2), ("high", 4)])
+    def test_it_is_an_eighth_of_that_where_the_image_is_smooth(
         self, strength: str, bound: int
     ) -> None:
         stored = np.linspace(20, 220, 96 * 96).reshape(96, 96).astype(np.uint8)
         seen = view(make_image(stored))
         assert set(np.unique(budget_lsb(seen, strength)[~seen.mask])) == {bound}
 
-    def test_it_is_as_strong_as_the_texture_in_between(self) -> None:
+    def test_it_is_twice_the_texture_in_between(self) -> None:
         random = np.random.default_rng(8)
         stored = np.clip(random.normal(128, 6, (64, 64)), 1, 254).astype(np.uint8)
         budget = budget_lsb(view(make_image(stored)), "standard")
-        assert 4 <= np.median(budget) <= 6
+        assert 8 <= np.median(budget) <= 12
         low = budget_lsb(view(make_image(stored)), "low")
         np.testing.assert_array_less(low, budget / 2 + 1)
 
@@ -108,7 +115,7 @@ class TestBound:
         stored = np.linspace(900, 960, 96 * 96).reshape(96, 96).astype(np.uint16)
         seen = view(make_image(stored, modality="MR"))
         budget = budget_lsb(seen, "standard")[~seen.mask]
-        assert (budget == 1).all()  # 8/255 of 60 values are 1.9, and three eighths 0.7
+        assert (budget == 1).all()  # 2/255 of 60 values are 0.5
 
     def test_it_is_none_where_masked_and_where_no_window_shows_anything(self) -> None:
         stored = make_anatomy("int16", low=-3000, high=3000)
@@ -123,20 +130,20 @@ class TestBound:
         stored = make_texture("int16", low=-100, high=200)
         one = budget_lsb(view(make_image(stored, modality="CT")), "high")
         half = budget_lsb(view(make_image(stored, modality="CT", slope=0.5)), "high")
-        assert one[20, 20] == np.floor(16 * 399 / 255)
-        assert half[20, 20] == np.floor(2 * 16 * 399 / 255)
+        assert one[20, 20] == np.floor(32 * 399 / 255)
+        assert half[20, 20] == np.floor(2 * 32 * 399 / 255)
 
-    def test_presented_it_is_the_strength_in_the_first_window(self) -> None:
+    def test_presented_it_is_twice_the_strength_in_the_first_window(self) -> None:
         image = make_image(make_texture("uint8", low=1, high=250))
         seen = view(image)
-        assert np.allclose(budget_presented(seen, "standard")[~seen.mask], 8 / 255)
+        assert np.allclose(budget_presented(seen, "standard")[~seen.mask], 16 / 255)
 
     @pytest.mark.parametrize("scale", [1e-30, 1e-3, 1.0, 1e30])
     def test_floating_point_of_any_magnitude_has_one(self, scale: float) -> None:
         stored = (make_texture("float64", low=0, high=1000) * scale).astype(np.float64)
         budget = budget_lsb(view(make_image(stored)), "standard")
         assert (budget > 0).mean() > 0.9
-        assert budget.max() == pytest.approx(8 / 255 * 1000 * scale, rel=0.1)
+        assert budget.max() == pytest.approx(16 / 255 * 1000 * scale, rel=0.1)
 
 
 LUTS = st.builds(
@@ -155,7 +162,7 @@ class TestLookUpTables:
 
     @settings(max_examples=20, deadline=None)
     @given(LUTS, LUTS, st.booleans(), st.sampled_from(list(STRENGTHS)))
-    def test_on_the_whole_way_no_window_shows_more_than_the_strength(
+    def test_on_the_whole_way_no_window_shows_more_than_twice_the_strength(
         self, modality: Lut, voi: Lut, has_modality_lut: bool, strength: str
     ) -> None:
         values = np.sort(modality.values)
@@ -175,7 +182,7 @@ class TestLookUpTables:
             for value, most in zip(stored.ravel(), budget.ravel(), strict=True):
                 reached = shown[max(value + 256 - int(most), 0) : value + 257 + int(most)]
                 change = np.abs(reached - shown[value + 256]).max()
-                assert change <= STRENGTHS[strength] / 255 + 1e-6
+                assert change <= BUSY_SHARE * STRENGTHS[strength] / 255 + 1e-6
 
     def test_it_is_as_large_as_the_bound_allows(self) -> None:
         values = np.random.default_rng(2).permutation(1024)  # so that there is texture
@@ -188,7 +195,7 @@ class TestLookUpTables:
             modality="MR",
             windows=(Window(512, 1024, "LUT", steps),),
         )
-        budget = budget_lsb(view(image), "high").ravel()[np.argsort(values)]
+        budget = budget_lsb(view(image), "standard").ravel()[np.argsort(values)]
         # 16 of 255 are just under one of 15 steps, so up to the nearest one.
         np.testing.assert_array_equal(budget[480:512], np.arange(31, -1, -1))
         np.testing.assert_array_equal(budget[512:544], np.arange(32))
@@ -232,7 +239,7 @@ MAY_CHANGE = {
         make_anatomy(), modality="MR", windows=(Window(0, 30), Window(200, 260, "SIGMOID"))
     ),
     "just one step": make_image(
-        make_anatomy(), modality="MR", windows=(Window(0, 255 / 8, "LINEAR_EXACT"),)
+        make_anatomy(), modality="MR", windows=(Window(0, 255 / 16, "LINEAR_EXACT"),)
     ),
     "colour": make_image(np.stack([make_anatomy("uint8", low=0, high=255)] * 3, axis=2)),
     "colour of few values": make_image(
@@ -260,7 +267,7 @@ def test_what_may_change_is_what_has_a_budget(kind: str, strength: str) -> None:
 
 
 class TestReach:
-    @pytest.mark.parametrize(("high", "helps"), [(12, False), (40, True)])
+    @pytest.mark.parametrize(("high", "helps"), [(6, False), (20, True)])
     def test_more_strength_is_advised_where_it_helps(self, high: int, helps: bool) -> None:
         image = make_image(make_anatomy("uint8", low=0, high=high), modality="MR")
         with pytest.raises(BudgetBelowOneError) as caught:
@@ -273,7 +280,7 @@ class TestReach:
                 reach_of(image, "high")
 
     def test_an_image_in_which_noise_rounds_away_is_refused(self) -> None:
-        stored = make_anatomy("uint16", low=0, high=20)
+        stored = make_anatomy("uint16", low=0, high=12)
         with pytest.raises(BudgetBelowOneError, match="half of the pixels"):
             reach_of(make_image(stored, modality="MR"))
 
