@@ -26,8 +26,8 @@ SMOOTH_SHARE = 0.25
 """Of the strength, the largest change where an image is smooth: at `standard`, 2 of 255."""
 
 _TEXTURE_SHARE = 2.0
-"""Of the spread of the texture, the largest change at `standard`. Grain of four fifths of that spares
-brain MR, chest radiographs and chest CT about as JPEG at quality 50 does, by VIF and MS-SSIM."""
+"""Of the spread of the texture, the largest change at `standard`. Grain of four fifths of that
+spares brain MR, chest radiographs and chest CT about as JPEG 50 does, by VIF and MS-SSIM."""
 
 _LEAST_SHARE = 0.5
 """Share of a file's unmasked pixels that must be free to change by one stored unit."""
