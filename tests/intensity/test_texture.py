@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -47,6 +47,7 @@ class TestTextureSpread:
         for unit in (1e-300, 1e-5, 1e200):
             np.testing.assert_allclose(texture_spread(values * unit), found * unit, rtol=1e-6)
 
+    @settings(deadline=None)
     @given(
         arrays(
             np.float64,
