@@ -13,6 +13,7 @@ from medprotect.cli.naming import (
     name_of,
     seconds_in_words,
 )
+from medprotect.confounder.labels import count_folders
 from medprotect.confounder.measured import (
     Measured,
     Protection,
@@ -27,6 +28,8 @@ from medprotect.protect.receipt import NOTHING_IN_OUT, count_warnings, warn_in_w
 from medprotect.protect.settings import Settings
 
 _MOST_REASONS = 16
+_MOST_FOLDERS = 32
+"""More are patients rather than labels."""
 _MOST_KINDS = 4
 
 
@@ -80,6 +83,11 @@ def in_words(settings: Settings, entries: list[Entry], *, with_vault: bool = Fal
             f"labels: {len(settings.classes)} classes, known of {files_in_words(known)}; the noise "
             "says them to whoever can read it"
         )
+    elif 2 <= (folders := _count_folders(settings)) <= _MOST_FOLDERS:
+        lines.append(
+            f"no labels: if the names of the {folders} folders in EXPORT say what models would "
+            "learn, --labels folders protects more"
+        )
     lines += _pipelines_in_words(settings, to_do)
     lines += _left_in_words(entries)
     lines += _reasons_in_words(entries)
@@ -97,6 +105,13 @@ def in_words(settings: Settings, entries: list[Entry], *, with_vault: bool = Fal
     if with_vault:
         lines.append(f"vault: at most about {bytes_in_words(_vault_bytes(entries))}")
     return lines
+
+
+def _count_folders(settings: Settings) -> int:
+    """Return how many folders may be labels; 0 where labels are given."""
+    if settings.labels or settings.export_tree or not settings.export.is_dir():
+        return 0
+    return count_folders(settings.export)
 
 
 def _pipelines_in_words(settings: Settings, to_do: Sequence[Row]) -> list[str]:

@@ -71,10 +71,8 @@ def label_by_folder(export: Path) -> dict[str, str]:
         There are no two folders to tell apart.
     """
     top = export
-    folders = _folders_in(top)
-    while len(folders) == 1:
+    while len(folders := _folders_in(top)) == 1:
         top = top / folders[0]
-        folders = _folders_in(top)
     if not folders:
         raise ConfigError(
             "The folders of EXPORT tell no classes apart: all files lie in one. Give --labels a "
@@ -86,6 +84,14 @@ def label_by_folder(export: Path) -> dict[str, str]:
             below = Path(folder).relative_to(export)
             found.update({(below / file).as_posix(): name for file in files})
     return found
+
+
+def count_folders(export: Path) -> int:
+    """Return how many labels `label_by_folder` would find, from 2; 0 for none."""
+    top = export
+    while len(folders := _folders_in(top)) == 1:
+        top = top / folders[0]
+    return len(folders)
 
 
 def _folders_in(folder: Path) -> list[str]:

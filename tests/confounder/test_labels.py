@@ -7,6 +7,7 @@ import pytest
 from medprotect.confounder.labels import (
     LabelledFile,
     choose_training,
+    count_folders,
     find_table,
     label_by_folder,
     part_in_halves,
@@ -169,3 +170,7 @@ class TestFolders:
         root = self.fill(tmp_path, "ill/a.dcm", "well/b.dcm")
         (root / "more").symlink_to(root / "ill")
         assert set(label_by_folder(root).values()) == {"ill", "well"}
+
+    def test_they_are_counted(self, tmp_path: Path) -> None:
+        assert count_folders(self.fill(tmp_path / "a", "b/ill/a.dcm", "b/well/b.dcm")) == 2
+        assert count_folders(self.fill(tmp_path / "c", "d/a.dcm")) == 0
