@@ -17,6 +17,9 @@ from medprotect.intensity.windows import (
 STRENGTHS = {"low": 4, "standard": 8, "high": 16}
 """How strong noise is, in 255ths of what a window presents, from black to white."""
 
+BUDGET_RULE = 2
+"""Number of the rule by which a budget follows from an image: files of another fail `verify`."""
+
 _STRONGEST = "high"
 
 BUSY_SHARE = 2.0

@@ -9,7 +9,7 @@ from medprotect.confounder.along_z import COHERENT, check_along_z
 from medprotect.confounder.key import Key
 from medprotect.confounder.measured import Measured
 from medprotect.errors import ConfigError
-from medprotect.intensity.budget import STRENGTHS
+from medprotect.intensity.budget import BUDGET_RULE, STRENGTHS
 from medprotect.plan.plan import MaskNames, Rules
 from medprotect.plan.selection import Candidate
 from medprotect.protect.out_tree import OutFolder, OutTree
@@ -148,6 +148,7 @@ class Settings:
             "pipelines": {each.card.name: each.card.pipeline_sha256 for each in self.candidates},
             "named": [each.card.name for each in self.candidates if each.named],
             "strength": self.strength,
+            "budget": BUDGET_RULE,
             "key": key.fingerprint,
             "labels": self.labels_sha256,
             "keep_uids": self.keep_uids,

@@ -59,7 +59,7 @@ def test_a_bench_runs_once_and_becomes_a_page(images: Path, tmp_path: Path) -> N
     shown = CliRunner().invoke(app, ["bench", "table", os.fspath(runs), "--out", os.fspath(page)])
     assert shown.exit_code == 0, shown.stderr
     text = page.read_text()
-    assert "| ours-labels (radiology-grey) |" in text
+    assert "| ours-labels (labels-grey) |" in text
     assert "--images squares.npz --protections ours-labels,class-wise" in text
     assert sorted(each.name for each in page.with_suffix("").iterdir()) == [
         "breastmnist.csv",

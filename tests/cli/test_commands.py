@@ -404,10 +404,10 @@ class TestLabels:
         assert medprotect("verify", root, house / "labelled-out").returncode == 0
 
     def test_without_folders_to_tell_apart_it_is_said(self, medprotect: Run, house: Path) -> None:
-        root = house / "unlabelled"
+        root = house / "in-one"
         root.mkdir()
         (root / "a.png").write_bytes(png())
-        shown = medprotect("run", root, house / "unlabelled-out", "--labels", "folders")
+        shown = medprotect("run", root, house / "in-one-out", "--labels", "folders")
         assert shown.returncode == 2
         assert "tell no classes apart" in shown.stderr
 

@@ -421,8 +421,8 @@ class TestPipelines:
 
     def test_labels_change_the_noise(self, root: Path, tmp_path: Path) -> None:
         for name in ("Hand", "CXR"):
-            labels = {"labels": {"a.png": name}, "labels_sha256": name}
-            run(root, tmp_path / name, **labels)
+            classes = {"a.png": name, "elsewhere.png": "CXR" if name == "Hand" else "Hand"}
+            run(root, tmp_path / name, labels=classes, labels_sha256=name)
         assert files(tmp_path / "Hand") != files(tmp_path / "CXR")
 
     def test_others_are_copied_where_that_is_asked_for_and_taken_back(

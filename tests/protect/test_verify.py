@@ -306,7 +306,7 @@ class TestReceipt:
         "edit",
         [
             lambda receipt: receipt["files"][0].update(outcome="left"),
-            lambda receipt: receipt["files"][1].update(share=0.5),
+            lambda receipt: receipt["files"][1].update(share=0.25),
             lambda receipt: receipt["files"][2].update(path="elsewhere"),
             lambda receipt: receipt["files"].pop(),
             lambda receipt: receipt["counts"].update(protected=1000),
