@@ -26,7 +26,7 @@ Shipped = Callable[[str], bytes]
 Altered = Callable[..., bytes]
 Made = Callable[..., bytes]
 
-SHARE = 8 / 255
+SHARE = 16 / 255
 
 
 def first(data: bytes) -> Image:
@@ -186,7 +186,7 @@ VOI_LUTS = {
 
 
 @pytest.mark.parametrize("kind", VOI_LUTS)
-def test_no_voi_lut_shows_more_than_the_strength(shipped: Shipped, kind: str) -> None:
+def test_no_voi_lut_shows_more_than_twice_the_strength(shipped: Shipped, kind: str) -> None:
     entries = VOI_LUTS[kind]
     dataset = without_windows(read(shipped("MR_small.dcm")))
     dataset.VOILUTSequence = [lut_item(entries)]
@@ -243,7 +243,7 @@ def with_modality_lut(data: bytes, entries: np.ndarray, start: int, **elements: 
 
 @pytest.mark.parametrize("kind", MODALITY_LUTS)
 @pytest.mark.parametrize("width", [None, 0.4, 3.0])
-def test_no_modality_lut_shows_more_than_the_strength(
+def test_no_modality_lut_shows_more_than_twice_the_strength(
     shipped: Shipped, kind: str, width: float | None
 ) -> None:
     entries, start = MODALITY_LUTS[kind]
