@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medprotect.confounder.grain import SLOTS, TWO
+from medprotect.confounder.grain import SLOT_COUNT, SLOTS_FOR_TWO
 from medprotect.confounder.key import Key
 from medprotect.confounder.networks import PERIOD
 
@@ -112,7 +112,7 @@ def slice_phase(key: Key, content_sha256: bytes) -> tuple[int, int]:
 
 def key_slots(key: Key, classes: int) -> list[int]:
     """Return which code of grain each class gets: those that are far apart, in the key's order."""
-    first = TWO if TWO < classes <= SLOTS - TWO else 0
+    first = SLOTS_FOR_TWO if SLOTS_FOR_TWO < classes <= SLOT_COUNT - SLOTS_FOR_TWO else 0
     secret = key.subkey("slots")
 
     def rank(slot: int) -> bytes:

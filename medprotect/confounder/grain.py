@@ -12,7 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-SLOTS = 32
+SLOT_COUNT = 32
 """Spectra that are told apart."""
 
 PERIODS_PX = (9.0, 6.4, 4.8, 3.6, 2.7)
@@ -60,15 +60,15 @@ class Grain(nn.Module):
 def default_power() -> Tensor:
     """Return the spectra of the slots, (S, 15).
 
-    The first `TWO` are the farthest apart for two classes, as far as was measured; those after them
-    for more. Behind those of one band are slots of two.
+    The first `SLOTS_FOR_TWO` are the farthest apart for two classes, as far as was measured; those
+    after them for more. Behind those of one band are slots of two.
     """
     bands = len(PERIODS_PX) * len(DIRECTIONS)
     first = [_number(period, direction) for period, direction in _ORDER]
     rows = torch.eye(bands)[first + [band for band in range(bands) if band not in first]]
     pairs = [(one, other) for gap in (7, 4) for one in range(bands) if (other := one + gap) < bands]
     mixed = torch.stack([(rows[one] + rows[other]) / 2 for one, other in pairs])
-    return torch.cat([rows, mixed])[:SLOTS].contiguous()
+    return torch.cat([rows, mixed])[:SLOT_COUNT].contiguous()
 
 
 def slot_code(number: int) -> Tensor:
@@ -79,13 +79,13 @@ def slot_code(number: int) -> Tensor:
     number : int
         From 0; below `MOST_CLASSES`.
     """
-    code = torch.zeros(1, SLOTS)
-    if number < SLOTS:
+    code = torch.zeros(1, SLOT_COUNT)
+    if number < SLOT_COUNT:
         code[0, number] = 1
         return code
-    number -= SLOTS
-    for one in range(SLOTS):
-        count = SLOTS - 1 - one
+    number -= SLOT_COUNT
+    for one in range(SLOT_COUNT):
+        count = SLOT_COUNT - 1 - one
         if number < count:
             code[0, [one, one + 1 + number]] = 0.5
             return code
@@ -93,10 +93,10 @@ def slot_code(number: int) -> Tensor:
     raise ValueError("there are not so many codes")
 
 
-MOST_CLASSES = SLOTS + math.comb(SLOTS, 2)
+MOST_CLASSES = SLOT_COUNT + math.comb(SLOT_COUNT, 2)
 """Classes that can be told apart: one slot each, and every two of them."""
 
-TWO = 2
+SLOTS_FOR_TWO = 2
 """Slots that are for sets of two classes: of more, they are the last that are used."""
 
 _ORDER = (

@@ -11,7 +11,7 @@ from torch.nn import functional
 from medprotect.confounder.along_z import COHERENT, check_along_z
 from medprotect.confounder.card import GAIN, GRAIN, Card
 from medprotect.confounder.codes import key_decoy, key_phase, key_seed, key_slots, slice_phase
-from medprotect.confounder.grain import MOST_CLASSES, SLOTS, Grain, slot_code
+from medprotect.confounder.grain import MOST_CLASSES, SLOT_COUNT, Grain, slot_code
 from medprotect.confounder.key import Key
 from medprotect.confounder.networks import Assigner, Generator, pad_to_stride
 from medprotect.confounder.weights import load_tensors
@@ -155,7 +155,7 @@ class GrainNetwork(nn.Module):
         """
         batch, channels, height, width = image.shape
         if code is None:
-            code = torch.full((batch, SLOTS), 1 / SLOTS, device=image.device)
+            code = torch.full((batch, SLOT_COUNT), 1 / SLOT_COUNT, device=image.device)
         rows, columns = _fitted(height, width, self.canonical_size)
         rng = torch.Generator().manual_seed(seed)
         white = torch.randn((batch, 1, rows, columns), generator=rng).to(image.device)
@@ -381,7 +381,7 @@ def _slots(
     if label is not None:
         return slot_code(slots[label]).to(image.device)
     if network.assigner is None:
-        return torch.full((1, SLOTS), 1 / SLOTS, device=image.device)
+        return torch.full((1, SLOT_COUNT), 1 / SLOT_COUNT, device=image.device)
     codes = torch.cat([slot_code(slot) for slot in slots[: network.codes]]).to(image.device)
     return network.posterior(image) @ codes
 

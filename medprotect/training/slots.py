@@ -23,8 +23,7 @@ from medprotect.confounder.card import (
     format_card,
     load_card,
 )
-from medprotect.confounder.grain import SLOTS as COUNT
-from medprotect.confounder.grain import Grain
+from medprotect.confounder.grain import SLOT_COUNT, Grain
 from medprotect.confounder.noise import GENERATOR
 from medprotect.confounder.weights import save_tensors, write_private
 from medprotect.training.training import COLOUR, GREY
@@ -76,7 +75,7 @@ def make_pipeline(out: Path, modalities: tuple[str, ...], experimental: tuple[st
             assigner_size=CANONICAL_SIZE,
         ),
         codes=Codes(
-            classes=tuple(f"slot {number:02d}" for number in range(1, COUNT + 1)),
+            classes=tuple(f"slot {number:02d}" for number in range(1, SLOT_COUNT + 1)),
             source=SLOTS,
             decoys=False,
         ),

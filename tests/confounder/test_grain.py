@@ -9,7 +9,7 @@ from medprotect.confounder.grain import (
     DIRECTIONS,
     MOST_CLASSES,
     PERIODS_PX,
-    SLOTS,
+    SLOT_COUNT,
     Grain,
     default_power,
     slot_code,
@@ -36,7 +36,7 @@ def slot_of(period_px: float, direction: str) -> int:
 def test_grain_is_about_as_strong_as_the_white_noise_that_it_is_made_of(
     size: tuple[int, int],
 ) -> None:
-    for slot in (0, 5, 20, SLOTS + 3):
+    for slot in (0, 5, 20, SLOT_COUNT + 3):
         assert 0.7 < float(draw(slot, *size).std()) < 1.3
 
 
