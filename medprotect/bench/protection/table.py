@@ -21,14 +21,17 @@ from medprotect.bench.protection.comparison import (
     Row,
 )
 from medprotect.bench.protection.data import describe_data
-from medprotect.bench.protection.figure import Cell, draw_heat_map
-from medprotect.bench.protection.protection import CLEAN
+from medprotect.bench.protection.figure import Cell, Point, draw_heat_map, draw_visibility
+from medprotect.bench.protection.protection import CLEAN, OURS
 from medprotect.bench.protection.record import DataSettings, Protected, Run
 
 PRETRAINED = "pretrained"
 """The victim that is fine-tuned."""
 
 UNMEASURABLE = "n/m"
+
+_FEWEST_POINTS = 4
+"""Of a figure of protection against likeness."""
 
 _UNBROKEN = "\N{NO-BREAK SPACE}"
 
@@ -108,6 +111,8 @@ def write_page(runs: Sequence[Run], folder: str) -> Page:
         sections.append(section.write())
         if comparison.countermeasures:
             files[f"{name}.svg"] = section.draw()
+        if visibility := section.draw_visibility():
+            files[f"{name}-visibility.svg"] = visibility
     for dataset in dict.fromkeys(each.dataset for each in comparisons):
         files[f"{dataset}.csv"] = write_csv(e for e in comparisons if e.dataset == dataset)
     head = _HEAD.format(
@@ -180,6 +185,10 @@ class _Section:
             alt = f"Heat map of the protection of {self._title()}: the numbers are in the CSV"
             figure = f"{self.folder}/{self.name}.svg"
             parts.append(f"[![{alt}]({figure})]({figure})")
+        if self.draw_visibility():
+            alt = f"Protection against likeness, {self._title()}: the numbers are in the CSV"
+            figure = f"{self.folder}/{self.name}-visibility.svg"
+            parts.append(f"[![{alt}]({figure})]({figure})")
         return "\n\n".join([*parts, *self._after()]) + "\n"
 
     def draw(self) -> str:
@@ -192,6 +201,21 @@ class _Section:
         shown = [row for row in rows if any(cell.text != DASH for cell in row[1][1:])]
         title = f"Protection without a clean image, {self._title()}"
         return draw_heat_map(title, ["plain", *tried[1:]], shown)
+
+    def draw_visibility(self) -> str:
+        """Return protection against likeness, plain and without a clean image; "" for none."""
+        points, jpeg = [], []
+        for row in self.comparison.rows:
+            vif = _fidelity(row.protected, "vif")
+            plain = self.comparison.result(row, Attack(self.comparison.first, NONE))
+            share = plain.at_k.protection if plain and plain.at_k else None
+            if vif is not None and share is not None:
+                points.append(Point(row.label, vif, share, row.name in OURS))
+                jpeg.append(_fidelity(row.protected, "vif", "jpeg_50"))
+        if len(points) < _FEWEST_POINTS:
+            return ""
+        title = f"Protection against likeness, {self._title()}"
+        return draw_visibility(title, points, jpeg[0])
 
     def _title(self) -> str:
         name, _ = describe_data(self.comparison.dataset)
@@ -306,9 +330,9 @@ def _noise(made: Protected | None) -> str:
     return said if vif is None else f"{said}<br>VIF {vif:.2f}"
 
 
-def _fidelity(made: Protected | None, name: str) -> float | None:
+def _fidelity(made: Protected | None, name: str, of: str = "protected") -> float | None:
     found = None if made is None else made["fidelity"].get(name)
-    return None if found is None else found["protected"]
+    return None if found is None else found[of]
 
 
 def _words(estimate: Estimate | None) -> str:

@@ -1,10 +1,11 @@
-"""The heat map: a number in every cell, for every eye and mode."""
+"""The figures: a number in every cell, a name at every point, for every eye and mode."""
 
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
 
-from medprotect.bench.protection.figure import Cell, draw_heat_map
+from medprotect.bench.protection.figure import Cell, Point, draw_heat_map, draw_visibility
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -64,3 +65,39 @@ def test_nothing_lies_outside(count: int) -> None:
         if each.get("width") != "100%":
             assert float(each.attrib["x"]) >= 0
             assert float(each.attrib["x"]) + float(each.attrib["width"]) <= width
+
+
+POINTS = [
+    Point("ours & more", 0.7, 0.6, is_ours=True),
+    Point("tap", 0.7, 0.6, is_ours=False),
+    Point("lsp", 0.71, 0.59, is_ours=False),
+    Point("control", 0.98, -0.02, is_ours=False),
+]
+
+
+def draw_points(jpeg_vif: float | None = 0.65) -> ElementTree.Element:
+    return ElementTree.fromstring(draw_visibility("Of <this>", POINTS, jpeg_vif))  # noqa: S314
+
+
+def test_what_protects_more_stands_higher_and_what_is_less_seen_further_right() -> None:
+    at = [
+        (float(each.attrib["cx"]), float(each.attrib["cy"]))
+        for each in draw_points().iter(f"{SVG}circle")
+    ]
+    (ours, *_, control) = at
+    assert control[0] > ours[0]
+    assert control[1] > ours[1]
+
+
+def test_no_two_names_of_points_meet() -> None:
+    names = {each.name for each in POINTS}
+    lines = sorted(
+        float(each.attrib["y"]) for each in draw_points().iter(f"{SVG}text") if each.text in names
+    )
+    assert len(lines) == len(POINTS)
+    assert min(after - before for before, after in pairwise(lines)) >= 12
+
+
+def test_jpeg_is_drawn_only_where_it_is_known() -> None:
+    assert [each.text for each in draw_points().iter(f"{SVG}text")].count("JPEG 50") == 1
+    assert "JPEG 50" not in [each.text for each in draw_points(None).iter(f"{SVG}text")]
