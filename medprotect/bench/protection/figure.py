@@ -61,7 +61,7 @@ def draw_visibility(title: str, points: Sequence[Point], jpeg_vif: float | None)
     known = [each.vif for each in points] + ([] if jpeg_vif is None else [jpeg_vif])
     least = floor(10 * min(known)) / 10
     most = max(1.0, *known)
-    right, bottom = _WIDTH - 120, _PLOT_HEIGHT - _PLOT_BOTTOM
+    right, bottom = _WIDTH - 120.0, _PLOT_HEIGHT - _PLOT_BOTTOM
 
     def place(vif: float, protection: float) -> tuple[float, float]:
         share = min(max(protection, 0.0), 1.0)
@@ -91,7 +91,7 @@ def draw_visibility(title: str, points: Sequence[Point], jpeg_vif: float | None)
     labels: list[tuple[float, float, float]] = []
     for each in sorted(points, key=lambda point: -point.protection):
         x, y = place(each.vif, each.protection)
-        at = _free_line(labels, x + 8, y + 4, _LETTER * len(each.name), bottom + 4)
+        line = _free_line(labels, x + 8, y + 4, _LETTER * len(each.name), bottom + 4)
         kind = "share" if each.is_ours else "other"
         drawn.append(
             f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
@@ -110,6 +110,7 @@ def _free_line(
     labels: list[tuple[float, float, float]], x: float, y: float, width: float, lowest: float
 ) -> float:
     """Return the line nearest to y where a label meets none before it; it is noted."""
+    line = y
     near = [label for label in labels if label[0] < x + width and x < label[2]]
     for at in range(2 * len(near) + 1):
         way = (at + 1) // 2 * (-1 if at % 2 else 1)  # 0, one up, one down, two up

@@ -209,9 +209,9 @@ class _Section:
             vif = _fidelity(row.protected, "vif")
             plain = self.comparison.result(row, Attack(self.comparison.first, NONE))
             share = plain.at_k.protection if plain and plain.at_k else None
-            if vif is not None and share is not None:
+            if row.protected and vif is not None and share is not None:
                 points.append(Point(row.label, vif, share, row.name in OURS))
-                jpeg.append(_fidelity(row.protected, "vif", "jpeg_50"))
+                jpeg.append(row.protected["fidelity"]["vif"]["jpeg_50"])
         if len(points) < _FEWEST_POINTS:
             return ""
         title = f"Protection against likeness, {self._title()}"
@@ -330,9 +330,9 @@ def _noise(made: Protected | None) -> str:
     return said if vif is None else f"{said}<br>VIF {vif:.2f}"
 
 
-def _fidelity(made: Protected | None, name: str, of: str = "protected") -> float | None:
+def _fidelity(made: Protected | None, name: str) -> float | None:
     found = None if made is None else made["fidelity"].get(name)
-    return None if found is None else found[of]
+    return None if found is None else found["protected"]
 
 
 def _words(estimate: Estimate | None) -> str:
