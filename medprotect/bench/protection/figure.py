@@ -95,7 +95,7 @@ def draw_visibility(title: str, points: Sequence[Point], jpeg_vif: float | None)
         kind = "share" if each.is_ours else "other"
         drawn.append(
             f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
-            f'<text x="{x + 8:.1f}" y="{at:.1f}">{escape(each.name)}</text>'
+            f'<text x="{x + 8:.1f}" y="{line:.1f}">{escape(each.name)}</text>'
         )
     told = "; ".join(f"{each.name}: {each.protection:.2f} at {each.vif:.2f}" for each in points)
     below = bottom + 34
