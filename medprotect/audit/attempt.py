@@ -16,7 +16,7 @@ from medprotect.audit.attack.countermeasure import Aid, Countermeasure, to_tenso
 from medprotect.audit.attack.victims import PEAK_RATES, Victim
 from medprotect.audit.halves import Labelled
 from medprotect.audit.moments import Few, Moment, pack_moments, unpack_moments
-from medprotect.audit.protection import Predicted, best_relabelling
+from medprotect.audit.protection import Predicted, balance_outputs, best_relabelling
 from medprotect.confounder.accuracy import balanced_accuracy
 from medprotect.confounder.networks import channels_last
 
@@ -35,6 +35,11 @@ HELD_OUT = 10
 EARLY_SHARE = 0.9
 """Of the steps, where who knows the method, but has no clean image, stops from experience: there
 models did best on other sets that were protected. See ``docs/researchers/audit.md``."""
+
+
+BALANCED = "balanced"
+"""What a model tells as it ends, each class as often as the set holds it; see
+`medprotect.audit.protection.balance_outputs`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,11 @@ class Attempt:
         return min(self.moments, key=lambda moment: abs(moment.step - due)).predicted
 
     @property
+    def balanced(self) -> Predicted | None:
+        """The same after the last step, each class given as often as the set holds it."""
+        return self.moments[-1].balanced
+
+    @property
     def renamed(self) -> Predicted:
         """The same after the last step, renamed as fits clean validation images best."""
         return self.moments[-1].order[self.as_it_ends]
@@ -98,12 +108,13 @@ class Attempt:
 
     @cached_property
     def without_clean_images(self) -> dict[str, Predicted]:
-        """What somebody gets who has no clean image, by the way of stopping."""
-        return {
+        """What somebody gets who has no clean image with a label, by the way."""
+        found = {
             "as it ends": self.as_it_ends,
             "best on the set": self.best_on_set,
             "stopped early": self.stopped_early,
         }
+        return found if self.balanced is None else {**found, BALANCED: self.balanced}
 
     def kept_network(self) -> nn.Module:
         """Return the network.
@@ -180,7 +191,7 @@ def attempt(
         countermeasure,
         Labelled(countermeasure.treat(held.images), held.labels),
         (validation, test),
-        task.classes,
+        np.bincount(learned.labels, minlength=task.classes) / len(learned),
         few,
     )
     with own_randomness(seed):
@@ -365,6 +376,8 @@ class Watch:
         Images of the set that are not learned from, treated as those that are.
     tested : tuple of Labelled
         Clean images for validation and testing, treated as such.
+    shares : NDArray of float64
+        (classes,), of the images that are learned from.
     few : Labelled, optional
         Clean images that the attacker has.
     """
@@ -374,12 +387,12 @@ class Watch:
         countermeasure: Countermeasure,
         held: Labelled,
         tested: tuple[Labelled, Labelled],
-        classes: int,
+        shares: NDArray[np.float64],
         few: Labelled | None = None,
     ) -> None:
         self.moments: list[Moment] = []
         self._countermeasure = countermeasure
-        self._classes = classes
+        self._classes, self._shares = len(shares), shares
         self._held, self._held_labels = to_tensor(held.images), held.labels
         self._validation, self._truth = to_tensor(tested[0].images), tested[0].labels
         self._test = to_tensor(tested[1].images)
@@ -399,7 +412,7 @@ class Watch:
         guess = predict(chosen, self._validation)
         order = best_relabelling(guess, self._truth, self._classes)
         validation, renamed = (self._score(each, self._truth) for each in (guess, order[guess]))
-        predicted, few = self._test_once(chosen)
+        outputs, few = self._test_once(chosen)
         self.moments.append(
             Moment(
                 step=step,
@@ -408,16 +421,26 @@ class Watch:
                 validation=validation,
                 renamed=renamed,
                 order=order,
-                predicted=predicted,
+                predicted=outputs.argmax(1).numpy(),
                 few=few,
+                balanced=self._balance(outputs),
             )
         )
 
-    def _test_once(self, network: nn.Module) -> tuple[Predicted, Few | None]:
+    def _test_once(self, network: nn.Module) -> tuple[Tensor, Few | None]:
+        """Return the outputs (N, classes) for the test images, and what the few are."""
         if self._few is None:
-            return predict(network, self._test), None
+            return outputs_of(network, self._test), None
         of_few, of_test = (features_of(network, each) for each in (self._few, self._test))
-        return classify(network, of_test), Few(of_few, of_test, classify(network, of_few))
+        with torch.no_grad():
+            outputs = _last_layer(network)(of_test)
+        return outputs, Few(of_few, of_test, classify(network, of_few))
+
+    def _balance(self, outputs: Tensor) -> Predicted | None:
+        """Return balanced classes (N,); None where a class was never learned."""
+        if not self._shares.all():
+            return None
+        return balance_outputs(outputs.double().numpy(), self._shares)
 
     def _choose(self, variants: Iterable[nn.Module]) -> nn.Module:
         networks = list(variants)
@@ -441,13 +464,17 @@ class Watch:
         self.moments = unpack_moments(_below("moment.", state))
 
 
-@torch.inference_mode()
 def predict(network: nn.Module, images: Tensor) -> Predicted:
     """Return the classes (N,) of images (N, C, H, W) in -0.5..0.5."""
-    network.eval()
-    parts = [network(part).argmax(1) for part in images.split(256)]
-    predicted: Predicted = torch.cat(parts).numpy()
+    predicted: Predicted = outputs_of(network, images).argmax(1).numpy()
     return predicted
+
+
+@torch.inference_mode()
+def outputs_of(network: nn.Module, images: Tensor) -> Tensor:
+    """Return the outputs (N, classes) for images (N, C, H, W) in -0.5..0.5."""
+    network.eval()
+    return torch.cat([network(part) for part in images.split(256)])
 
 
 def features_of(network: nn.Module, images: Tensor) -> Tensor:

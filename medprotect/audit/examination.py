@@ -14,7 +14,7 @@ from medprotect.audit.attack import COUNTERMEASURES
 from medprotect.audit.attack.aids import used_by
 from medprotect.audit.attack.countermeasure import Aid, to_tensor
 from medprotect.audit.attack.victims import VICTIMS, make_each
-from medprotect.audit.attempt import Attempt, Task, attempt, predict
+from medprotect.audit.attempt import BALANCED, Attempt, Task, attempt, predict
 from medprotect.audit.budgets import NONE, Budget
 from medprotect.audit.fidelity import fidelity
 from medprotect.audit.halves import Labelled
@@ -260,6 +260,7 @@ class Trials:
             "as_it_ends": found["as it ends"],
             "best_on_set": found["best on the set"],
             "stopped_early": found["stopped early"],
+            "balanced": found.get(BALANCED),
             "attacker_best": best(told, labels, classes),
             "oracle": found["oracle"],
             "protection": protection(clean, told, None, labels, classes),

@@ -45,6 +45,9 @@ class Moment:
         (N,), the classes given to the clean test images.
     few : Few, optional
         Of the clean images that the attacker has, where there are any.
+    balanced : NDArray of int64, optional
+        As `predicted`, once each class is given as often as the set holds it. Trainings that
+        earlier versions kept have none.
     """
 
     step: int
@@ -55,6 +58,7 @@ class Moment:
     order: Predicted
     predicted: Predicted
     few: Few | None = None
+    balanced: Predicted | None = None
 
 
 _SCORES = ("train", "held", "validation", "renamed")
@@ -65,6 +69,7 @@ def pack_moments(moments: Sequence[Moment]) -> dict[str, Tensor]:
     if not moments:
         return {}
     few = [moment.few for moment in moments if moment.few is not None]
+    balanced = [moment.balanced for moment in moments if moment.balanced is not None]
     of_few = {
         "few_features": [each.features for each in few],
         "few_tested": [each.tested for each in few],
@@ -76,6 +81,7 @@ def pack_moments(moments: Sequence[Moment]) -> dict[str, Tensor]:
         "scores": torch.tensor(scores, dtype=torch.float64),
         "orders": torch.from_numpy(np.stack([moment.order for moment in moments])),
         "predicted": torch.from_numpy(np.stack([moment.predicted for moment in moments])),
+        **({"balanced": torch.from_numpy(np.stack(balanced))} if balanced else {}),
         **{name: torch.stack(each) for name, each in of_few.items() if each},
     }
 
@@ -85,6 +91,9 @@ def unpack_moments(tensors: Mapping[str, Tensor]) -> list[Moment]:
     if not tensors:
         return []
     few: list[Few | None] = [None] * len(tensors["steps"])
+    balanced: list[Predicted | None] = [None] * len(tensors["steps"])
+    if "balanced" in tensors:
+        balanced = [each.numpy() for each in tensors["balanced"]]
     if "few_features" in tensors:
         few = [
             Few(features, tested, predicted.numpy())
@@ -100,13 +109,15 @@ def unpack_moments(tensors: Mapping[str, Tensor]) -> list[Moment]:
             order=order.numpy(),
             predicted=predicted.numpy(),
             few=of_few,
+            balanced=of_balanced,
         )
-        for step, scores, order, predicted, of_few in zip(
+        for step, scores, order, predicted, of_few, of_balanced in zip(
             tensors["steps"],
             tensors["scores"],
             tensors["orders"],
             tensors["predicted"],
             few,
+            balanced,
             strict=True,
         )
     ]

@@ -22,6 +22,8 @@ MEASURABLE = 0.10
 
 RESAMPLES = 1000
 
+_BALANCING_STEPS = 200
+
 Predicted = NDArray[np.int64]
 """Classes (N,) that a model gives the clean test images."""
 
@@ -166,6 +168,36 @@ def _mean_share(found: Values, there: Values) -> Values:
     shares = np.divide(found, there, out=np.zeros_like(found), where=present)
     means: Values = shares.sum(1) / present.sum(1)
     return means
+
+
+def balance_outputs(outputs: Values, shares_of_classes: Values) -> Predicted:
+    """Return the classes (N,) once a bias of each class makes all as frequent as they should be.
+
+    A model that learned noise tends to give clean images, which have none, one and the same class,
+    whatever else it learned. Who sees that moves the thresholds, for which images without labels
+    are enough: until the mean probability of each class is its share of what was learned from
+    (Saerens, Latinne and Decaestecker, Neural Computation 2002, with the shares known).
+
+    Parameters
+    ----------
+    outputs : NDArray of float64
+        (N, classes), before the softmax.
+    shares_of_classes : NDArray of float64
+        (classes,), above 0, of sum 1.
+
+    Examples
+    --------
+    >>> balance_outputs(np.array([[9.0, 1.0], [9.0, 0.0]]), np.array([0.5, 0.5]))
+    array([1, 0])
+    """
+    biases = np.zeros(outputs.shape[1])
+    for _ in range(_BALANCING_STEPS):
+        moved = outputs + biases
+        likely = np.exp(moved - moved.max(1, keepdims=True))
+        likely /= likely.sum(1, keepdims=True)
+        biases += np.log(shares_of_classes) - np.log(np.maximum(likely.mean(0), 1e-300))
+    balanced: Predicted = (outputs + biases).argmax(1)
+    return balanced
 
 
 def best_relabelling(predicted: Predicted, labels: Predicted, classes: int) -> NDArray[np.int64]:

@@ -321,7 +321,7 @@ def all_figures(audit: Audit) -> str:
         f'<th scope="col">{each}</th>'
         for each in (
             *("in clear", "seeds", "learned from clean", "as it ends"),
-            *("best on the set", "stopped early", "by an oracle", "protection"),
+            *("best on the set", "stopped early", "balanced", "by an oracle", "protection"),
         )
     )
     body = "".join(
@@ -361,6 +361,7 @@ def _accuracies(row: Row) -> tuple[float | None, ...]:
         row["as_it_ends"],
         row["best_on_set"],
         row["stopped_early"],
+        row["balanced"],
         row["oracle"],
     )
 

@@ -75,9 +75,10 @@ class Accuracy(TypedDict):
 class Row(TypedDict):
     """One victim under one countermeasure; accuracies on clean test images, means over seeds.
 
-    An attacker without a clean image takes the victim as it ends, where it did best on images of
-    the set that were held out, or early, from experience; `attacker_best` is the best of these, and
-    `protection` at k = 0 goes by it. `oracle` is the accuracy at the moment that does best on clean
+    An attacker without a clean label takes the victim as it ends, where it did best on images of
+    the set that were held out, or early, from experience, or as it ends with each class given as
+    often as the set holds it (`balanced`); `attacker_best` is the best of these, and `protection`
+    at k = 0 goes by it. `oracle` is the accuracy at the moment that does best on clean
     validation images, the outputs renamed if that is better: nobody who needs the set has these.
     """
 
@@ -89,6 +90,7 @@ class Row(TypedDict):
     as_it_ends: float | None
     best_on_set: float | None
     stopped_early: float | None
+    balanced: float | None
     attacker_best: float | None
     oracle: float | None
     protection: float | None

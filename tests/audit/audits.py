@@ -30,6 +30,7 @@ def make_row(victim: str, countermeasure: str, share: float, clean_share: float 
         "as_it_ends": reached - 0.03,
         "best_on_set": reached - 0.01,
         "stopped_early": reached,
+        "balanced": reached - 0.02,
         "attacker_best": reached,
         "oracle": reached + 0.02,
         "protection": share,

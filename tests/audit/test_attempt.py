@@ -221,6 +221,13 @@ class TestStopping:
         found = {way: int(each[0]) for way, each in run.without_clean_images.items()}
         assert found == {"as it ends": 3, "best on the set": 1, "stopped early": 3}
 
+    def test_the_balanced_classes_count_where_they_are_known(self) -> None:
+        run = told((10, 0.3, 0.9, 0.9), (20, 0.9, 0.2, 0.2))
+        last = replace(run.moments[-1], balanced=np.array([7]))
+        known = Attempt((run.moments[0], last)).without_clean_images
+        assert known["balanced"] == 7
+        assert "balanced" not in run.without_clean_images
+
     def test_an_oracle_renames_only_where_that_is_better(self) -> None:
         assert told((10, 0, 0.5, 0.6), (20, 0, 0.4, 0.4)).by_oracle == 1
         assert told((10, 0, 0.6, 0.6), (20, 0, 0.4, 0.4)).by_oracle == 0

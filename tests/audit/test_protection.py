@@ -8,6 +8,7 @@ import pytest
 from medprotect.audit.protection import (
     MEASURABLE,
     accuracies,
+    balance_outputs,
     best,
     best_relabelling,
     protection,
@@ -32,6 +33,25 @@ class TestWorth:
 
     def test_a_set_that_misleads_is_left_aside(self) -> None:
         assert worth(0.1, 0.25) == 0
+
+
+class TestBalance:
+    @pytest.mark.parametrize("bias", [0.0, 5.0, 60.0])
+    def test_a_bias_to_one_class_hides_nothing_that_was_learned(self, bias: float) -> None:
+        outputs = np.random.default_rng(0).normal(size=(400, 4))
+        outputs[np.arange(400), LABELS] += 2
+        outputs[:, 1] += bias
+        balanced = balance_outputs(outputs, np.full(4, 0.25))
+        assert balanced_accuracy(balanced, LABELS, 4) > 0.75
+
+    def test_a_class_is_given_as_often_as_it_should_be(self) -> None:
+        outputs = np.random.default_rng(0).normal(size=(1000, 2)) * 20
+        assert abs(float(np.mean(balance_outputs(outputs, np.array([0.9, 0.1])))) - 0.1) < 0.02
+
+    def test_what_was_not_learned_does_not_come_of_it(self) -> None:
+        outputs = np.random.default_rng(0).normal(size=(400, 4))
+        balanced = balance_outputs(outputs, np.full(4, 0.25))
+        assert balanced_accuracy(balanced, LABELS, 4) < 0.35
 
 
 class TestProtection:

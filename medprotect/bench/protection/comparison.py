@@ -9,7 +9,7 @@ import numpy as np
 
 from medprotect.audit.attack import COUNTERMEASURES
 from medprotect.audit.attack.victims import VICTIMS
-from medprotect.audit.attempt import EARLY_SHARE
+from medprotect.audit.attempt import BALANCED, EARLY_SHARE
 from medprotect.audit.budgets import NONE
 from medprotect.audit.protection import (
     MEASURABLE,
@@ -228,7 +228,7 @@ def _nearest(moments: Moments, share: float) -> int:
 
 
 def stop(moments: Moments, share: float) -> dict[str, Predicted]:
-    """Return what somebody gets who has no clean image, by the way of stopping.
+    """Return what somebody gets who has no clean label, by the way of stopping, and balanced.
 
     Parameters
     ----------
@@ -241,7 +241,10 @@ def stop(moments: Moments, share: float) -> dict[str, Predicted]:
         HELD: max(range(count), key=lambda each: moments["held"][each]),  # the first of the best
         EARLY: _nearest(moments, share),
     }
-    return {way: unpack(moments["predicted"][each]) for way, each in at.items()}
+    told = {way: unpack(moments["predicted"][each]) for way, each in at.items()}
+    if balanced := moments.get("balanced"):
+        told[BALANCED] = unpack(balanced)
+    return told
 
 
 class Comparison:
@@ -368,11 +371,12 @@ class Comparison:
         """Return what is told with k clean images, by attack; for k = 0, by the way of stopping."""
         told: dict[str, list[Predicted]] = {}
         whole = all(_several(run) is not None for run in runs)
+        balanced = all(run["moments"] and "balanced" in run["moments"] for run in runs)
         for run in runs:
             share = self.early(str(run["settings"]["protection"]["name"]), attack.victim)
             moments = run["moments"]
             for way, predicted in (stop(moments, share) if moments else {}).items():
-                if whole or way == ENDS:
+                if way == ENDS or (balanced if way == BALANCED else whole):
                     told.setdefault(way, []).append(predicted)
             for name, packed in run.get("with_images", {}).get(str(attack.k), {}).items():
                 told.setdefault(name, []).append(unpack(packed))

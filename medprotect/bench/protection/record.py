@@ -57,12 +57,14 @@ class Moments(TypedDict):
     """What a victim told of the clean test images at each moment of its training.
 
     ``held`` is its balanced accuracy on images of the set that were held out; ``predicted`` are the
-    classes, packed. Runs made before these were kept hold the last moment alone.
+    classes, packed. Runs made before these were kept hold the last moment alone. ``balanced`` are
+    the classes at the last, each given as often as the set holds it; older runs have none.
     """
 
     steps: list[int]
     held: list[float]
     predicted: list[str]
+    balanced: NotRequired[str]
 
 
 class Accuracies(TypedDict):

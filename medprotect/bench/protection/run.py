@@ -26,6 +26,7 @@ from medprotect.bench.protection.record import (
     SCHEMA_VERSION,
     Accuracies,
     AttackSettings,
+    Moments,
     Run,
     Settings,
     is_finished,
@@ -216,13 +217,7 @@ def _try(
         "classes": list(data.classes),
         "validation": len(data.validation),
         "labels": pack(data.test.labels),
-        "moments": None
-        if found is None
-        else {
-            "steps": [moment.step for moment in found.moments],
-            "held": [round(moment.held, 6) for moment in found.moments],
-            "predicted": [pack(moment.predicted) for moment in found.moments],
-        },
+        "moments": None if found is None else _pack_moments(found),
         "oracle": None if found is None else pack(found.by_oracle),
         "with_images": with_images,
         "command": command,
@@ -234,6 +229,15 @@ def _try(
     if data.test.groups is not None:
         run["groups"] = data.test.groups.tolist()
     return run
+
+
+def _pack_moments(found: Attempt) -> Moments:
+    packed: Moments = {
+        "steps": [moment.step for moment in found.moments],
+        "held": [round(moment.held, 6) for moment in found.moments],
+        "predicted": [pack(moment.predicted) for moment in found.moments],
+    }
+    return packed if found.balanced is None else {**packed, "balanced": pack(found.balanced)}
 
 
 def _score(found: Attempt, data: BenchData) -> Accuracies:

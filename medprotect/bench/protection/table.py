@@ -8,7 +8,7 @@ from html import escape
 from io import StringIO
 from itertools import groupby
 
-from medprotect.audit.attempt import EARLY_SHARE
+from medprotect.audit.attempt import BALANCED, EARLY_SHARE
 from medprotect.audit.budgets import NONE
 from medprotect.audit.verdict import DASH
 from medprotect.bench.protection.commands import list_commands
@@ -30,6 +30,8 @@ PRETRAINED = "pretrained"
 
 UNMEASURABLE = "n/m"
 
+_NOT_BALANCED = "\N{DAGGER}"
+
 _FEWEST_POINTS = 4
 """Of a figure of protection against likeness."""
 
@@ -48,7 +50,9 @@ k is 0 where none is named. The strength is standard, 8 of 255, where none is na
 
 - **plain**: a model trained without countermeasure. Without a clean image it is stopped as serves
   it best: as it ends, where it does best on a tenth of the set that was held out, or early, from
-  experience with other sets.
+  experience with other sets; or, as it ends, its thresholds are moved until each class is given as
+  often as the set holds it (*balanced*: images without labels are enough for that). Runs made
+  before that was tried, marked †, may protect less than they say.
 - **worst countermeasure**: the lowest protection under a countermeasure, of as many as were tried.
 - **fine-tuned**: a model that learned ImageNet before.
 - **oracle**: the model at its best moment on clean validation images, outputs renamed if that is
@@ -67,8 +71,8 @@ countermeasure* it is the lowest, which is what a countermeasure costs by itself
 
 _COLUMNS = (
     *("images", "image_size", "steps", "protection", "settings", "victim", "countermeasure", "k"),
-    *("seeds", "as_it_ends", "best_on_set", "stopped_early", "early_at", "oracle", "attacker_best"),
-    *("alone", "protection_at_k", "low", "high"),
+    *("seeds", "as_it_ends", "best_on_set", "stopped_early", "early_at", "balanced", "oracle"),
+    *("attacker_best", "alone", "protection_at_k", "low", "high"),
     *("oracle_protection", "oracle_low", "oracle_high", "clean"),
     *("psnr_db", "vif", "ms_ssim", "seconds_made", "seconds_trained"),
 )
@@ -274,6 +278,8 @@ class _Section:
         if at is None:
             return DASH
         found = f"{at.best:.3f}" if row.name == CLEAN.name else _words(estimate)
+        if found not in (DASH, UNMEASURABLE) and row.name != CLEAN.name:
+            found += "" if BALANCED in at.stopped else _NOT_BALANCED
         if found == DASH or at.seeds == seeds:
             return found
         return f"{found}<br>{_count(at.seeds)}"
@@ -394,6 +400,7 @@ def _line(comparison: Comparison, row: Row, attack: Attack, at: Result) -> dict[
         "best_on_set": at.stopped.get("best on the set"),
         "stopped_early": at.stopped.get("stopped early"),
         "early_at": at.early if len(at.stopped) > 1 else None,
+        "balanced": at.stopped.get(BALANCED),
         "oracle": at.oracle,
         "attacker_best": at.best,
         "alone": at.alone,

@@ -30,6 +30,7 @@ def make_run(
     right: float | Sequence[float] = 0.5,
     held: Sequence[float] | None = None,
     oracle: float | None = None,
+    balanced: float | None = None,
     with_images: Mapping[int, Mapping[str, float]] | None = None,
     dataset: str = "busi",
     steps: int = 1000,
@@ -47,6 +48,8 @@ def make_run(
         Accuracies on the images that were held out; else as `right`.
     oracle : float, optional
         Else the last of `right`.
+    balanced : float, optional
+        Accuracy at the end, each class given as often as the set holds it; None for an older run.
     with_images : mapping, optional
         Accuracies by k and attack.
     """
@@ -59,6 +62,8 @@ def make_run(
         "held": list(held or rights),
         "predicted": [pack(each) for each in told],
     }
+    if balanced is not None:
+        moments["balanced"] = pack(tell(balanced, seed))
     tried: AttackSettings = {
         "victim": attack[0],
         "countermeasure": attack[1],

@@ -97,6 +97,7 @@ def test_a_run_holds_what_its_figures_are_computed_from(runs: list[Run], data: B
         assert run["moments"]["steps"] == list(range(1, STEPS + 1))
         assert len(run["moments"]["held"]) == STEPS
         last = unpack(run["moments"]["predicted"][-1])
+        assert len(unpack(run["moments"]["balanced"])) == len(labels)
         for name, told in (("as_it_ends", last), ("oracle", unpack(run["oracle"]))):
             found = balanced_accuracy(told, labels, 2)
             assert run["accuracy"][name] == pytest.approx(found, abs=1e-6)  # type: ignore[literal-required]

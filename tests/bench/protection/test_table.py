@@ -86,6 +86,16 @@ class TestTable:
             "oracle": "0.850",
         }
 
+    def test_runs_that_do_not_hold_the_balanced_classes_are_marked(self) -> None:
+        known = cells([*CLEAN, make_run(right=0.4, balanced=0.5)])["em"]["plain"]
+        assert estimate(known)[0] == 0.58
+        assert "†" not in known
+        some = [make_run(right=0.4, balanced=0.5), make_run(seed=2, right=0.4)]
+        field = cells([*CLEAN, *some])["em"]["plain"]
+        assert estimate(field.replace("†", ""))[0] == 0.75
+        assert "†" in field
+        assert "†" not in cells([*CLEAN, *some])["clean, accuracy"]["plain"]
+
     def test_the_worst_countermeasure_is_named_with_its_interval_and_seeds(self) -> None:
         runs = [make_run(seed=seed, right=0.3) for seed in (1, 2)]
         runs += [make_run(attack=JPEG, seed=seed, right=0.5) for seed in (1, 2)]
