@@ -150,6 +150,7 @@ def _read_dicom(stream: BinaryIO) -> Iterator[Samples] | None:
     from pydicom import dcmread
 
     dataset = dcmread(stream, force=True, stop_before_pixels=True)  # where the stream then is
+    is_implicit = _is_implicit(dataset)
     syntax = str(dataset.file_meta.get("TransferSyntaxUID", "")) if dataset.file_meta else ""
     bits = int(dataset.get("BitsStored", dataset.BitsAllocated))
     if int(dataset.get("HighBit", bits - 1)) != bits - 1:
@@ -159,12 +160,23 @@ def _read_dicom(stream: BinaryIO) -> Iterator[Samples] | None:
         value: BinaryIO = BytesIO(dcmread(stream, force=True).PixelData)
     else:
         value = stream
-        value.seek(8 if dataset.original_encoding[0] else 12, SEEK_CUR)
+        value.seek(8 if is_implicit else 12, SEEK_CUR)
     if syntax in _PYDICOM:
         return _decode_with_pydicom(dataset, syntax, value)
     if syntax == _JPEG_LS or syntax in _JPEG_LOSSLESS:
         return (_signed(frame, dataset, bits) for frame in _decode(dataset, syntax, value))
     return _read_native(dataset, bits, value) if syntax in _NATIVE else None
+
+
+def _is_implicit(dataset: Any) -> bool:
+    """Whether elements lie there without their VR, whatever the transfer syntax says.
+
+    Only what is not looked at yet knows it: to be asked before any element is.
+    """
+    from pydicom.dataelem import RawDataElement
+
+    raw = [each for each in dataset.values() if isinstance(each, RawDataElement)]
+    return raw[0].is_implicit_VR if raw else bool(dataset.original_encoding[0])
 
 
 def _codestreams(dataset: Any, value: BinaryIO) -> Iterator[bytes]:

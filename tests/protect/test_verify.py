@@ -134,6 +134,18 @@ class TestUntouched:
         assert 0 < found.share <= 1
 
 
+def test_an_implicit_data_set_under_an_explicit_syntax_is_read_again(
+    tmp_path: Path, pydicom_file: Callable[[str], Path]
+) -> None:
+    place = Place(tmp_path)
+    place.root.mkdir()
+    name = "SC_rgb_jpeg.dcm"
+    shutil.copy(pydicom_file(name), place.root)
+    pipeline = make_pipeline(tmp_path / "colour", "blood-microscopy", standard=0.55)
+    assert protect(place, pipeline).counts == {Outcome.PROTECTED: 1}
+    assert place.faults() == []
+
+
 class TestProcesses:
     def test_several_find_what_one_finds_and_in_the_same_order(
         self, tmp_path: Path, pydicom_file: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
