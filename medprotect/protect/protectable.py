@@ -282,9 +282,18 @@ class KnownUids:
         return self.uids[kind, source_uid]
 
 
-def settle(derivation: Derivation, description: Description) -> Derivation:
-    """Return a derivation for this file alone, which can be kept and pickled without the key."""
-    new_uids = {(kind, uid): derivation.new_uid(kind, uid) for kind, uid in description.uids}
+def settle(
+    derivation: Derivation, description: Description, label: int | None = None
+) -> Derivation:
+    """Return a derivation for this file alone, which can be kept and pickled without the key.
+
+    The UID of the instance, not that of its series, depends on the label, where one is given.
+    """
+    said = {} if label is None else {"instance": f" label {label}"}
+    new_uids = {
+        (kind, uid): derivation.new_uid(kind, uid + said.get(kind, ""))
+        for kind, uid in description.uids
+    }
     return replace(derivation, new_uid=KnownUids(new_uids))
 
 

@@ -17,6 +17,7 @@ Tensors hold *stored values* in the file's own integer or floating point type, c
 may look at them and must not change them: `SaveProtected` checks every pixel against its budget.
 """
 
+import hashlib
 import os
 import secrets
 from collections.abc import Hashable, Mapping, Sequence
@@ -127,7 +128,8 @@ class Protect(Transform):
     strength : str
         ``low``, ``standard`` or ``high``.
     labels_sha256 : str
-        Identity of the table that the labels come from, where they are given.
+        Identity of the table that the labels come from, where there is one. UIDs depend on it, and
+        without it on the classes and, those of instances, on the label of the image.
     classes : sequence of str
         All that labels may name, where they are none of the pipeline's own: for one that says any.
     keep_uids : bool
@@ -165,6 +167,9 @@ class Protect(Transform):
             card, key, device, along_z=along_z, classes=len(self._classes) or None
         )
         self.strength = strength
+        self._has_table = bool(labels_sha256)
+        if card.codes.source == SLOTS and self._classes and not labels_sha256:
+            labels_sha256 = hashlib.sha256(repr(self._classes).encode()).hexdigest()
         self.derivation = derive(
             card,
             key,
@@ -200,7 +205,8 @@ class Protect(Transform):
             raise ConfigError("The image was changed after it was read; protect it first.")
         number = self.class_number(label)
         changed = add_noise(source.images, self.confounder.noise, self.strength, number)
-        derivation = settle(self.derivation, source.file.description)
+        said = None if self._has_table else number  # a table says it already
+        derivation = settle(self.derivation, source.file.description, said)
         return to_tensor(changed, {**image.meta, DERIVATION: Carried(derivation)}, image)
 
     def class_number(self, label: object) -> int | None:

@@ -134,6 +134,50 @@ class TestProtect:
             Protect("radiology-grey", KEY, strength="extreme")
 
 
+class TestUids:
+    @staticmethod
+    def uids(protect: Protect, ct: Path, label: str | None, out: Path) -> tuple[str, str, bytes]:
+        image = SaveProtected()(protect(LoadProtectable()(ct), label), out)
+        dataset = dcmread(image.meta[SAVED])
+        out.unlink()
+        return dataset.SOPInstanceUID, dataset.SeriesInstanceUID, dataset.PixelData
+
+    def test_other_pixels_have_other_uids_with_labels_and_without(
+        self, ct: Path, tmp_path: Path
+    ) -> None:
+        asked: list[tuple[tuple[str, ...], str | None]] = [
+            *(((), None), (("a", "b"), "a"), (("a", "b"), "b"), (("a", "b", "c"), "a")),
+        ]
+        made = [
+            self.uids(Protect("labels-ct", KEY, classes=classes), ct, label, tmp_path / "a.dcm")
+            for classes, label in asked
+        ]
+        assert len({pixels for _, _, pixels in made}) == len(asked)
+        assert len({instance for instance, _, _ in made}) == len(asked)
+        assert made[1][1] == made[2][1] != made[0][1]  # labels do not take a series apart
+
+    def test_a_class_of_the_pipeline_makes_other_uids_of_instances(
+        self, ct: Path, tmp_path: Path, protect: Protect
+    ) -> None:
+        made = [
+            self.uids(protect, ct, label, tmp_path / "a.dcm") for label in (None, "Hand", "HeadCT")
+        ]
+        assert len({instance for instance, _, _ in made}) == 3
+        assert len({series for _, series, _ in made}) == 1
+
+    def test_a_table_is_what_they_depend_on_where_there_is_one(
+        self, ct: Path, tmp_path: Path
+    ) -> None:
+        made = [
+            self.uids(
+                Protect("labels-ct", KEY, classes=("a", "b"), labels_sha256=table),
+                *(ct, label, tmp_path / "a.dcm"),
+            )[0]
+            for table, label in (("ab", "a"), ("ab", "b"), ("cd", "a"))
+        ]
+        assert made[0] == made[1] != made[2]
+
+
 class TestSave:
     @pytest.mark.parametrize("flush_names", [True, False])
     def test_bytes_are_flushed_and_the_name_unless_that_is_not_wanted(
