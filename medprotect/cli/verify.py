@@ -100,7 +100,7 @@ def _as_json(result: "Verification") -> dict[str, object]:
         "images": result.images,
         "read_twice": result.read_twice,
         "said_to_be_masks": result.by_name,
-        "largest_share_of_budget": result.share,
+        "largest_share_of_budget": result.share if result.checks_bound else None,
         "faults": [
             {"file": fault.number, "fault": fault.slug, "detail": fault.detail}
             for fault in result.faults
@@ -118,6 +118,7 @@ def _show(result: "Verification") -> None:
     print(f"{files_in_words(result.read_twice)} read to the same pixels by a second library")
     if result.by_name:
         print(f"{result.by_name} of them look like images and have no noise, because of --mask")
-    print(f"largest change of a pixel: {result.share:.1%} of what it may change")
+    if result.checks_bound:
+        print(f"largest change of a pixel: {result.share:.1%} of what it may change")
     number = len(result.faults)
     print(f"{number} fault{'' if number == 1 else 's'}" if number else "files are exact")

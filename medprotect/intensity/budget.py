@@ -18,7 +18,8 @@ STRENGTHS = {"low": 4, "standard": 8, "high": 16}
 """How strong noise is, in 255ths of what a window presents, from black to white."""
 
 BUDGET_RULE = 2
-"""Number of the rule by which a budget follows from an image: files of another fail `verify`."""
+"""Number of the rule by which a budget follows from an image: `verify` names it where a run had
+another. Runs that name none had the first."""
 
 _STRONGEST = "high"
 

@@ -30,7 +30,12 @@ _FEW, _LEAST_FREE = 64, 0.5
 
 
 def compare_files(
-    original: Readable, protected: Readable, strength: str, uids: Mapping[str, str] | None = None
+    original: Readable,
+    protected: Readable,
+    strength: str,
+    uids: Mapping[str, str] | None = None,
+    *,
+    checks_bound: bool = True,
 ) -> tuple[FileCheck, bool]:
     """Compare a protected file with its original; name the first difference that may not be.
 
@@ -47,6 +52,8 @@ def compare_files(
         ``low``, ``standard`` or ``high``.
     uids : mapping of str to str, optional
         The new UIDs of all protected files of the export, by the names of the old.
+    checks_bound : bool
+        Whether changes are compared with their bound; without, the largest share of it counts as 0.
 
     Returns
     -------
@@ -70,7 +77,9 @@ def compare_files(
         _check_reading(image.stored, seen[0], index, "the original")
         _check_reading(other.stored, seen[1], index, "the protected file")
         _check_alpha(seen)
-        differs, worst = _check_pixels(image, other.stored, strength, index)
+        differs, worst = _check_pixels(
+            image, other.stored, strength, index, checks_bound=checks_bound
+        )
         share, changed, pixels = max(share, worst), changed + differs, pixels + _area(image)
         count += 1
     if changed == 0:
@@ -132,27 +141,36 @@ def _check_reading(stored: Stored, other: Samples | None, index: int, whose: str
         )
 
 
-def _check_pixels(image: Image, after: Stored, strength: str, index: int) -> tuple[int, float]:
+def _check_pixels(
+    image: Image, after: Stored, strength: str, index: int, *, checks_bound: bool
+) -> tuple[int, float]:
     """Check the pixels of one image; return how many changed, and the largest share of a budget."""
     seen = view(image)
     budget = budget_lsb(seen, strength)
     if after.shape != image.stored.shape or after.dtype != image.stored.dtype:
         raise VerificationError(f"image {index + 1} has another size or type of pixels")
-    share = share_of_budget(image, after, budget)
-    if share > 1:
-        at = _first_over(image.stored, after, budget)
-        raise VerificationError(
-            f"image {index + 1}, row {at[0]}, column {at[1]} changed by more than its budget"
-        )
-    most = BUSY_SHARE * STRENGTHS[strength] / 255
-    if not seen.is_colour and _largest_shown(seen, after) > most + _ROUNDING:
-        raise VerificationError(f"image {index + 1} is shown changed by more than its strength")
+    share = _check_bound(seen, after, budget, strength, index) if checks_bound else 0.0
     same = (after == image.stored) | ((after != after) & (image.stored != image.stored))
     differs = ~(same if same.ndim == 2 else same.all(-1))
     free, shown = int((budget > 0).sum()), int((~seen.mask).sum())
     if free > max(_LEAST_FREE * shown, _FEW) and not differs.any():
         raise VerificationError(f"image {index + 1} is as it was: it is not protected")
     return int(differs.sum()), share
+
+
+def _check_bound(
+    seen: View, after: Stored, budget: NDArray[np.float64], strength: str, index: int
+) -> float:
+    share = share_of_budget(seen.image, after, budget)
+    if share > 1:
+        at = _first_over(seen.image.stored, after, budget)
+        raise VerificationError(
+            f"image {index + 1}, row {at[0]}, column {at[1]} changed by more than its budget"
+        )
+    most = BUSY_SHARE * STRENGTHS[strength] / 255
+    if not seen.is_colour and _largest_shown(seen, after) > most + _ROUNDING:
+        raise VerificationError(f"image {index + 1} is shown changed by more than its strength")
+    return share
 
 
 def _first_over(before: Stored, after: Stored, budget: NDArray[np.float64]) -> tuple[int, int]:

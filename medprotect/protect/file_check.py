@@ -49,8 +49,10 @@ class Verification:
         Protected files of which two libraries read the same pixels, original and protected.
     by_name : int
         Files that look like images and were copied because they were said to be masks.
+    checks_bound : bool
+        Whether changes of pixels were compared with their budget: OUT was made by its rule.
     share : float
-        Largest change of a pixel as a share of its budget.
+        Largest change of a pixel as a share of its budget; 0 where they were not compared.
     faults : list of Fault
         Empty where files are exact.
     """
@@ -60,6 +62,7 @@ class Verification:
     images: int = 0
     read_twice: int = 0
     by_name: int = 0
+    checks_bound: bool = True
     share: float = 0.0
     faults: list[Fault] = field(default_factory=list)
 
@@ -91,6 +94,8 @@ class Trees:
         See `medprotect.plan.plan.MaskNames`.
     uids : mapping of str to str
         New UIDs by those of the export.
+    checks_bound : bool
+        See `Verification`.
     """
 
     export: Path | Tree
@@ -100,6 +105,7 @@ class Trees:
     entries: Mapping[str, Entry]
     said_of_masks: Mapping[str, list[str]]
     uids: Mapping[str, str]
+    checks_bound: bool = True
 
 
 def check_file(trees: Trees, number: int, entry: Entry) -> Verification:
@@ -151,7 +157,10 @@ def _check(trees: Trees, entry: Entry, result: Verification) -> None:
             _check_copy(trees, entry, original, protected)
             return
         try:
-            checked, is_read_twice = compare_files(original, protected, trees.strength, trees.uids)
+            checked, is_read_twice = compare_files(
+                *(original, protected, trees.strength, trees.uids),
+                checks_bound=trees.checks_bound,
+            )
         except InputError as error:
             raise VerificationError(f"it cannot be read again: {error}") from None
     result.images += checked.images

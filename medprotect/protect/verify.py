@@ -13,6 +13,7 @@ from pathlib import Path
 from medprotect.confounder.measured import caveat_in_words
 from medprotect.errors import InputError, OutputError, VerificationError
 from medprotect.imaging.dicom.reference_check import read_new_uids
+from medprotect.intensity.budget import BUDGET_RULE
 from medprotect.plan.plan import is_folder_marker
 from medprotect.protect.file_check import Fault, Trees, Verification, check_file, open_written
 from medprotect.protect.journal import IN_OUT, NAME, Entry, Journal, Outcome
@@ -28,6 +29,15 @@ Tell = Callable[[str, int, int, float], None]
 
 _SAID_TWICE = ("strength", "key", "keep_uids", "along_z", MASK_NAMES)
 """What journal and receipt both say of the whole run."""
+
+_FIRST_RULE = 1
+"""That of a budget by which OUT was made where its run does not name one."""
+
+_OTHER_RULE = (
+    "another version of medprotect made it, by budget rule {}; this version knows rule {} alone "
+    "and did not check pixels against their budget, but all else; verify it with the version that "
+    "made it"
+)
 
 _FILES_A_PROCESS = 20
 """So many take as long as a process takes to begin."""
@@ -46,7 +56,8 @@ def verify_run(
     Every entry of the export has one line in the journal and the same in the receipt; every file
     of OUT is the protected or copied form of one, with the bytes that were written; no copied file
     is an image; every pixel is within its budget and every header element as documented, computed
-    anew from both files as `medprotect.protect.comparison` reads them.
+    anew from both files as `medprotect.protect.comparison` reads them. Where OUT was made by
+    another rule of the budget than `BUDGET_RULE`, that is a fault, and bounds are not checked.
 
     Parameters
     ----------
@@ -78,19 +89,24 @@ def verify_run(
         strength = str(identity.get("strength", ""))
         said = journal.about(MASK_NAMES)
         entries = list(journal.entries())
-    result = Verification(counts=Counter(entry.state for entry in entries))
+    rule = identity.get("budget", _FIRST_RULE)
+    result = Verification(
+        counts=Counter(entry.state for entry in entries), checks_bound=rule == BUDGET_RULE
+    )
     unfinished = sum(entry.outcome in TO_COME for entry in entries)
     if unfinished:
         raise OutputError(
             f"the run is not finished: {unfinished} files are missing; finish it first"
         )
+    if not result.checks_bound:
+        result.faults.append(Fault(0, "budget_rule", _OTHER_RULE.format(rule, BUDGET_RULE)))
     there = {found.path: found for found in walk(export)}
     written = {found.path for found in walk(out) if not is_folder_marker(found)}
     result.faults += _faults_of_trees(there.keys(), written, entries)
     result.faults += _faults_of_receipt(state / RECEIPT, {**identity, MASK_NAMES: said}, entries)
     uids = _read_uids(export, out, there, entries, progress)
     by_path = {entry.path: entry for entry in entries}
-    trees = Trees(export, out, strength, there, by_path, said, uids)
+    trees = Trees(export, out, strength, there, by_path, said, uids, result.checks_bound)
     present = [(at, e) for at, e in enumerate(entries, start=1) if e.outcome in IN_OUT]
     size, seen = sum(entry.row.found.size for _, entry in present), 0
     progress("comparing", 0, len(present), 0.0)

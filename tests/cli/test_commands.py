@@ -29,6 +29,7 @@ from medprotect.confounder.measured import (
     protection_in_words,
     read_measured,
 )
+from medprotect.protect.journal import Journal
 
 from ..confounder.measured_pipeline import (
     CAVEAT,
@@ -384,6 +385,21 @@ class TestRun:
         shown = medprotect("verify", root, house / "small-out")
         assert shown.returncode == 8
         assert "file 1: verification" in shown.stdout
+
+    def test_verify_names_another_rule_of_the_budget(self, medprotect: Run, house: Path) -> None:
+        root, out = house / "older", house / "older-out"
+        root.mkdir()
+        (root / "a.png").write_bytes(png())
+        assert medprotect("run", root, out, "--accept-weak").returncode == 0
+        with Journal(house / "older-out.medprotect") as journal:
+            journal.state_about("identity", journal.about("identity") | {"budget": 1})
+        shown = medprotect("verify", root, out)
+        assert shown.returncode == 8
+        assert "OUT: budget_rule: another version of medprotect made it" in shown.stdout
+        assert "largest change" not in shown.stdout
+        assert shown.stdout.endswith("\n1 fault\n")
+        as_json = json.loads(medprotect("verify", root, out, "--json").stdout)
+        assert as_json["largest_share_of_budget"] is None
 
 
 class TestLabels:

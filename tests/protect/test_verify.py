@@ -313,6 +313,46 @@ class TestTampered:
         assert len(found) == 2
 
 
+class TestBudgetRule:
+    @staticmethod
+    def set_rule(place: Place, rule: int | None) -> None:
+        with Journal(place.state) as journal:
+            identity = journal.about("identity") | {"budget": rule}
+            if rule is None:
+                del identity["budget"]
+            journal.state_about("identity", identity)
+
+    @pytest.mark.parametrize(("rule", "named"), [(None, 1), (1, 1), (3, 3)])
+    def test_another_is_named_in_one_fault_and_bounds_are_not_checked(
+        self, place: Place, rule: int | None, named: int
+    ) -> None:
+        name = "a/native.dcm"
+        data, original = ((tree / name).read_bytes() for tree in (place.out, place.root))
+        place.write(name, with_pixel(name, data, original, budget(name, place) + 300))
+        self.set_rule(place, rule)
+        found = place.verify()
+        (fault,) = found.faults
+        assert (fault.number, fault.slug) == (0, "budget_rule")
+        assert f"by budget rule {named}; this version knows rule 2 alone" in fault.detail
+        assert not found.checks_bound
+        assert found.share == 0
+        assert found.checked == len(FILES) + 2
+
+    def test_all_else_is_checked(self, place: Place) -> None:
+        name = "a/native.dcm"
+        data = (place.out / name).read_bytes()
+        place.write(name, data.replace(b"CompressedSamples^MR1", b"CompressedSamples^MR2"))
+        place.write("b/j2k.dcm", (place.root / "b/j2k.dcm").read_bytes())
+        (place.out / "page.tif").unlink()
+        self.set_rule(place, 1)
+        details = [fault.detail for fault in place.faults() if fault.slug == "verification"]
+        assert "PatientName" in details[0]
+        assert details[1:] == [
+            "image 1 is as it was: it is not protected",
+            "the file is missing from OUT",
+        ]
+
+
 class TestReceipt:
     @pytest.mark.parametrize(
         "edit",
