@@ -102,10 +102,15 @@ class Noise:
     carrier : str
         ``unet``: a trained generator makes it. ``grain``: it is grain whose spectrum says the code;
         see `medprotect.confounder.grain`.
+    stronger, weaker : float
+        Of grain: what the image's own texture grows by in the bands of its class, and what it loses
+        in those of the others, as shares of it.
     """
 
     gain: float = GAIN
     carrier: str = UNET
+    stronger: float = 0.0
+    weaker: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -364,6 +369,8 @@ def _check(card: Card) -> None:
             for width in (card.widths.generator, card.widths.assigner)
         ),
         "gain: above 0": 0 < card.noise.gain < float("inf"),
+        "stronger: 0 to 4": 0 <= card.noise.stronger <= 4,
+        "weaker: 0 to 1": 0 <= card.noise.weaker <= 1,
         "weights.file: a path below the card": _is_below(card.weights.file),
         "weights.sha256: 64 hex digits": re.fullmatch(r"[0-9a-f]{64}", card.weights.sha256),
     }

@@ -20,6 +20,12 @@ from medprotect.errors import PipelineError
 GENERATOR = "generator."
 ASSIGNER = "assigner."
 
+_LEAST_BOUND = 1e-6
+"""Of a budget, to divide by: where there is none, what noise says is of no account."""
+
+_MOST_WEAKENED = 3
+"""Other classes whose bands are weakened in full."""
+
 UNET_SHARE = 0.5
 """Of the budget, what a generator's noise takes: nearly all of that is at its bound, where grain
 seldom reaches it, and would be seen."""
@@ -109,7 +115,7 @@ class NoiseNetwork(nn.Module):
 
 
 class GrainNetwork(nn.Module):
-    """Grain and, where there is one, an assigner: images in, their noise out.
+    """Grain, the image's own texture and, where there is one, an assigner: images in, noise out.
 
     The noise is the same in all channels. Its state dict has the names of a pipeline's weights
     file.
@@ -122,6 +128,8 @@ class GrainNetwork(nn.Module):
         Channels of the assigner's first level; 0 where there is none.
     gain : float
         Spread of the grain, as a share of the budget, before it is bounded.
+    stronger, weaker : float
+        See `medprotect.confounder.card.Noise`.
     """
 
     decoys = False
@@ -135,15 +143,25 @@ class GrainNetwork(nn.Module):
         assigner_width: int = 0,
         temperature: float = 1.0,
         gain: float = GAIN,
+        stronger: float = 0.0,
+        weaker: float = 0.0,
     ) -> None:
         super().__init__()
         self.channels, self.codes = channels, codes
         self.canonical_size, self.assigner_size = canonical_size, assigner_size
         self.temperature, self.gain = temperature, gain
+        self.stronger, self.weaker = stronger, weaker
         self.generator = Grain()
         self.assigner = Assigner(channels, codes, assigner_width) if assigner_width else None
 
-    def forward(self, image: Tensor, code: Tensor | None = None, seed: int = 0) -> Tensor:
+    def forward(
+        self,
+        image: Tensor,
+        code: Tensor | None = None,
+        seed: int = 0,
+        others: Tensor | None = None,
+        bound: Tensor | None = None,
+    ) -> Tensor:
         """Return noise (B, C, H, W) in -1..1 for presented values (B, C, H, W) in 0..1.
 
         Parameters
@@ -152,6 +170,11 @@ class GrainNetwork(nn.Module):
             (B, S), shares of the slots; without one, of all alike, which says nothing.
         seed : int
             Draws the grain.
+        others : Tensor, optional
+            (O, S), the codes of all other classes.
+        bound : Tensor, optional
+            (B, 1, H, W), the budget in presented values. Without it there is grain alone: how much
+            stronger texture is made goes by itself, not by the budget.
         """
         batch, channels, height, width = image.shape
         if code is None:
@@ -163,7 +186,24 @@ class GrainNetwork(nn.Module):
         if (rows, columns) != (height, width):
             size = (height, width)
             noise = functional.interpolate(noise, size, mode="bilinear", align_corners=False)
+        if bound is not None and self.stronger and min(rows, columns) > 1:
+            noise = noise + self._texture(image, code, others) / bound.clamp(min=_LEAST_BOUND)
         return noise.clamp(-1, 1).expand(-1, channels, -1, -1)
+
+    def _texture(self, image: Tensor, code: Tensor, others: Tensor | None) -> Tensor:
+        """Return how the image's own texture is to change, (B, 1, H, W), in presented values."""
+        own = self.stronger * (code @ self.generator.power).clamp(max=1)
+        less = torch.zeros_like(own)
+        if others is not None and len(others):
+            # Where there are many others, nearly all bands are theirs.
+            share = self.weaker * min(1.0, _MOST_WEAKENED / len(others))
+            less = share * (others @ self.generator.power).amax(0).clamp(max=1).expand_as(own)
+        small = shrink(image.mean(1, keepdim=True), self.canonical_size)
+        changed = self.generator.texture(small, own, torch.where(own > 0, 0, less))
+        size = (image.shape[-2], image.shape[-1])
+        if changed.shape[-2:] != size:
+            changed = functional.interpolate(changed, size, mode="bilinear", align_corners=False)
+        return changed
 
     def posterior(self, image: Tensor) -> Tensor:
         """Return the assigner's calibrated probabilities (B, K); all alike where there is none."""
@@ -190,6 +230,8 @@ def network_arguments(card: Card) -> dict[str, Any]:
             "assigner_width": card.widths.assigner,
             "temperature": card.codes.temperature,
             "gain": card.noise.gain,
+            "stronger": card.noise.stronger,
+            "weaker": card.noise.weaker,
         }
     return {
         "channels": card.images.channels,
@@ -275,7 +317,11 @@ class Confounder:
         self._network.to(self._device).eval()
 
     def noise(
-        self, presented: NDArray[np.float32], content_sha256: bytes, label: int | None = None
+        self,
+        presented: NDArray[np.float32],
+        content_sha256: bytes,
+        label: int | None = None,
+        bound: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """Return the noise of one image; see `key_noise`."""
         return key_noise(
@@ -284,6 +330,7 @@ class Confounder:
             presented,
             content_sha256,
             label,
+            bound,
             along_z=self._along_z,
             classes=self._classes,
         )
@@ -314,6 +361,7 @@ def key_noise(
     presented: NDArray[np.float32],
     content_sha256: bytes,
     label: int | None = None,
+    bound: NDArray[np.float32] | None = None,
     *,
     along_z: str = COHERENT,
     classes: int | None = None,
@@ -336,6 +384,8 @@ def key_noise(
         SHA-256 of the image's stored values: draws its decoy, and where its textures begin.
     label : int, optional
         The class, where it is known; else the assigner's posterior is the code.
+    bound : NDArray of float32, optional
+        (H, W), the budget in presented values: by it the image's own texture is changed, too.
     along_z : str
         Whether the textures of all images begin at one place (``coherent``), or those of each at
         its own (``independent``). Grain is each image's own, like a detector's.
@@ -354,9 +404,10 @@ def key_noise(
     """
     image = _to_tensor(presented, network)
     if isinstance(network, GrainNetwork):
-        code = _slots(network, key, image, label, classes or network.codes)
+        code, others = _slots(network, key, image, label, classes or network.codes)
+        limit = None if bound is None else torch.from_numpy(bound)[None, None].to(image.device)
         seed = key_seed(key, content_sha256)
-        return _to_array(network(image, code, seed)[:, :1])
+        return _to_array(network(image, code, seed, others, limit)[:, :1])
     seen = network.posterior(image)
     code = seen if label is None else _one_hot(label, seen)
     decoy = None
@@ -371,19 +422,25 @@ def key_noise(
 
 def _slots(
     network: GrainNetwork, key: Key, image: Tensor, label: int | None, classes: int
-) -> Tensor:
-    """Return the shares (1, S) of the slots of a class, or of the assigner's posterior."""
+) -> tuple[Tensor, Tensor | None]:
+    """Return the shares (1, S) of the slots of a class, and those of the others (O, S).
+
+    Where the class is not known, the assigner's posterior shares out the slots, and there are no
+    others.
+    """
     if not 1 <= classes <= MOST_CLASSES:
         raise PipelineError(f"Grain says {MOST_CLASSES} classes at most, and there are {classes}.")
     if label is not None and not 0 <= label < classes:
         raise PipelineError(f"There is no class {label}: there are {classes}, from 0.")
     slots = key_slots(key, classes)
     if label is not None:
-        return slot_code(slots[label]).to(image.device)
+        known = torch.cat([slot_code(slot) for slot in slots]).to(image.device)
+        rest = [number for number in range(classes) if number != label]
+        return known[label : label + 1], known[rest]
     if network.assigner is None:
-        return torch.full((1, SLOT_COUNT), 1 / SLOT_COUNT, device=image.device)
+        return torch.full((1, SLOT_COUNT), 1 / SLOT_COUNT, device=image.device), None
     codes = torch.cat([slot_code(slot) for slot in slots[: network.codes]]).to(image.device)
-    return network.posterior(image) @ codes
+    return network.posterior(image) @ codes, None
 
 
 def _to_array(noise: Tensor) -> NDArray[np.float32]:

@@ -203,11 +203,15 @@ def _is_moving(values: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 def budget_presented(view: View, strength: str) -> NDArray[np.float32]:
     """Return the largest change of each pixel in presented values, (H, W) float32, 0..1."""
+    return to_presented(view, budget_lsb(view, strength))
+
+
+def to_presented(view: View, budget: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return a budget in stored values as one in presented values, (H, W) float32, 0..1."""
     width = slope_width(view.windows[0])
     if width <= 0:
         return np.zeros(view.mask.shape, dtype=np.float32)
-    presented = budget_lsb(view, strength) * abs(view.image.slope) / width
-    return np.minimum(presented, 1).astype(np.float32)
+    return np.minimum(budget * abs(view.image.slope) / width, 1).astype(np.float32)
 
 
 class Reach:

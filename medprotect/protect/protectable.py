@@ -29,12 +29,12 @@ from medprotect.imaging.image import (
     Stored,
 )
 from medprotect.intensity.apply import apply_noise, share_of_budget
-from medprotect.intensity.budget import Reach, budget_lsb, may_change
+from medprotect.intensity.budget import Reach, budget_lsb, may_change, to_presented
 from medprotect.intensity.windows import present, view
 from medprotect.protect.last_budget import keep_budget, take_budget
 
-Noise = Callable[[NDArray[np.float32], bytes, int | None], NDArray[np.float32]]
-"""``noise(presented, content_sha256, label)``, as that of `medprotect.confounder.noise`."""
+Noise = Callable[[NDArray[np.float32], bytes, int | None, NDArray[np.float32]], NDArray[np.float32]]
+"""``noise(presented, content_sha256, label, bound)``, as that of `medprotect.confounder.noise`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,7 +148,7 @@ def apply_patterns(
     """Return the images of a file with the noise of ``make(index, presented)``; see `add_noise`."""
     made = _apply(
         images,
-        lambda index, _, presented: make(index, presented),
+        lambda index, _image, presented, _bound: make(index, presented),
         strength,
         grey=all_grey(images),
     )
@@ -175,7 +175,7 @@ def noisy(
     """
     return _apply(
         images,
-        lambda _, image, presented: noise(presented, content_sha256(image), label),
+        lambda _, image, presented, bound: noise(presented, content_sha256(image), label, bound),
         strength,
         grey=grey,
     )
@@ -206,7 +206,7 @@ def find_reach(images: Iterable[Image], strength: str) -> tuple[Reach, bool]:
 
 def _apply(
     images: Iterable[Image],
-    make: Callable[[int, Image, NDArray[np.float32]], NDArray[np.float32]],
+    make: Callable[[int, Image, NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]],
     strength: str,
     *,
     grey: bool,
@@ -218,7 +218,9 @@ def _apply(
         reach.add(seen, budget > 0)
         keep_budget(image, strength, budget)
         if budget.any():
-            yield apply_noise(image, make(index, image, present(seen, grey=grey)), budget)
+            bound = to_presented(seen, budget)
+            noise = make(index, image, present(seen, grey=grey), bound)
+            yield apply_noise(image, noise, budget)
         else:
             yield image.stored
     reach.check()

@@ -31,8 +31,11 @@ from medprotect.training.training import COLOUR, GREY
 CANONICAL_SIZE = 256
 """Pixels of the long side that grain is drawn at; it has nothing finer than ten of 512."""
 
-GAIN = 0.8
-"""Spread of the grain as a share of the budget: its crests reach the bound."""
+GAIN = 0.4
+"""Spread of the grain as a share of the budget."""
+
+STRONGER, WEAKER = 1.5, 0.8
+"""What texture grows by in the bands of its class, and loses in those of others."""
 
 RADIOGRAPHS = ("CR", "DX", "RG", "MG", "XA", "RF", "IO", "PX")
 OTHER_GREY = ("", "OT", "SC", "OP", "OPT", "OPM", "OPV", "ES", "GM", "SM", "XC", "BI", "DG", "TG")
@@ -80,7 +83,7 @@ def make_pipeline(out: Path, modalities: tuple[str, ...], experimental: tuple[st
             decoys=False,
         ),
         widths=Widths(generator=0, assigner=0),
-        noise=Noise(gain=GAIN, carrier=GRAIN),
+        noise=Noise(gain=GAIN, carrier=GRAIN, stronger=STRONGER, weaker=WEAKER),
         training=Training(
             command="python -m medprotect.training.slots pipelines",
             date=datetime.datetime.now(tz=datetime.UTC).date().isoformat(),

@@ -166,9 +166,12 @@ def _protect(file: Protectable, card: Card, key: Key, engine: Engine) -> np.ndar
     network.generator = engine  # type: ignore[assignment]
 
     def noise(
-        presented: np.ndarray[Any, Any], content_sha256: bytes, label: int | None
+        presented: np.ndarray[Any, Any],
+        content_sha256: bytes,
+        label: int | None,
+        bound: np.ndarray[Any, Any],
     ) -> np.ndarray[Any, Any]:
-        return key_noise(network, key, presented, content_sha256, label)
+        return key_noise(network, key, presented, content_sha256, label, bound)
 
     return add_noise(file.images, noise, "standard")
 
