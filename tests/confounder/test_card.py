@@ -1,8 +1,8 @@
 """Cards: strict to read, and read again as written."""
 
+import re
 import subprocess
 import sys
-import re
 from dataclasses import replace
 from pathlib import Path
 
