@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from medprotect.confounder.card import load_card
 from medprotect.confounder.codes import key_seed, key_slots
@@ -65,6 +66,65 @@ def test_every_class_has_a_code_of_its_own() -> None:
     assert len(codes) == MOST_CLASSES
     with pytest.raises(ValueError, match="so many"):
         slot_code(MOST_CLASSES)
+
+
+class TestTexture:
+    """An image's own texture: stronger in the bands of its class, weaker in those of others."""
+
+    WHITE = torch.randn((1, 1, 128, 128), generator=torch.Generator().manual_seed(4)) / 8 + 0.5
+
+    def change(self, own: dict[int, float], others: dict[int, float], image: Tensor) -> Tensor:
+        factors = torch.zeros(2, 1, len(PERIODS_PX) * len(DIRECTIONS))
+        for which, named in enumerate((own, others)):
+            for band, factor in named.items():
+                factors[which, 0, band] = factor
+        changed: Tensor = Grain().texture(image, *factors)
+        return changed
+
+    def spread_in(self, band: int, image: Tensor) -> float:
+        return float(self.change({band: 1.0}, {}, image).std())
+
+    def test_it_grows_in_its_own_bands_and_shrinks_in_those_of_others(self) -> None:
+        own, other = 3, 10
+        after = self.WHITE + self.change({own: 1.5}, {other: 0.8}, self.WHITE)
+        assert self.spread_in(own, after) > 1.9 * self.spread_in(own, self.WHITE)
+        assert self.spread_in(other, after) < 0.6 * self.spread_in(other, self.WHITE)
+
+    def test_where_an_image_is_even_nothing_changes(self) -> None:
+        even = torch.full((1, 1, 40, 90), 0.7)
+        assert float(self.change({3: 4.0}, {4: 1.0}, even).abs().max()) < 1e-4
+
+    def test_an_edge_of_the_image_is_no_edge_in_it(self) -> None:
+        slope = torch.linspace(0, 1, 128).expand(1, 1, 128, 128)
+        at_edge = self.change({0: 1.0, 3: 1.0}, {}, slope)
+        assert float(at_edge.abs().max()) < 0.02
+
+    @pytest.mark.parametrize("size", [(1, 1), (1, 30), (2, 3), (9, 200)])
+    def test_images_of_any_size_are_taken(self, size: tuple[int, int]) -> None:
+        confounder = Confounder(load_card("labels-mr"), KEY, classes=2)
+        image = np.random.default_rng(1).random((*size, 1), np.float32)
+        noise = confounder.noise(image, b"hash", 1, np.full(size, 0.03, np.float32))
+        assert noise.shape == (*size, 1)
+        assert np.isfinite(noise).all()
+
+    def test_it_is_added_only_where_the_budget_is_known(self) -> None:
+        confounder = Confounder(load_card("labels-mr"), KEY, classes=2)
+        image = self.WHITE[0].permute(1, 2, 0).numpy()
+        bound = np.full(image.shape[:2], 0.03, np.float32)
+        grain, both = (confounder.noise(image, b"hash", 1, each) for each in (None, bound))
+        assert np.abs(both).mean() > 1.2 * np.abs(grain).mean()
+        assert np.abs(both).max() <= 1
+
+    def test_of_a_larger_copy_the_same_is_changed(self) -> None:
+        own = torch.zeros(1, len(PERIODS_PX) * len(DIRECTIONS))
+        own[0, 3] = 1.0
+        large = self.WHITE.repeat_interleave(2, -1).repeat_interleave(2, -2)
+        small, shrunk = (
+            Grain().texture(self.WHITE, own, own * 0),
+            functional.avg_pool2d(Grain().texture(large, own, own * 0), 2),
+        )
+        alike = np.corrcoef(small.flatten().numpy(), shrunk.flatten().numpy())[0, 1]
+        assert alike > 0.9
 
 
 class TestKey:
