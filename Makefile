@@ -12,11 +12,12 @@ READY := $(VENV)/ready
 DOCS_VENV := .venv-docs
 PICTURES := ct/head.dcm mr/abdomen.dcm optical/tissue.png
 
-.PHONY: help venv demo test lint docs clean
+.PHONY: help venv demo test test-all lint docs clean
 
 help:
 	@echo 'make demo   protect a small export of real images, and show the result'
-	@echo 'make test   run all tests'
+	@echo 'make test   run the tests, but those that take long'
+	@echo 'make test-all  run all tests, and measure what they cover'
 	@echo 'make lint   run the linters and the type checker'
 	@echo 'make docs   build the documentation as a site, in site/'
 	@echo 'make clean  remove what these made'
@@ -46,7 +47,12 @@ demo: $(READY) demo/export
 	@echo 'Look at:  demo/pictures        before | after | noise x16'
 
 # A process a core, each with one thread: threads of several would wait for each other.
+# What trains, kills, cuts and fuzzes for long is left to `test-all`, and so is coverage.
 test: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m 'not slow' --ignore=tests/e2e \
+		--numprocesses=auto --dist=worksteal
+
+test-all: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest --cov=medprotect --numprocesses=auto --dist=worksteal
 
 lint: $(READY)
