@@ -71,3 +71,6 @@ VAULT_RECIPIENTS = 1000
 
 VAULT_LIST_BYTES = 1024**3
 """Largest decompressed list of the files of one vault."""
+
+LABEL_TABLE_BYTES = 64 * 1024**2
+"""Largest table of labels."""

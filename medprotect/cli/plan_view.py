@@ -13,7 +13,6 @@ from medprotect.cli.naming import (
     name_of,
     seconds_in_words,
 )
-from medprotect.confounder.labels import count_folders
 from medprotect.confounder.measured import (
     Measured,
     Protection,
@@ -24,12 +23,17 @@ from medprotect.confounder.measured import (
 from medprotect.plan.estimate import estimate_bytes, estimate_seconds, most_vault_bytes
 from medprotect.plan.plan import Action, Row
 from medprotect.protect.journal import STATES, Entry, Outcome
-from medprotect.protect.receipt import NOTHING_IN_OUT, count_warnings, warn_in_words
+from medprotect.protect.receipt import (
+    NOTHING_IN_OUT,
+    count_warnings,
+    labels_as_json,
+    warn_in_words,
+)
 from medprotect.protect.settings import Settings
 
 _MOST_REASONS = 16
-_MOST_FOLDERS = 32
-"""More are patients rather than labels."""
+_MOST_PARTS = 32
+"""More kinds of body parts are hardly classes."""
 _MOST_KINDS = 4
 
 
@@ -78,16 +82,7 @@ def in_words(settings: Settings, entries: list[Entry], *, with_vault: bool = Fal
         lines.append(protection_in_words(measured))
     if caveat := caveat_in_words(measured):
         lines.append(caveat)
-    if known := sum(bool(row.label) for row in to_do):
-        lines.append(
-            f"labels: {len(settings.classes)} classes, known of {files_in_words(known)}; the noise "
-            "says them to whoever can read it"
-        )
-    elif 2 <= (folders := _count_folders(settings)) <= _MOST_FOLDERS:
-        lines.append(
-            f"no labels: if the names of the {folders} folders in EXPORT say what models would "
-            "learn, --labels folders protects more"
-        )
+    lines += _labels_in_words(settings, to_do)
     lines += _pipelines_in_words(settings, to_do)
     lines += _left_in_words(entries)
     lines += _reasons_in_words(entries)
@@ -96,7 +91,8 @@ def in_words(settings: Settings, entries: list[Entry], *, with_vault: bool = Fal
             f"not known yet: {files_in_words(asked)} with colour may turn out to be grey in every "
             "pixel, or not to be; then another pipeline takes them, or none"
         )
-    lines += [f"warning: {sentence}" for sentence in warn_in_words(count_warnings(entries))]
+    warnings = (*warn_in_words(count_warnings(entries)), *settings.label_source.warnings)
+    lines += [f"warning: {sentence}" for sentence in warnings]
     size, seconds = estimate_bytes(to_do), estimate_seconds(to_do, settings.jobs)
     jobs = f"{settings.jobs} job{'' if settings.jobs == 1 else 's'}"
     lines.append(
@@ -107,11 +103,33 @@ def in_words(settings: Settings, entries: list[Entry], *, with_vault: bool = Fal
     return lines
 
 
-def _count_folders(settings: Settings) -> int:
-    """Return how many folders may be labels; 0 where labels are given."""
-    if settings.labels or settings.export_tree or not settings.export.is_dir():
-        return 0
-    return count_folders(settings.export)
+def _labels_in_words(settings: Settings, to_do: Sequence[Row]) -> list[str]:
+    """Say which labels the noise says, and why it does not say others that were found."""
+    images = [row for row in to_do if row.pipeline]
+    known = sum(bool(row.label) for row in images)
+    source = settings.label_source
+    lines = [f"labels: {reason}" for reason in source.reasons] if known else []
+    if known:
+        of_all = "" if known == len(images) else f"{known:,} of "
+        lines.append(
+            f"labels: {source.words or 'as given'}, {len(settings.classes):,} classes, "
+            f"{of_all}{files_in_words(len(images))}; protection holds against models that learn "
+            "these, and the noise says them to whoever can read it"
+        )
+    elif not source.asked:
+        lines += [f"no labels: {reason}" for reason in (*source.reasons, *_hints(to_do))]
+    return lines
+
+
+def _hints(to_do: Sequence[Row]) -> list[str]:
+    """Return what in the headers may be labels: never taken unasked, since it seldom is."""
+    parts = Counter(row.traits.body_part for row in to_do if row.traits and row.traits.body_part)
+    if not 2 <= len(parts) <= _MOST_PARTS:
+        return []
+    return [
+        f"headers name {len(parts)} body parts; if models would learn to tell those apart, "
+        "--labels dicom:BodyPartExamined"
+    ]
 
 
 def _pipelines_in_words(settings: Settings, to_do: Sequence[Row]) -> list[str]:
@@ -227,6 +245,7 @@ def _as_json(settings: Settings, entries: list[Entry], *, with_names: bool) -> d
         "counts": dict(Counter(entry.becomes for entry in entries)),
         "summary": protection_in_words(measured) if measured else NOTHING_IN_OUT,
         "caveat": caveat_in_words(measured),
+        **labels_as_json(settings),
         "bytes": estimate_bytes(to_do),
         "protection": {
             each.card.name: {at: found.protection for at, found in each.measured.items()}

@@ -13,29 +13,32 @@ from medprotect.cli.run import (
     AlongZ,
     Export,
     HowAlongZ,
+    HowOthers,
     HowStrong,
     Jobs,
     KeyFile,
     Labels,
     Masks,
     NoMasks,
+    Others,
     Pipelines,
     Strength,
     find_key,
     make_settings,
     name_masks,
-    read_labels,
 )
 
 if TYPE_CHECKING:
     from medprotect.preview.page import Preview
 
 _STANDS_FOR = {
-    "--labels": "LABELS",
+    "--labels": "FILE",
     "--mask": "PATTERN",
     "--no-mask": "PATTERN",
     "--key": "KEY",
 }
+
+_PLAIN = ("none", "folders", "copy")
 
 Images = Annotated[
     int,
@@ -65,7 +68,8 @@ def preview(
     pipeline: Pipelines = None,
     strength: HowStrong = Strength.STANDARD,
     along_z: HowAlongZ = AlongZ.COHERENT,
-    labels: Labels = None,
+    labels: Labels = "auto",
+    others: HowOthers = Others.LEAVE,
     mask: Masks = None,
     no_mask: NoMasks = None,
     key: KeyFile = None,
@@ -86,7 +90,11 @@ def preview(
         from medprotect.preview.scratch import scratch_folder
         from medprotect.preview.write import Asked, check_page_place, write_preview
 
-        given = {"--labels": labels, "--mask": mask, "--no-mask": no_mask, "--key": key}
+        given = {
+            "--labels": None if labels == "auto" else labels,
+            "--others": "copy" if others is Others.COPY else None,
+            **{"--mask": mask, "--no-mask": no_mask, "--key": key},
+        }
         check_page_place(page, export)
         with scratch_folder(export, scratch) as folder:
             places = {"export": export, "out": folder / "out", "state": folder / "out.medprotect"}
@@ -96,7 +104,8 @@ def preview(
                 strength,
                 along_z,
                 jobs,
-                **read_labels(labels, export),
+                labels=labels,
+                copy_others=others is Others.COPY,  # which may decide what labels are used
                 mask_names=name_masks(mask, no_mask),
             )
             found, made = find_key(key, settings)
@@ -136,8 +145,14 @@ def command_of_run(
     words = ["medprotect run EXPORT OUT", f"--strength {strength.value}"]
     words += [] if along_z is AlongZ.COHERENT else [f"--along-z {along_z.value}"]
     words += [f"--pipeline {'FOLDER' if os.sep in each else each}" for each in pipelines or ()]
-    words += [f"{option} {_STANDS_FOR[option]}" for option, value in given.items() if value]
+    words += [f"{option} {_shown(option, value)}" for option, value in given.items() if value]
     return " ".join(words)
+
+
+def _shown(option: str, value: object) -> str:
+    """Return what an option is set to, or what stands for it if that may be personal."""
+    plain = isinstance(value, str) and (value in _PLAIN or value.startswith("dicom:"))
+    return str(value) if plain else _STANDS_FOR[option]
 
 
 def _show(seen: "Preview", page: Path) -> None:

@@ -83,10 +83,12 @@ Pipelines = Annotated[
     ),
 ]
 Labels = Annotated[
-    Path | None,
+    str,
     typer.Option(
-        metavar="TABLE|folders",
-        help="A CSV table with the columns file, label; or folders, if their names are the labels.",
+        metavar="auto|none|folders|dicom:KEYWORD|FILE[:COLUMN]",
+        help="What models would learn, which the noise then says. auto: labels that leave with the "
+        "export; folders: their names; dicom: a header field; FILE: a table in CSV, TSV, XLSX or "
+        "JSON.",
     ),
 ]
 HowOthers = Annotated[
@@ -214,7 +216,7 @@ def run(
     files: Files = False,
     at_least: AtLeast = None,
     accept_weak: AcceptWeak = False,
-    labels: Labels = None,
+    labels: Labels = "auto",
     others: HowOthers = Others.LEAVE,
     mask: Masks = None,
     no_mask: NoMasks = None,
@@ -250,7 +252,7 @@ def run(
             strength,
             along_z,
             jobs,
-            **read_labels(labels, places.export if places.export_tree is None else None),
+            labels=labels,
             copy_others=others is Others.COPY,
             hold_series=on_reject is OnReject.HOLD_SERIES,
             mask_names=name_masks(mask, no_mask),
@@ -275,6 +277,8 @@ def make_settings(
     strength: Strength,
     along_z: AlongZ,
     jobs: int | None,
+    *,
+    labels: str = "none",
     **others: Any,
 ) -> "Settings":
     """Return the settings of a run, as options of the command line say them.
@@ -285,15 +289,28 @@ def make_settings(
         ``export``, ``out``, ``state`` and what else `Settings` has for these.
     pipelines, strength, along_z, jobs
         As given; None for the default.
+    labels : str
+        As `medprotect.plan.label_sources.find_labels` takes them.
     **others
         As `medprotect.protect.settings.Settings` names them.
     """
+    from medprotect.plan.label_sources import find_labels
     from medprotect.plan.selection import find_candidates
     from medprotect.protect.settings import Settings
 
+    candidates = find_candidates(pipelines or ["auto"])
+    found = find_labels(
+        places.get("export_tree") or places["export"],
+        labels,
+        copies_others=others.get("copy_others", False),
+        any_label=any(each.any_label for each in candidates),
+    )
     return Settings(
         **places,
-        candidates=find_candidates(pipelines or ["auto"]),
+        labels=found.by_path,
+        labels_sha256=found.sha256,
+        label_source=found.source,
+        candidates=candidates,
         strength=strength.value,
         along_z=along_z.value,
         jobs=jobs or usable_cores(),
@@ -335,34 +352,6 @@ class Keeping:
 
     file: Path
     recipients: "list[Recipient]"
-
-
-def read_labels(table: Path | None, export: Path | None) -> dict[str, Any]:
-    """Return class by path, and what tells the labels from others, as settings name them.
-
-    Parameters
-    ----------
-    table : Path, optional
-        The table, or ``folders``.
-    export : Path or None
-        Whose folders are looked at; None for what is no folder.
-    """
-    if table is None:
-        return {}
-    import hashlib
-
-    from medprotect.confounder import labels
-
-    if str(table) == labels.FOLDERS and not table.is_file():
-        if export is None:
-            from medprotect.errors import ConfigError
-
-            raise ConfigError("--labels folders needs an EXPORT that is a folder; give a table.")
-        by_folder = labels.label_by_folder(export)
-        named = "\n".join([labels.FOLDERS, *sorted(set(by_folder.values()))])
-        return {"labels": by_folder, "labels_sha256": hashlib.sha256(named.encode()).hexdigest()}
-    classes = labels.read_labels(table)  # first: it says what is wrong with the table
-    return {"labels": classes, "labels_sha256": hashlib.sha256(table.read_bytes()).hexdigest()}
 
 
 def _read_keeping(

@@ -22,6 +22,7 @@ from medprotect.protect.receipt import (
     NAME,
     NOT_FOR_DIAGNOSIS,
     count_warnings,
+    labels_as_json,
     summary_in_words,
     warn_in_words,
 )
@@ -119,7 +120,8 @@ class RunView:
             print(json.dumps({**self._json(summary), **vault}, indent=1))
             return
         self._show_rejected(summary)
-        for sentence in warn_in_words(count_warnings(summary.entries)):
+        warnings = warn_in_words(count_warnings(summary.entries))
+        for sentence in [*warnings, *self._settings.label_source.warnings]:
             print(f"warning: {sentence}")
         if _has_decoys(self._settings, summary):
             print(f"OUT is {NOT_FOR_DIAGNOSIS}: its noise also misleads models trained before")
@@ -161,6 +163,7 @@ class RunView:
             "summary": summary_in_words(summary),
             "caveat": caveat_in_words(summary.measured),
             "measured": measured_as_json(self._settings, _used(summary)),
+            **labels_as_json(self._settings),
             "not_for_diagnosis": _has_decoys(self._settings, summary),
             "key": self._key.fingerprint,
             "key_made": str(self._key_made) if self._key_made else None,

@@ -1,8 +1,7 @@
-"""Labels: which file shows which class, by a table or a folder; of which group; and for what."""
+"""Labels: which file shows which class, by a table; of which group; and for what."""
 
 import csv
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,61 +46,6 @@ class LabelledFile:
     place: str
     split: str = ""
     group: str = ""
-
-
-def label_by_folder(export: Path) -> dict[str, str]:
-    """Return the label by file: the name of the folder that parts the export.
-
-    That is the first level below the export, seen from above, with more than one folder. What lies
-    beside those folders has no label.
-
-    Parameters
-    ----------
-    export : Path
-        A folder; links in it are not followed.
-
-    Returns
-    -------
-    dict of str to str
-        By path in the export, with slashes.
-
-    Raises
-    ------
-    ConfigError
-        There are no two folders to tell apart.
-    """
-    top = export
-    while len(folders := _folders_in(top)) == 1:
-        top = top / folders[0]
-    if not folders:
-        raise ConfigError(
-            "The folders of EXPORT tell no classes apart: all files lie in one. Give --labels a "
-            "table, with the columns file, label."
-        )
-    found = {}
-    for name in folders:
-        for folder, _, files in os.walk(top / name):
-            below = Path(folder).relative_to(export)
-            found.update({(below / file).as_posix(): name for file in files})
-    return found
-
-
-def count_folders(export: Path) -> int:
-    """Return how many labels `label_by_folder` would find, from 2; 0 for none."""
-    top = export
-    while len(folders := _folders_in(top)) == 1:
-        top = top / folders[0]
-    return len(folders)
-
-
-def _folders_in(folder: Path) -> list[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(each.name for each in entries if each.is_dir(follow_symlinks=False))
-    except OSError as error:
-        raise ConfigError(
-            f"The folders of EXPORT cannot be read ({type(error).__name__})."
-        ) from None
 
 
 def find_table(images: Path, given: Path | None) -> Path | None:

@@ -168,6 +168,8 @@ class Rules:
     at_least : float or None
         Protection below which an image is rejected, and so is one whose protection was not
         measured; None to reject none for it.
+    labels_asked : bool
+        Whether a label that its pipeline does not know ends the plan; else it is not told.
     """
 
     candidates: Sequence[Candidate]
@@ -177,6 +179,7 @@ class Rules:
     path_bytes: int | None = None
     strength: str = "standard"
     at_least: float | None = None
+    labels_asked: bool = True
 
 
 def plan_rows(
@@ -325,7 +328,10 @@ def _of_description(row: Row, description: Description, out: Path, rules: Rules)
     classes = rules.labels or {}
     label = classes.get(row.found.path) or classes.get(row.voxels, "")
     choice = choose_pipeline(rules.candidates, traits, rules.strength, label)
-    _check_label(label, choice.pipeline, rules)
+    if label and (error := _label_error(label, choice.pipeline, rules)):
+        if rules.labels_asked:
+            raise error
+        label = ""
     _check_protection(choice, rules)
     name = row.found.path + description.output_suffix
     join_under(out, name)
@@ -364,20 +370,22 @@ def _check_protection(choice: Choice, rules: Rules) -> None:
     )
 
 
-def _check_label(label: str, pipeline: str, rules: Rules) -> None:
+def _label_error(label: str, pipeline: str, rules: Rules) -> ConfigError | None:
+    """Return why a pipeline cannot say a label; None where it can."""
     codes = {each.card.name: each.card.codes for each in rules.candidates}[pipeline]
     if codes.source == SLOTS:
-        return
-    if label and codes.source == "clusters":
-        raise ConfigError(
-            f"The pipeline {pipeline} was trained without labels. Run without --labels, or name a "
-            "pipeline that was trained with these labels."
+        return None
+    if codes.source == "clusters":
+        return ConfigError(
+            f"The pipeline {pipeline} was trained without labels. Run with --labels none, or name "
+            "a pipeline that was trained with these labels."
         )
-    if label and label not in codes.classes:
-        raise ConfigError(
+    if label not in codes.classes:
+        return ConfigError(
             f"The labels name a class that pipeline {pipeline} was not trained on. It knows "
             f"{', '.join(codes.classes)}."
         )
+    return None
 
 
 def reject(row: Row, error: MedprotectError) -> Row:

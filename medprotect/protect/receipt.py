@@ -84,6 +84,7 @@ def make_receipt(
         "strength": settings.strength,
         "key": key.fingerprint,
         "with_labels": bool(settings.labels_sha256),
+        **labels_as_json(settings),
         "keep_uids": settings.keep_uids,
         "along_z": settings.along_z,
         "mask_names": asdict(settings.mask_names),
@@ -158,6 +159,23 @@ def warn_in_words(counts: Mapping[str, int]) -> list[str]:
         for slug, words in _WARNINGS.items()
         if (count := counts.get(slug))
     ]
+
+
+def labels_as_json(settings: Settings) -> dict[str, Any]:
+    """Return where labels are from, for receipt and plan: names of columns, and no values."""
+    source = settings.label_source
+    if not source.kind:
+        return {}
+    return {
+        "labels": {
+            "source": source.kind,
+            "words": source.words,
+            "columns": list(source.columns),
+            "classes": len(settings.classes),
+            "asked": source.asked,
+            "warnings": list(source.warnings),
+        }
+    }
 
 
 def _about(picked: Candidate, strength: str) -> dict[str, Any]:

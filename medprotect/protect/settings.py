@@ -10,6 +10,7 @@ from medprotect.confounder.key import Key
 from medprotect.confounder.measured import Measured
 from medprotect.errors import ConfigError
 from medprotect.intensity.budget import BUDGET_RULE, STRENGTHS
+from medprotect.plan.label_sources import LabelSource
 from medprotect.plan.plan import MaskNames, Rules
 from medprotect.plan.selection import Candidate
 from medprotect.protect.out_tree import OutFolder, OutTree
@@ -46,7 +47,9 @@ class Settings:
     labels : mapping of str to str
         Class by path in the export, where it is known.
     labels_sha256 : str
-        Of the table they come from.
+        Of what decides them.
+    label_source : LabelSource
+        Where they are from, in words; and why what lies in the export is not used.
     mask_names : MaskNames
         What is a mask and what is none, where that is not left to its voxels.
     keep_uids : bool
@@ -79,6 +82,7 @@ class Settings:
     hold_series: bool = True
     labels: Mapping[str, str] = field(default_factory=dict)
     labels_sha256: str = ""
+    label_source: LabelSource = field(default_factory=LabelSource)
     mask_names: MaskNames = field(default_factory=MaskNames)
     keep_uids: bool = False
     along_z: str = COHERENT
@@ -133,6 +137,7 @@ class Settings:
             self.target.path_bytes,
             self.strength,
             self.at_least,
+            self.label_source.asked,
         )
 
     def measured_of(self, pipeline: str) -> Measured | None:
