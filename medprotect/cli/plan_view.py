@@ -117,7 +117,10 @@ def _labels_in_words(settings: Settings, to_do: Sequence[Row]) -> list[str]:
             "these, and the noise says them to whoever can read it"
         )
     elif not source.asked:
-        lines += [f"no labels: {reason}" for reason in (*source.reasons, *_hints(to_do))]
+        unsaid: tuple[str, ...] = ()
+        if source.kind:
+            unsaid = (f"{source.words} may be, but no pipeline that says them protects more",)
+        lines += [f"no labels: {reason}" for reason in (*source.reasons, *unsaid, *_hints(to_do))]
     return lines
 
 

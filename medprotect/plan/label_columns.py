@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from medprotect.confounder.grain import MOST_CLASSES
 from medprotect.errors import ConfigError
 from medprotect.plan.label_keys import NOTHING_NAMED, Key, is_ambiguous, plain
-from medprotect.plan.label_table import Line, Table
+from medprotect.plan.label_table import Line, Table, capital
 
 NAMES = (
     *("label", "labels", "class", "classes", "target", "diagnosis", "dx", "finding", "findings"),
@@ -16,7 +16,7 @@ NAMES = (
 )
 """Columns that hold labels by their name, the likeliest first."""
 
-UNKNOWN = frozenset({"n/a", "na", "nan", "null", "none", "unknown"})
+UNKNOWN = frozenset({"n/a", "na", "nan", "null"})
 """Cells that say that nothing is known: what they are of has no label."""
 
 _FEW = 8
@@ -87,10 +87,11 @@ def label_by_table(table: Table, key: Key | None, asked: Sequence[str] = ()) -> 
                 )
             said_in.setdefault(path, line.place)
     if key.is_of_files and unmatched:
-        rest = f", and {len(unmatched) - 1} more lines likewise" if len(unmatched) > 1 else ""
+        rest = len(unmatched) - 1
+        more = f", nor {'does 1 more' if rest == 1 else f'do {rest:,} more'}" if rest else ""
         raise ConfigError(
-            f"There is no file in EXPORT as {unmatched[0].place} names it{rest}. Correct the name, "
-            "or take the line out."
+            f"{capital(unmatched[0].place)} names no file in EXPORT{more}. Correct the name, or "
+            "take the line out."
         )
     values = {line.cells[key.column] for line in table.lines if key.find(line.cells[key.column])}
     named = " and ".join(shown(table, each) for each in columns)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 IDS = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID")
 """What a table may name images by, besides files and folders."""
 
-_HEAD_BYTES = 1024
+_HEAD_BYTES = 4096
 _MOST_CHARACTERS = 1024
 _NO_LABEL = frozenset({"OB", "OW", "OD", "OF", "OL", "OV", "UN"})
 
@@ -49,8 +49,6 @@ def read_headers(
 def _read_header(
     export: Path | Tree, found: Found, keywords: Sequence[str], only: bytes
 ) -> "Dataset | None":
-    from pydicom import dcmread  # it takes half a second, and most runs need no header here
-
     try:
         with patience(planning_seconds(found.size)), open_found(export, found) as stream:
             head = stream.read(_HEAD_BYTES)
@@ -59,6 +57,8 @@ def _read_header(
             # What is deflated inflates to any size; and all of a header is read only if small.
             if is_deflated(head) or (not keywords and found.size > limits.HEADER_BYTES):
                 return None
+            from pydicom import dcmread  # it takes half a second, and most runs need none
+
             stream.seek(0)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -117,7 +117,7 @@ def parse_field(words: str) -> tuple[str, ...]:
     path = tuple(words.split("."))
     for at, keyword in enumerate(path):
         try:
-            vr = vr_of(tag_of(keyword))
+            vr = vr_of(tag_of(keyword or "none"))  # retired elements have no keyword
         except KeyError:
             raise ConfigError(
                 f"Part {at + 1} of --labels dicom:KEYWORD is no keyword of DICOM: {_hint(keyword)}"

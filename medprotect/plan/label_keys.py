@@ -47,6 +47,12 @@ class Key:
         """Whether each cell is to stand for one file."""
         return self.kind in _OF_FILES
 
+    @property
+    def is_vague(self) -> bool:
+        """Whether most cells stand for files in several folders, as numbers do by chance."""
+        vague = sum(is_ambiguous(self, paths) for paths in self.paths.values())
+        return 2 * vague > len(self.paths)
+
     def find(self, cell: str) -> Sequence[str]:
         """Return the files that a cell stands for."""
         return self.paths.get(plain(cell), ())

@@ -13,7 +13,7 @@ from medprotect.errors import ConfigError, MedprotectError
 from medprotect.plan import label_columns, label_folders, label_headers
 from medprotect.plan.label_findings import label_by_findings
 from medprotect.plan.label_keys import Key, find_key, may_hold_ids, plain
-from medprotect.plan.label_table import SUFFIXES, Table, read_any_table
+from medprotect.plan.label_table import SUFFIXES, Table, capital, read_any_table
 from medprotect.scan.walk import Found, Tree, open_found, walk
 
 AUTO = "auto"
@@ -21,13 +21,14 @@ NONE = "none"
 DICOM = "dicom:"
 TABLE = "table"
 FINDINGS = "findings"
+GIVEN = "given"
 
 CALLED = "the labels file"
 _STRICT = frozenset({"file", "label", "split", "group", "patient"})
-_MOST_TABLES = 64
+_MOST_TABLES = 16
 
 TOLD = (
-    "the noise says the labels of the table to whoever can read it; hand OUT only to those who may "
+    "the noise says the labels given to whoever can read it; hand OUT only to those who may "
     "know them"
 )
 
@@ -39,7 +40,7 @@ class LabelSource:
     Attributes
     ----------
     kind : str
-        ``folders``, ``table``, ``dicom`` or ``findings``; "" where there are none.
+        ``folders``, ``table``, ``dicom``, ``findings`` or ``given``; "" where there are none.
     words : str
         The same in words: ``names of folders``.
     columns : tuple of str
@@ -113,6 +114,22 @@ def find_labels(
     return finder.by_table(*_part_columns(asked))
 
 
+def given_labels(by_path: Mapping[str, str]) -> FoundLabels:
+    """Return labels that a program has given, by path in the export.
+
+    Raises
+    ------
+    ConfigError
+        There are more classes than noise can say.
+    """
+    if not by_path:
+        return FoundLabels()
+    _check_count(by_path, "The labels given")
+    pairs = [f"{path}\0{label}" for path, label in sorted(by_path.items())]
+    source = LabelSource(GIVEN, "as given", warnings=(TOLD,))
+    return FoundLabels(dict(by_path), _hash(GIVEN, *pairs), source)
+
+
 def _part_columns(asked: str) -> tuple[Path, tuple[str, ...]]:
     """Return the file and the columns of ``FILE:COLUMN,COLUMN``."""
     file, colon, columns = asked.rpartition(":")
@@ -170,7 +187,7 @@ class _Finder:
             return FoundLabels()  # a run says itself that there is no export
         strict = {} if columns or not _is_strict(data) else read_labels(file)
         if matched := len({plain(path) for path in strict} & paths):
-            _check_count(strict, f"{CALLED[:1].upper()}{CALLED[1:]}")
+            _check_count(strict, capital(CALLED))
             warnings = (TOLD, *_of_unmatched(len(strict) - matched))
             source = LabelSource(TABLE, 'the table given, column "label"', ("label",), warnings)
             return FoundLabels(strict, hashlib.sha256(data).hexdigest(), source)
@@ -178,6 +195,8 @@ class _Finder:
         label_columns.check_columns(table, columns)
         read_ids = self._read_ids if isinstance(self._export, Path) else None
         key = find_key(table, sorted(paths), read_ids, columns)
+        if key is None and columns:  # it may be that the one column is asked for as label
+            key = find_key(table, sorted(paths), read_ids)
         labelled = label_columns.label_by_table(table, key, columns)
         source = LabelSource(
             kind=TABLE,
@@ -218,7 +237,7 @@ class _Finder:
                 key = self._key_of(table, found)
             except MedprotectError:
                 continue  # no table of this export
-            if key is None:
+            if key is None or key.is_vague:
                 continue
             try:
                 labelled = label_columns.label_by_table(table, key)

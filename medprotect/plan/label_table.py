@@ -76,11 +76,11 @@ def read_any_table(data: bytes, called: str) -> Table:
     """
     if len(data) > limits.LABEL_TABLE_BYTES:
         raise ConfigError(
-            f"{_capital(called)} is larger than {limits.LABEL_TABLE_BYTES // 1024**2} MiB: keep "
+            f"{capital(called)} is larger than {limits.LABEL_TABLE_BYTES // 1024**2} MiB: keep "
             "the lines and columns that are needed."
         )
     if data.startswith(_OLD_EXCEL):
-        raise ConfigError(f"{_capital(called)} is of an old Excel: save it as XLSX or CSV.")
+        raise ConfigError(f"{capital(called)} is of an old Excel: save it as XLSX or CSV.")
     if data.startswith(_ZIP):
         return _of_rows(_xlsx_rows(data, called), called, "row")
     text = _decode(data)
@@ -89,7 +89,8 @@ def read_any_table(data: bytes, called: str) -> Table:
     return _of_rows(_text_rows(text, called), called, "line")
 
 
-def _capital(called: str) -> str:
+def capital(called: str) -> str:
+    """Return words as they begin a sentence."""
     return called[:1].upper() + called[1:]
 
 
@@ -126,7 +127,7 @@ def _xlsx_rows(data: bytes, called: str) -> Iterator[tuple[int, Sequence[str]]]:
         with ZipFile(stream) as parts:
             inflated = sum(part.file_size for part in parts.infolist())
         if inflated > 8 * limits.LABEL_TABLE_BYTES:
-            raise ConfigError(f"{_capital(called)} inflates to too much: save it as CSV.")
+            raise ConfigError(f"{capital(called)} inflates to too much: save it as CSV.")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             book = load_workbook(stream, read_only=True, data_only=True)
@@ -144,7 +145,7 @@ def _xlsx_rows(data: bytes, called: str) -> Iterator[tuple[int, Sequence[str]]]:
 
 
 def _no_xlsx(called: str) -> ConfigError:
-    return ConfigError(f"{_capital(called)} is no XLSX workbook: save it as XLSX or CSV.")
+    return ConfigError(f"{capital(called)} is no XLSX workbook: save it as XLSX or CSV.")
 
 
 def _word(value: object) -> str:
@@ -197,11 +198,11 @@ def _name_columns(head: Sequence[str], called: str) -> tuple[str, ...]:
 def _checked(table: Table) -> Table:
     if len(table.columns) < 2 or not table.lines:
         raise ConfigError(
-            f"{_capital(table.called)} is no table: it needs a line of column names, two columns "
+            f"{capital(table.called)} is no table: it needs a line of column names, two columns "
             "or more, and a line for each file, patient, study or series."
         )
     if len(table.columns) > _MOST_COLUMNS:
-        raise ConfigError(f"{_capital(table.called)} has more than {_MOST_COLUMNS} columns.")
+        raise ConfigError(f"{capital(table.called)} has more than {_MOST_COLUMNS} columns.")
     return table
 
 
@@ -211,7 +212,7 @@ def _of_json(text: str, called: str) -> Table:
     except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", None)
         where = f" from line {line} on" if line else ""
-        raise ConfigError(f"{_capital(called)} is no JSON{where}: write it again.") from None
+        raise ConfigError(f"{capital(called)} is no JSON{where}: write it again.") from None
     if isinstance(read, _Pairs):
         entries = [_of_pair(key, value) for key, value in read]
     else:
@@ -220,7 +221,7 @@ def _of_json(text: str, called: str) -> Table:
             entries = []
     if not entries or not all(entries):
         raise ConfigError(
-            f"{_capital(called)} is no table: JSON is a list of objects with the same names, or "
+            f"{capital(called)} is no table: JSON is a list of objects with the same names, or "
             "one object that gives each file its label."
         )
     return _of_entries(entries, called)

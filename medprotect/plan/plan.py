@@ -1,6 +1,7 @@
 """What is to become of every entry of an export, before anything is written."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -169,7 +170,7 @@ class Rules:
         Protection below which an image is rejected, and so is one whose protection was not
         measured; None to reject none for it.
     labels_asked : bool
-        Whether a label that its pipeline does not know ends the plan; else it is not told.
+        Whether labels were asked for: then one that its pipeline does not know ends the plan.
     """
 
     candidates: Sequence[Candidate]
@@ -327,11 +328,7 @@ def _of_description(row: Row, description: Description, out: Path, rules: Rules)
         return replace(row, action=action, out=row.found.path if rules.copy_others else "")
     classes = rules.labels or {}
     label = classes.get(row.found.path) or classes.get(row.voxels, "")
-    choice = choose_pipeline(rules.candidates, traits, rules.strength, label)
-    if label and (error := _label_error(label, choice.pipeline, rules)):
-        if rules.labels_asked:
-            raise error
-        label = ""
+    choice, label = _choose(traits, label, rules)
     _check_protection(choice, rules)
     name = row.found.path + description.output_suffix
     join_under(out, name)
@@ -346,6 +343,26 @@ def _of_description(row: Row, description: Description, out: Path, rules: Rules)
         label=label,
         measured=choice.measured,
     )
+
+
+def _choose(traits: Traits, label: str, rules: Rules) -> tuple[Choice, str]:
+    """Return the pipeline of an image, and the label that it is told.
+
+    A label that nobody has asked to be said is not, where its pipeline does not know it, or where
+    one that is told none was measured to protect more.
+    """
+    choice = choose_pipeline(rules.candidates, traits, rules.strength, label)
+    if not label:
+        return choice, ""
+    if not rules.labels_asked:
+        with suppress(NoPipelineError):
+            untold = choose_pipeline(rules.candidates, traits, rules.strength)
+            if (untold.protection or 0) > (choice.protection or 0):
+                choice = untold
+    error = _label_error(label, choice.pipeline, rules)
+    if error and rules.labels_asked:
+        raise error
+    return choice, "" if error else label
 
 
 def _check_length(name: str, rules: Rules) -> None:

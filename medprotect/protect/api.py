@@ -4,7 +4,7 @@ Each function does what the command of its name does, and raises what ends that 
 (`medprotect.errors`). Nothing is printed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from medprotect.confounder.measured import Measured, Protection
 from medprotect.errors import ConfigError, InputError
 from medprotect.imaging.pairs import read_content
 from medprotect.intensity.budget import STRENGTHS
+from medprotect.plan.label_sources import NONE, FoundLabels, find_labels, given_labels
 from medprotect.plan.selection import AUTO, find_candidates
 from medprotect.protect import dry_run
 from medprotect.protect.defaults import state_beside, usable_cores
@@ -26,6 +27,7 @@ from medprotect.protect.settings import Settings
 from medprotect.protect.summary import Summary
 
 Pipelines = str | Path | Sequence[str | Path]
+Labels = str | Path | Mapping[str, str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,7 @@ def protect_export(
     keep_uids: bool = False,
     at_least: float | None = None,
     accept_weak: bool = False,
+    labels: Labels = None,
     copy_others: bool = False,
     hold_series: bool = True,
     state: str | Path | None = None,
@@ -196,6 +199,10 @@ def protect_export(
         As `protect_file` takes them.
     accept_weak : bool
         Whether the exit code is 0 although weak or unmeasured images are in OUT.
+    labels : str, Path or mapping of str to str, optional
+        What the noise says: ``auto``, ``folders``, ``dicom:KEYWORD``, a table as ``FILE`` or
+        ``FILE:COLUMN``, as the command takes them; or the class by path in the export. Without it
+        none.
     copy_others : bool
         Whether files that are no images are taken along.
     hold_series : bool
@@ -214,7 +221,7 @@ def protect_export(
     Raises
     ------
     ConfigError
-        No such strength, or no key.
+        No such strength, no key, or no such labels.
     InputError
         The export is missing, or holds no files. Files that cannot be protected raise nothing:
         they are rejected, and their entries say why.
@@ -244,6 +251,7 @@ def protect_export(
         keep_uids=keep_uids,
         at_least=at_least,
         accept_weak=accept_weak,
+        labels=labels,
         copy_others=copy_others,
         hold_series=hold_series,
         jobs=jobs,
@@ -260,6 +268,7 @@ def plan_export(
     pipeline: Pipelines = AUTO,
     strength: str = "standard",
     at_least: float | None = None,
+    labels: Labels = None,
     copy_others: bool = False,
     hold_series: bool = True,
 ) -> list[Entry]:
@@ -270,7 +279,7 @@ def plan_export(
 
     Parameters
     ----------
-    export, out, pipeline, strength, at_least, copy_others, hold_series
+    export, out, pipeline, strength, at_least, labels, copy_others, hold_series
         As `protect_export` takes them.
 
     Returns
@@ -301,6 +310,7 @@ def plan_export(
             candidates=pipeline,
             strength=strength,
             at_least=at_least,
+            labels=labels,
             copy_others=copy_others,
             hold_series=hold_series,
         )
@@ -426,14 +436,29 @@ def _settings(
     state: str | Path | None,
     *,
     candidates: Pipelines,
+    labels: Labels = None,
+    copy_others: bool = False,
     jobs: int | None = None,
     **others: Any,
 ) -> Settings:
+    found = find_candidates(_list(candidates))
+    any_label = any(each.any_label for each in found)
+    named: FoundLabels = (
+        given_labels(labels)
+        if isinstance(labels, Mapping)
+        else find_labels(
+            export, str(labels or NONE), copies_others=copy_others, any_label=any_label
+        )
+    )
     return Settings(
         export=export,
         out=out,
         state=Path(state) if state else state_beside(out),
-        candidates=find_candidates(_list(candidates)),
+        candidates=found,
+        labels=named.by_path,
+        labels_sha256=named.sha256,
+        label_source=named.source,
+        copy_others=copy_others,
         jobs=jobs or usable_cores(),
         **others,
     )

@@ -49,9 +49,10 @@ def claim(journal: Journal, settings: Settings, identity: dict[str, object]) -> 
         return
     differing = sorted(name for name in identity if known.get(name) != identity[name])
     if differing:
+        hint = "; --labels none goes on with one without labels" if "labels" in differing else ""
         raise StateMismatchError(
             f"OUT belongs to a run with other settings ({', '.join(differing)}); give those again, "
-            "name a new OUT, or start again with --restart"
+            f"name a new OUT, or start again with --restart{hint}"
         )
 
 

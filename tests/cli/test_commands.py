@@ -412,7 +412,7 @@ class TestLabels:
             shutil.copy(pydicom_file(name), root / folder)
         told = ("run", root, house / "labelled-out", "--labels", "folders", "--accept-weak")
         planned = medprotect(*told, "--dry-run")
-        assert "labels: 2 classes, known of 2 files" in planned.stdout, planned.stderr
+        assert "labels: names of folders, 2 classes, 2 files" in planned.stdout, planned.stderr
         assert "labels-ct" in planned.stdout
         assert "labels-mr" in planned.stdout
         done = medprotect(*told)
@@ -426,6 +426,93 @@ class TestLabels:
         shown = medprotect("run", root, house / "in-one-out", "--labels", "folders")
         assert shown.returncode == 2
         assert "tell no classes apart" in shown.stderr
+
+    @pytest.fixture(scope="class")
+    def classes(self, house: Path) -> Path:
+        """An export of two classes in folders, and a table of what else is known."""
+        root = house / "classes"
+        lines = ["file,stage"]
+        for folder in ("ill", "well"):
+            (root / folder).mkdir(parents=True)
+            for number in range(10):
+                (root / folder / f"{number}.png").write_bytes(png(size=16 + number))
+                lines.append(f"{folder}/{number}.png,{number % 3}")
+        (root / "stages.csv").write_text("\n".join(lines))
+        return root
+
+    def test_folders_of_classes_are_protected_as_such_with_nothing_said(
+        self, medprotect: Run, classes: Path, house: Path
+    ) -> None:
+        done = medprotect("run", classes, house / "unasked", "--accept-weak")
+        assert done.returncode == 0, done.stderr
+        assert "labels: names of folders, 2 classes, 20 files; protection holds" in done.stderr
+        assert "20 files by labels-grey" in done.stderr
+        receipt = json.loads((house / "unasked.medprotect" / "receipt.json").read_text())
+        assert receipt["with_labels"]
+        assert receipt["labels"] == {
+            "source": "folders",
+            "words": "names of folders",
+            "columns": [],
+            "classes": 2,
+            "asked": False,
+            "warnings": [],
+        }
+        assert {line["pipeline"] for line in receipt["files"]} - {None} >= {"labels-grey"}
+        again = medprotect("run", classes, house / "unasked", "--accept-weak")
+        assert again.stdout == done.stdout
+        assert medprotect("verify", classes, house / "unasked").returncode == 0
+        refused = medprotect("run", classes, house / "unasked", "--labels", "none")
+        assert refused.returncode == 6 or "labels" in refused.stderr
+
+    def test_what_is_not_used_of_an_export_is_told_with_what_changes_that(
+        self, medprotect: Run, classes: Path, house: Path
+    ) -> None:
+        plan = ("run", classes, house / "never", "--dry-run")
+        left = medprotect(*plan).stdout
+        assert 'a table with column "stage" (3 classes) lies in EXPORT, but not in OUT' in left
+        taken = medprotect(*plan, "--others", "copy").stdout
+        assert 'labels: a table in EXPORT, column "stage", 3 classes, 20 files' in taken
+        assert "warning: the noise says the labels" not in taken
+        none = medprotect(*plan, "--labels", "none").stdout
+        assert "labels" not in none.replace("labels-", "")
+        given = medprotect(*plan, "--labels", f"{classes / 'stages.csv'}:stage").stdout
+        assert 'labels: the table given, column "stage", 3 classes, 20 files' in given
+        assert "warning: the noise says the labels given to whoever can read it" in given
+
+    def test_why_folders_are_not_taken_for_classes_is_told(
+        self, medprotect: Run, export: Path, dry: subprocess.CompletedProcess[str]
+    ) -> None:
+        assert "no labels: names of folders are not used: " in dry.stdout
+
+    def test_a_table_that_is_given_is_in_plan_and_receipt_with_a_warning(
+        self, medprotect: Run, classes: Path, house: Path
+    ) -> None:
+        told = ("run", classes, house / "by-table", "--labels", classes / "stages.csv")
+        ended = json.loads(medprotect(*told, "--json").stdout)
+        receipt = json.loads((house / "by-table.medprotect" / "receipt.json").read_text())
+        assert ended["labels"] == receipt["labels"]
+        assert receipt["labels"]["columns"] == ["stage"]
+        assert "hand OUT only to those who may know" in receipt["labels"]["warnings"][0]
+
+    def test_a_preview_finds_the_labels_of_the_run(
+        self, medprotect: Run, classes: Path, house: Path
+    ) -> None:
+        told = ("preview", classes, "classes.html", "--images", "1", "--others", "copy")
+        shown = medprotect(*told)
+        assert shown.returncode == 0, shown.stderr
+        assert 'column "stage", 3 classes' in shown.stderr
+        assert "run EXPORT OUT --strength standard --others copy\n" in shown.stdout
+
+    def test_pipelines_of_ones_own_are_told_no_labels_that_they_do_not_know(
+        self, medprotect: Run, classes: Path, house: Path
+    ) -> None:
+        named = ("run", classes, house / "never", "--dry-run", "--pipeline", "radiology-grey")
+        alone = medprotect(*named)
+        assert "20 files by radiology-grey" in alone.stdout, alone.stderr
+        beside = medprotect(*named, "--pipeline", "auto")
+        assert "20 files by radiology-grey" in beside.stdout, beside.stderr
+        asked = medprotect(*named, "--labels", "folders")
+        assert asked.returncode == 2
 
 
 class TestExitCodes:

@@ -7,9 +7,7 @@ import pytest
 from medprotect.confounder.labels import (
     LabelledFile,
     choose_training,
-    count_folders,
     find_table,
-    label_by_folder,
     part_in_halves,
     read_labels,
     read_table,
@@ -139,38 +137,3 @@ def test_halves_that_cannot_be_made_are_refused() -> None:
         part_in_halves(choose_training(rows(groups=1)))
     with pytest.raises(ConfigError, match="one of a, b"):
         choose_training(rows(), "c")
-
-
-class TestFolders:
-    def fill(self, root: Path, *files: str) -> Path:
-        for file in files:
-            (root / file).parent.mkdir(parents=True, exist_ok=True)
-            (root / file).write_bytes(b"")
-        return root
-
-    def test_the_folders_at_the_top_are_the_labels_of_all_that_is_below(
-        self, tmp_path: Path
-    ) -> None:
-        root = self.fill(tmp_path, "ill/p1/s1/a.dcm", "ill/p2/a.dcm", "well/a.dcm", "table.csv")
-        assert label_by_folder(root) == {
-            "ill/p1/s1/a.dcm": "ill",
-            "ill/p2/a.dcm": "ill",
-            "well/a.dcm": "well",
-        }
-
-    def test_a_folder_around_them_is_passed_through(self, tmp_path: Path) -> None:
-        root = self.fill(tmp_path, "export/images/ill/a.dcm", "export/images/well/b.dcm")
-        assert set(label_by_folder(root).values()) == {"ill", "well"}
-
-    def test_files_in_one_folder_have_no_labels(self, tmp_path: Path) -> None:
-        with pytest.raises(ConfigError, match="--labels a table"):
-            label_by_folder(self.fill(tmp_path, "images/a.dcm", "images/b.dcm"))
-
-    def test_links_are_not_followed(self, tmp_path: Path) -> None:
-        root = self.fill(tmp_path, "ill/a.dcm", "well/b.dcm")
-        (root / "more").symlink_to(root / "ill")
-        assert set(label_by_folder(root).values()) == {"ill", "well"}
-
-    def test_they_are_counted(self, tmp_path: Path) -> None:
-        assert count_folders(self.fill(tmp_path / "a", "b/ill/a.dcm", "b/well/b.dcm")) == 2
-        assert count_folders(self.fill(tmp_path / "c", "d/a.dcm")) == 0
