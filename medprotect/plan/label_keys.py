@@ -11,7 +11,8 @@ PATH, NAME, STEM, FOLDER = "path", "name", "stem", "folder"
 _OF_FILES = (PATH, NAME, STEM)
 
 _COMPRESSED = re.compile(r"\.(gz|bz2|xz)$", re.IGNORECASE)
-_MAY_BE_ID = re.compile(r"[\d.]{6,64}|.*\bu?id\b.*", re.IGNORECASE)
+_MAY_BE_ID = re.compile(r"[\d.]{6,64}")
+_NAMES_OF_IDS = ("uid", "patient", "patientid", "study", "series")
 
 NOTHING_NAMED = (
     "No column of {} names what is in EXPORT. One must hold paths in EXPORT, names of files (with "
@@ -108,10 +109,9 @@ def find_key(
 
 def may_hold_ids(table: Table) -> bool:
     """Whether a table looks as if it names IDs of DICOM."""
-    first = table.lines[0].cells
-    return any(_MAY_BE_ID.fullmatch(words) for words in (*table.columns, *first.values())) or any(
-        name.casefold().replace("_", "").replace(" ", "").endswith(("uid", "patientid", "patient"))
-        for name in table.columns
+    names = [re.sub(r"[_\s-]", "", name).casefold() for name in table.columns]
+    return any(name.endswith(_NAMES_OF_IDS) for name in names) or any(
+        _MAY_BE_ID.fullmatch(cell) for cell in table.lines[0].cells.values()
     )
 
 

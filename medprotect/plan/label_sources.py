@@ -26,6 +26,8 @@ GIVEN = "given"
 CALLED = "the labels file"
 _STRICT = frozenset({"file", "label", "split", "group", "patient"})
 _MOST_TABLES = 16
+_MOST_FOR_A_HINT = 5000
+"""Most files whose headers are read to tell of a table that is not used."""
 
 TOLD = (
     "the noise says the labels given to whoever can read it; hand OUT only to those who may "
@@ -282,7 +284,9 @@ class _Finder:
         paths = [
             each.path for each in self._files if each.path != found.path and not _is_table(each)
         ]
-        return find_key(table, paths, self._read_ids if may_hold_ids(table) else None)
+        is_worth_it = self._copies_others or len(paths) <= _MOST_FOR_A_HINT
+        read_ids = self._read_ids if is_worth_it and may_hold_ids(table) else None
+        return find_key(table, paths, read_ids)
 
     def _read(self, found: Found) -> bytes:
         with open_found(self._export, found) as stream:
@@ -342,8 +346,8 @@ def _in_words(table: Table, columns: Sequence[str]) -> str:
 def _of_unmatched(count: int) -> tuple[str, ...]:
     if not count:
         return ()
-    lines = "1 line" if count == 1 else f"{count:,} lines"
-    return (f"{lines} of the table of labels name nothing in EXPORT",)
+    lines, word = ("1 line", "names") if count == 1 else (f"{count:,} lines", "name")
+    return (f"{lines} of the table of labels {word} nothing in EXPORT",)
 
 
 def _of_folders(by_path: Mapping[str, str], *, asked: bool) -> FoundLabels:

@@ -1,13 +1,15 @@
 """Labels that an export holds, or that a table gives it: what is found, and what is refused."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from medprotect.errors import ConfigError
 from medprotect.plan.label_sources import TOLD, FoundLabels, find_labels, given_labels
+from medprotect.scan.walk import Found
 
 from .labelled import (
     UID,
@@ -399,6 +401,35 @@ class TestWhatIsFoundUnasked:
         root = export(self.CLASSES)
         assert find_labels(root, "auto", any_label=False).source.kind == ""
         assert find_labels(root, "none").by_path == {}
+
+
+class Stored:
+    """An export that is no folder, and whose files are not to be opened for labels."""
+
+    def walk(self) -> Iterator[Found]:
+        yield from (Found(path) for path in sorted(LABELS))
+
+    def find(self, path: str) -> Found | None:
+        return None
+
+    def open(self, found: Found) -> BinaryIO:
+        raise AssertionError("a file was fetched")
+
+
+class TestAnExportInAStore:
+    def test_takes_a_table_of_paths(self, give: Callable[..., str]) -> None:
+        given = give(table(NAMES, "image", "label"))
+        assert find_labels(Stored(), given).by_path == LABELS
+
+    def test_holds_none_that_are_found_unasked_and_it_is_said(self) -> None:
+        found = find_labels(Stored(), "auto")
+        assert found.by_path == {}
+        assert "--labels FILE" in found.source.reasons[0]
+
+    @pytest.mark.parametrize("words", ["folders", "dicom:Modality"])
+    def test_refuses_what_needs_a_folder(self, words: str) -> None:
+        with pytest.raises(ConfigError, match="EXPORT that is a folder"):
+            find_labels(Stored(), words)
 
 
 def test_labels_may_be_given_by_a_program() -> None:

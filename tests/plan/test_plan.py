@@ -213,6 +213,13 @@ class TestRows:
         assert "Doe" not in repr((row.kind, row.detail, row.why, row.series, row.pipeline))
 
 
+def colour_that_varies() -> bytes:
+    shade = np.random.default_rng(1).integers(0, 255, (16, 16, 3), dtype=np.uint8)
+    stream = BytesIO()
+    Picture.fromarray(shade).save(stream, "PNG")
+    return stream.getvalue()
+
+
 class TestLabels:
     def test_a_known_class_is_in_the_row(self, export: Callable[..., Path]) -> None:
         root = export({"a.png": picture("PNG")})
@@ -225,6 +232,18 @@ class TestLabels:
         assert (rows["a.png"].pipeline, rows["a.png"].label) == ("labels-grey", "unheard of")
         assert rows["b.png"].pipeline == "radiology-grey"
 
+    def test_a_label_that_was_not_asked_for_never_makes_protection_less(
+        self, export: Callable[..., Path]
+    ) -> None:
+        root = export({"a.png": colour_that_varies()})
+        asked = Rules(RULES.candidates, labels={"a.png": "unheard of"})
+        found = replace(asked, labels_asked=False)
+        assert plan(root, asked)["a.png"].pipeline == "labels-colour"
+        row = plan(root, found)["a.png"]
+        assert (row.pipeline, row.label) == ("blood-microscopy", "")
+        known = plan(root, replace(found, labels={"a.png": "basophil"}))["a.png"]
+        assert (known.pipeline, known.label) == ("blood-microscopy", "basophil")
+
     def test_a_class_that_the_pipeline_given_does_not_know_ends_the_plan(
         self, export: Callable[..., Path]
     ) -> None:
@@ -232,6 +251,8 @@ class TestLabels:
         given = Rules(find_candidates(["radiology-grey"]), labels={"a.png": "unheard of"})
         with pytest.raises(ConfigError, match="radiology-grey"):
             plan(root, given)
+        row = plan(root, replace(given, labels_asked=False))["a.png"]
+        assert (row.pipeline, row.label) == ("radiology-grey", "")
 
 
 class TestCollisions:

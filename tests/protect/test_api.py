@@ -5,6 +5,7 @@ import importlib
 import inspect
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -180,6 +181,26 @@ def without_figures(text: str) -> str:
 class Checker(doctest.OutputChecker):
     def check_output(self, want: str, got: str, flags: int) -> bool:
         return super().check_output(without_figures(want), without_figures(got), flags)
+
+
+class TestLabels:
+    @pytest.mark.parametrize("kind", ["folders", "table", "mapping"])
+    def test_they_are_given_as_on_the_command_line_or_by_path(
+        self, tmp_path: Path, pydicom_file: Callable[[str], Path], kind: str
+    ) -> None:
+        root = tmp_path / "labelled"
+        for folder in ("ill", "well"):
+            (root / folder).mkdir(parents=True)
+            shutil.copy(pydicom_file("MR_small.dcm"), root / folder / "a.dcm")
+        table = tmp_path / "table.csv"
+        table.write_text("path,seen\nill/a.dcm,x\nwell/a.dcm,y\n")
+        by_path = {"ill/a.dcm": "x", "well/a.dcm": "y"}
+        labels = {"folders": "folders", "table": f"{table}:seen", "mapping": by_path}[kind]
+        planned = medprotect.plan_export(root, tmp_path / "out", labels=labels)
+        assert {entry.row.pipeline for entry in planned} == {"labels-mr"}
+        assert len({entry.row.label for entry in planned}) == 2
+        plain = medprotect.plan_export(root, tmp_path / "out")
+        assert {entry.row.pipeline for entry in plain} == {"mr"}
 
 
 class TestNames:
