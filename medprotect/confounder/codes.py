@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from medprotect.confounder.grain import SLOT_COUNT, SLOTS_FOR_TWO
+from medprotect.confounder.grain import SLOTS_FOR_TWO
 from medprotect.confounder.key import Key
 from medprotect.confounder.networks import PERIOD
+from medprotect.confounder.slots import SLOT_COUNT
 
 NEAR = 3
 """Among how many wrong classes a decoy is drawn."""

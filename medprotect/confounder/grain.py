@@ -19,8 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-SLOT_COUNT = 32
-"""Spectra that are told apart."""
+from medprotect.confounder.slots import SLOT_COUNT
 
 PERIODS_PX = (9.0, 6.4, 4.8, 3.6, 2.7)
 """From crest to crest, in pixels of an image whose long side has `REFERENCE_PX`. Finer grain does
@@ -111,7 +110,7 @@ def slot_code(number: int) -> Tensor:
     Parameters
     ----------
     number : int
-        From 0; below `MOST_CLASSES`.
+        From 0; below `slots.MOST_CLASSES`.
     """
     code = torch.zeros(1, SLOT_COUNT)
     if number < SLOT_COUNT:
@@ -126,9 +125,6 @@ def slot_code(number: int) -> Tensor:
         number -= count
     raise ValueError("there are not so many codes")
 
-
-MOST_CLASSES = SLOT_COUNT + math.comb(SLOT_COUNT, 2)
-"""Classes that can be told apart: one slot each, and every two of them."""
 
 SLOTS_FOR_TWO = 2
 """Slots that are for sets of two classes: of more, they are the last that are used."""

@@ -11,9 +11,10 @@ from torch.nn import functional
 from medprotect.confounder.along_z import COHERENT, check_along_z
 from medprotect.confounder.card import GAIN, GRAIN, Card
 from medprotect.confounder.codes import key_decoy, key_phase, key_seed, key_slots, slice_phase
-from medprotect.confounder.grain import MOST_CLASSES, SLOT_COUNT, Grain, slot_code
+from medprotect.confounder.grain import Grain, slot_code
 from medprotect.confounder.key import Key
 from medprotect.confounder.networks import Assigner, Generator, pad_to_stride
+from medprotect.confounder.slots import MOST_CLASSES, SLOT_COUNT
 from medprotect.confounder.weights import load_tensors
 from medprotect.errors import PipelineError
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from medprotect.confounder.grain import MOST_CLASSES
+from medprotect.confounder.slots import MOST_CLASSES
 from medprotect.errors import ConfigError
 from medprotect.plan.label_keys import NOTHING_NAMED, Key, is_ambiguous, plain
 from medprotect.plan.label_table import Line, Table, capital

@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 
 from medprotect import limits
-from medprotect.confounder.grain import MOST_CLASSES
 from medprotect.confounder.labels import FOLDERS, read_labels
+from medprotect.confounder.slots import MOST_CLASSES
 from medprotect.errors import ConfigError, MedprotectError
 from medprotect.plan import label_columns, label_folders, label_headers
 from medprotect.plan.label_findings import label_by_findings
@@ -160,6 +160,7 @@ class _Finder:
         return self._ids
 
     def by_folders(self) -> FoundLabels:
+        """Return labels that are names of folders."""
         if not isinstance(self._export, Path):
             raise ConfigError("--labels folders needs an EXPORT that is a folder; give a table.")
         by_path = label_folders.label_by_folder(self._files)
@@ -167,6 +168,7 @@ class _Finder:
         return _of_folders(by_path, asked=True)
 
     def by_field(self, words: str) -> FoundLabels:
+        """Return labels that headers of DICOM files hold."""
         path = label_headers.parse_field(words)
         if not isinstance(self._export, Path):
             raise ConfigError("--labels dicom:KEYWORD needs an EXPORT that is a folder.")
@@ -182,6 +184,7 @@ class _Finder:
         return FoundLabels(by_path, _hash("dicom", words, *_classes(by_path)), source)
 
     def by_table(self, file: Path, columns: tuple[str, ...]) -> FoundLabels:
+        """Return labels of a table that lies anywhere."""
         data = _read_file(file)
         if not isinstance(self._export, Path) or self._export.is_dir():
             paths = {found.path for found in self._files}

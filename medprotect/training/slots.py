@@ -23,8 +23,9 @@ from medprotect.confounder.card import (
     format_card,
     load_card,
 )
-from medprotect.confounder.grain import SLOT_COUNT, Grain
+from medprotect.confounder.grain import Grain
 from medprotect.confounder.noise import GENERATOR
+from medprotect.confounder.slots import SLOT_COUNT
 from medprotect.confounder.weights import save_tensors, write_private
 from medprotect.training.training import COLOUR, GREY
 

@@ -8,15 +8,14 @@ from medprotect.confounder.card import load_card
 from medprotect.confounder.codes import key_seed, key_slots
 from medprotect.confounder.grain import (
     DIRECTIONS,
-    MOST_CLASSES,
     PERIODS_PX,
-    SLOT_COUNT,
     Grain,
     default_power,
     slot_code,
 )
 from medprotect.confounder.key import Key
 from medprotect.confounder.noise import Confounder
+from medprotect.confounder.slots import MOST_CLASSES, SLOT_COUNT
 from medprotect.errors import PipelineError
 
 KEY = Key(bytes(range(32)))
