@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from medprotect.confounder.slots import MOST_CLASSES
 from medprotect.errors import ConfigError
@@ -109,10 +110,11 @@ def check_columns(table: Table, asked: Sequence[str]) -> None:
     """
     for number, name in enumerate(asked, start=1):
         if name not in table.columns:
-            listed = ", ".join(shown(table, each) for each in table.columns[:12])
+            near = get_close_matches(name, table.columns, 1)
+            hint = f"did you mean {near[0]!r}?" if near else "write it as there, capitals too."
             raise ConfigError(
-                f"Column {number} of those that --labels FILE:COLUMN asks for is not in "
-                f"{table.called}, which has {listed}."
+                f"Column {number} of those that --labels FILE:COLUMN asks for is not among the "
+                f"{len(table.columns)} that the first line of {table.called} names: {hint}"
             )
         if name in asked[: number - 1]:
             raise ConfigError(

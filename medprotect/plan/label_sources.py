@@ -26,7 +26,7 @@ GIVEN = "given"
 CALLED = "the labels file"
 _STRICT = frozenset({"file", "label", "split", "group", "patient"})
 _MOST_TABLES = 16
-_MOST_FOR_A_HINT = 5000
+_MOST_FOR_A_HINT = 1000
 """Most files whose headers are read to tell of a table that is not used."""
 
 TOLD = (

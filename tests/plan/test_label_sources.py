@@ -197,8 +197,8 @@ BROKEN = {
     ),
     "a column that is not there": (
         table(NAMES, "image", "label"),
-        ":stage",
-        "is not in the labels file, which has 'image', 'label'",
+        ":lable",
+        "not among the 2 that the first line of the labels file names: did you mean 'label'?",
     ),
     "one label only": (
         table(dict.fromkeys(NAMES, PERSONAL), "image", "label"),
