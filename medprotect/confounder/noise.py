@@ -24,6 +24,9 @@ ASSIGNER = "assigner."
 _LEAST_BOUND = 1e-6
 """Of a budget, to divide by: where there is none, what noise says is of no account."""
 
+_BESIDE_TEXTURE = 0.5
+"""Of the grain, what is left where texture says the code, too."""
+
 _MOST_WEAKENED = 3
 """Other classes whose bands are weakened in full."""
 
@@ -183,11 +186,13 @@ class GrainNetwork(nn.Module):
         rows, columns = _fitted(height, width, self.canonical_size)
         rng = torch.Generator().manual_seed(seed)
         white = torch.randn((batch, 1, rows, columns), generator=rng).to(image.device)
-        noise: Tensor = self.gain * self.generator(white, code)
+        with_texture = bound is not None and self.stronger > 0 and min(rows, columns) > 1
+        gain = self.gain * (_BESIDE_TEXTURE if with_texture else 1)
+        noise: Tensor = gain * self.generator(white, code)
         if (rows, columns) != (height, width):
             size = (height, width)
             noise = functional.interpolate(noise, size, mode="bilinear", align_corners=False)
-        if bound is not None and self.stronger and min(rows, columns) > 1:
+        if bound is not None and with_texture:
             noise = noise + self._texture(image, code, others) / bound.clamp(min=_LEAST_BOUND)
         return noise.clamp(-1, 1).expand(-1, channels, -1, -1)
 

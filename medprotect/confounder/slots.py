@@ -7,3 +7,7 @@ SLOT_COUNT = 32
 
 MOST_CLASSES = SLOT_COUNT + math.comb(SLOT_COUNT, 2)
 """Classes that can be told apart: one slot each, and every two of them."""
+
+GRAIN_ALONE = "high"
+"""Strength at which an image's own texture is left as it is: grain has room enough to be read by
+itself, and what texture says is soon known, and no more with more room."""

@@ -15,6 +15,7 @@ import medprotect
 from medprotect.confounder.along_z import COHERENT
 from medprotect.confounder.card import Card
 from medprotect.confounder.key import Key
+from medprotect.confounder.slots import GRAIN_ALONE
 from medprotect.errors import UnsupportedImageError, VerificationError
 from medprotect.imaging import dicom, formats
 from medprotect.imaging.image import (
@@ -33,8 +34,11 @@ from medprotect.intensity.budget import Reach, budget_lsb, may_change, to_presen
 from medprotect.intensity.windows import present, view
 from medprotect.protect.last_budget import keep_budget, take_budget
 
-Noise = Callable[[NDArray[np.float32], bytes, int | None, NDArray[np.float32]], NDArray[np.float32]]
-"""``noise(presented, content_sha256, label, bound)``, as that of `medprotect.confounder.noise`."""
+Bound = NDArray[np.float32] | None
+
+Noise = Callable[[NDArray[np.float32], bytes, int | None, Bound], NDArray[np.float32]]
+"""``noise(presented, content_sha256, label, bound)``, as that of `medprotect.confounder.noise`; the
+bound (H, W) is the budget in presented values, None where there is to be grain alone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,7 +210,7 @@ def find_reach(images: Iterable[Image], strength: str) -> tuple[Reach, bool]:
 
 def _apply(
     images: Iterable[Image],
-    make: Callable[[int, Image, NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]],
+    make: Callable[[int, Image, NDArray[np.float32], Bound], NDArray[np.float32]],
     strength: str,
     *,
     grey: bool,
@@ -218,7 +222,7 @@ def _apply(
         reach.add(seen, budget > 0)
         keep_budget(image, strength, budget)
         if budget.any():
-            bound = to_presented(seen, budget)
+            bound = None if strength == GRAIN_ALONE else to_presented(seen, budget)
             noise = make(index, image, present(seen, grey=grey), bound)
             yield apply_noise(image, noise, budget)
         else:

@@ -32,8 +32,8 @@ from medprotect.training.training import COLOUR, GREY
 CANONICAL_SIZE = 256
 """Pixels of the long side that grain is drawn at; it has nothing finer than ten of 512."""
 
-GAIN = 0.4
-"""Spread of the grain as a share of the budget."""
+GAIN = 0.8
+"""Spread of the grain as a share of the budget: its crests reach the bound."""
 
 STRONGER, WEAKER = 1.5, 0.8
 """What texture grows by in the bands of its class, and loses in those of others."""

@@ -169,7 +169,7 @@ def _protect(file: Protectable, card: Card, key: Key, engine: Engine) -> np.ndar
         presented: np.ndarray[Any, Any],
         content_sha256: bytes,
         label: int | None,
-        bound: np.ndarray[Any, Any],
+        bound: np.ndarray[Any, Any] | None,
     ) -> np.ndarray[Any, Any]:
         return key_noise(network, key, presented, content_sha256, label, bound)
 
