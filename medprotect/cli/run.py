@@ -290,11 +290,11 @@ def make_settings(
     pipelines, strength, along_z, jobs
         As given; None for the default.
     labels : str
-        As `medprotect.plan.label_sources.find_labels` takes them.
+        As `medprotect.plan.labels.sources.find_labels` takes them.
     **others
         As `medprotect.protect.settings.Settings` names them.
     """
-    from medprotect.plan.label_sources import find_labels
+    from medprotect.plan.labels.sources import find_labels
     from medprotect.plan.selection import find_candidates
     from medprotect.protect.settings import Settings
 

@@ -16,7 +16,7 @@ from medprotect.confounder.measured import Measured, Protection
 from medprotect.errors import ConfigError, InputError
 from medprotect.imaging.pairs import read_content
 from medprotect.intensity.budget import STRENGTHS
-from medprotect.plan.label_sources import NONE, FoundLabels, find_labels, given_labels
+from medprotect.plan.labels.sources import NONE, FoundLabels, find_labels, given_labels
 from medprotect.plan.selection import AUTO, find_candidates
 from medprotect.protect import dry_run
 from medprotect.protect.defaults import state_beside, usable_cores

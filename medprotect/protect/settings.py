@@ -10,7 +10,7 @@ from medprotect.confounder.key import Key
 from medprotect.confounder.measured import Measured
 from medprotect.errors import ConfigError
 from medprotect.intensity.budget import BUDGET_RULE, STRENGTHS
-from medprotect.plan.label_sources import LabelSource
+from medprotect.plan.labels.sources import LabelSource
 from medprotect.plan.plan import MaskNames, Rules
 from medprotect.plan.selection import Candidate
 from medprotect.protect.out_tree import OutFolder, OutTree

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from medprotect.plan.label_findings import label_by_findings
+from medprotect.plan.labels.findings import label_by_findings
 from medprotect.scan.walk import walk
 
 from .labelled import UID, container, dicom, finding, image, of_studies, report

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medprotect.plan.label_headers import read_headers, read_ids, read_values
+from medprotect.plan.labels.headers import read_headers, read_ids, read_values
 from medprotect.scan.walk import Found, Tree
 
 if TYPE_CHECKING:

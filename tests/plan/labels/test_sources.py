@@ -8,7 +8,7 @@ from typing import BinaryIO
 import pytest
 
 from medprotect.errors import ConfigError
-from medprotect.plan.label_sources import TOLD, FoundLabels, find_labels, given_labels
+from medprotect.plan.labels.sources import TOLD, FoundLabels, find_labels, given_labels
 from medprotect.scan.walk import Found
 
 from .labelled import (
@@ -22,7 +22,7 @@ from .labelled import (
     report,
     table,
 )
-from .test_label_table import workbook
+from .test_table import workbook
 
 Build = Callable[..., Path]
 Find = Callable[[str], Path]
@@ -256,7 +256,7 @@ class TestABrokenTable:
     def test_of_more_classes_than_noise_can_say_is_refused(
         self, export: Build, give: Callable[..., str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("medprotect.plan.label_columns.MOST_CLASSES", 1)
+        monkeypatch.setattr("medprotect.plan.labels.columns.MOST_CLASSES", 1)
         with pytest.raises(ConfigError, match="2 different labels, and noise can say 1"):
             find_labels(export(PICTURES), give(table(NAMES, "image", "label")))
 

@@ -10,10 +10,18 @@ from medprotect import limits
 from medprotect.confounder.labels import FOLDERS, read_labels
 from medprotect.confounder.slots import MOST_CLASSES
 from medprotect.errors import ConfigError, MedprotectError
-from medprotect.plan import label_columns, label_folders, label_headers
-from medprotect.plan.label_findings import label_by_findings
-from medprotect.plan.label_keys import Key, find_key, may_hold_ids, plain
-from medprotect.plan.label_table import SUFFIXES, Table, capital, read_any_table
+from medprotect.plan.labels.columns import (
+    Labelled,
+    check_classes,
+    check_columns,
+    label_by_table,
+    shown,
+)
+from medprotect.plan.labels.findings import label_by_findings
+from medprotect.plan.labels.folders import find_folders, label_by_folder
+from medprotect.plan.labels.headers import label_by_field, parse_field, read_ids
+from medprotect.plan.labels.keys import Key, find_key, may_hold_ids, plain
+from medprotect.plan.labels.table import SUFFIXES, Table, capital, read_any_table
 from medprotect.scan.walk import Found, Tree, open_found, walk
 
 AUTO = "auto"
@@ -156,30 +164,30 @@ class _Finder:
 
     def _read_ids(self) -> dict[str, dict[str, list[str]]]:
         if self._ids is None:
-            self._ids = label_headers.read_ids(self._export, self._files)
+            self._ids = read_ids(self._export, self._files)
         return self._ids
 
     def by_folders(self) -> FoundLabels:
         """Return labels that are names of folders."""
         if not isinstance(self._export, Path):
             raise ConfigError("--labels folders needs an EXPORT that is a folder; give a table.")
-        by_path = label_folders.label_by_folder(self._files)
+        by_path = label_by_folder(self._files)
         _check_count(by_path, "The folders of EXPORT")
         return _of_folders(by_path, asked=True)
 
     def by_field(self, words: str) -> FoundLabels:
         """Return labels that headers of DICOM files hold."""
-        path = label_headers.parse_field(words)
+        path = parse_field(words)
         if not isinstance(self._export, Path):
             raise ConfigError("--labels dicom:KEYWORD needs an EXPORT that is a folder.")
-        read = label_headers.label_by_field(self._export, self._files, path)
+        read = label_by_field(self._export, self._files, path)
         if not read:
             raise ConfigError(
                 f"No DICOM file in EXPORT says {words}. `medprotect inspect FILE` shows what a "
                 "file is; name another keyword, or give --labels a table."
             )
         by_path = _join_values(read)
-        label_columns.check_classes(by_path, len(by_path), f"{words} of the DICOM files")
+        check_classes(by_path, len(by_path), f"{words} of the DICOM files")
         source = LabelSource("dicom", f"DICOM headers, {words}", (words,))
         return FoundLabels(by_path, _hash("dicom", words, *_classes(by_path)), source)
 
@@ -197,12 +205,12 @@ class _Finder:
             source = LabelSource(TABLE, 'the table given, column "label"', ("label",), warnings)
             return FoundLabels(strict, hashlib.sha256(data).hexdigest(), source)
         table = read_any_table(data, CALLED)
-        label_columns.check_columns(table, columns)
+        check_columns(table, columns)
         read_ids = self._read_ids if isinstance(self._export, Path) else None
         key = find_key(table, sorted(paths), read_ids, columns)
         if key is None and columns:  # it may be that the one column is asked for as label
             key = find_key(table, sorted(paths), read_ids)
-        labelled = label_columns.label_by_table(table, key, columns)
+        labelled = label_by_table(table, key, columns)
         source = LabelSource(
             kind=TABLE,
             words=f"the table given, {_in_words(table, labelled.columns)}",
@@ -233,7 +241,7 @@ class _Finder:
 
     def _look_at_tables(self, reasons: list[str]) -> FoundLabels | None:
         """Use the table that labels most files, if it leaves with the export."""
-        best: tuple[Table, label_columns.Labelled, bytes, Found] | None = None
+        best: tuple[Table, Labelled, bytes, Found] | None = None
         why = ""
         for found in self._tables():
             try:
@@ -245,7 +253,7 @@ class _Finder:
             if key is None or key.is_vague:
                 continue
             try:
-                labelled = label_columns.label_by_table(table, key)
+                labelled = label_by_table(table, key)
             except ConfigError as error:
                 why = why or f"a table in EXPORT is not used: {str(error).removesuffix('.')}"
                 continue
@@ -296,7 +304,7 @@ class _Finder:
             return stream.read(limits.LABEL_TABLE_BYTES + 1)
 
     def _look_at_folders(self, reasons: list[str]) -> FoundLabels | None:
-        by_path, why = label_folders.find_folders(self._export, self._files)
+        by_path, why = find_folders(self._export, self._files)
         if by_path:
             return _of_folders(by_path, asked=False)
         reasons.append(f"names of folders are not used: {why}")
@@ -312,7 +320,7 @@ class _Finder:
             reasons.append(_left_out(words, count, is_report=True))
             return None
         try:
-            label_columns.check_classes(by_path, len(by_path), "Coded findings of reports")
+            check_classes(by_path, len(by_path), "Coded findings of reports")
         except ConfigError:
             reasons.append(
                 f"coded findings are not used: they tell {count:,} kinds of images apart"
@@ -342,7 +350,7 @@ def _left_out(words: str, count: int, *, is_book: bool = False, is_report: bool 
 
 
 def _in_words(table: Table, columns: Sequence[str]) -> str:
-    named = ", ".join(label_columns.shown(table, each).replace("'", '"') for each in columns)
+    named = ", ".join(shown(table, each).replace("'", '"') for each in columns)
     return f"column{'' if len(columns) == 1 else 's'} {named}"
 
 
@@ -380,7 +388,7 @@ def _hash(*words: str) -> str:
     return hashlib.sha256("\n".join(words).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _hash_table(data: bytes, labelled: label_columns.Labelled) -> str:
+def _hash_table(data: bytes, labelled: Labelled) -> str:
     return _hash(
         TABLE, hashlib.sha256(data).hexdigest(), *labelled.columns, *_classes(labelled.by_path)
     )

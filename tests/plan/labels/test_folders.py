@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from medprotect.errors import ConfigError
-from medprotect.plan.label_folders import (
+from medprotect.plan.labels.folders import (
     are_identifiers,
     find_folders,
     label_by_folder,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from medprotect.errors import ConfigError
-from medprotect.plan.label_headers import label_by_field, parse_field, read_ids
+from medprotect.plan.labels.headers import label_by_field, parse_field, read_ids
 from medprotect.scan.walk import walk
 
 from .labelled import code, dicom, png

@@ -10,7 +10,7 @@ from openpyxl import Workbook
 
 from medprotect import limits
 from medprotect.errors import ConfigError
-from medprotect.plan.label_table import read_any_table
+from medprotect.plan.labels.table import read_any_table
 
 CALLED = "the labels file"
 HEAD = ["file", "stage", "ill"]

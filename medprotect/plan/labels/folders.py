@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from medprotect.errors import ConfigError, MedprotectError
-from medprotect.plan.label_headers import read_headers, read_values
+from medprotect.plan.labels.headers import read_headers, read_values
 from medprotect.scan.sniff import FORMATS, sniff
 from medprotect.scan.walk import Found, Tree, open_found
 

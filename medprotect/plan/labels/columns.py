@@ -8,8 +8,8 @@ from difflib import get_close_matches
 
 from medprotect.confounder.slots import MOST_CLASSES
 from medprotect.errors import ConfigError
-from medprotect.plan.label_keys import NOTHING_NAMED, Key, is_ambiguous, plain
-from medprotect.plan.label_table import Line, Table, capital
+from medprotect.plan.labels.keys import NOTHING_NAMED, Key, is_ambiguous, plain
+from medprotect.plan.labels.table import Line, Table, capital
 
 NAMES = (
     *("label", "labels", "class", "classes", "target", "diagnosis", "dx", "finding", "findings"),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from medprotect.errors import ConfigError
-from medprotect.plan.label_table import Table
+from medprotect.plan.labels.table import Table
 
 PATH, NAME, STEM, FOLDER = "path", "name", "stem", "folder"
 _OF_FILES = (PATH, NAME, STEM)
