@@ -85,7 +85,7 @@ class Row:
             if same and (attack.k == 0 or attack.k in ks):
                 # The same training may be there with a few images and without; once is enough.
                 before = found.get(settings["seed"])
-                if before is None or len(ks) > len(before["settings"]["attack"].get("k", [])):
+                if before is None or _says(run) > _says(before):
                     found[settings["seed"]] = run
         return [found[seed] for seed in sorted(found)]
 
@@ -205,6 +205,12 @@ class Experience:
         predicted = unpack(moments["predicted"][_nearest(moments, share)])
         found = balanced_accuracy(predicted, unpack(run["labels"]), classes)
         return (found - 1 / classes) / self._taught(run)
+
+
+def _says(run: Run) -> tuple[bool, int]:
+    """Return how much of one training a run holds: the balanced classes, and numbers of images."""
+    moments = run["moments"]
+    return bool(moments and "balanced" in moments), len(run["settings"]["attack"].get("k", []))
 
 
 def _trained(run: Run) -> tuple[object, ...]:

@@ -96,6 +96,12 @@ class TestTable:
         assert "†" in field
         assert "†" not in cells([*CLEAN, *some])["clean, accuracy"]["plain"]
 
+    def test_of_the_same_training_the_run_that_holds_the_balanced_classes_counts(self) -> None:
+        older = make_run(right=0.4, with_images={10: {"together": 0.6}})
+        for runs in ([older, make_run(right=0.4, balanced=0.5)],) * 2:
+            assert estimate(cells([*CLEAN, *runs])["em"]["plain"])[0] == 0.58
+            runs.reverse()
+
     def test_the_worst_countermeasure_is_named_with_its_interval_and_seeds(self) -> None:
         runs = [make_run(seed=seed, right=0.3) for seed in (1, 2)]
         runs += [make_run(attack=JPEG, seed=seed, right=0.5) for seed in (1, 2)]
