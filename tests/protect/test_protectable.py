@@ -25,7 +25,9 @@ KEY = Key(bytes(range(32)))
 CARD = load_card("radiology-grey")
 
 
-def white_noise(presented: np.ndarray, content: bytes, label: int | None) -> np.ndarray:
+def white_noise(
+    presented: np.ndarray, content: bytes, label: int | None, bound: np.ndarray | None
+) -> np.ndarray:
     """Noise that uses the whole budget, another for each image."""
     random = np.random.default_rng(int.from_bytes(content[:4], "big"))
     return random.choice([-1.0, 1.0], presented.shape).astype(np.float32)
